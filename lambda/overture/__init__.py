@@ -1,0 +1,1 @@
+"""What Front and the storyteller share: wire messages, sessions, connections, settings."""

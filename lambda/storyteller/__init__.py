@@ -1,0 +1,1 @@
+"""The container function that holds the Llama."""
