@@ -1,0 +1,74 @@
+"""The prompt: a world, what is known of the visitor and the story so far, as chat messages.
+
+Pure text. It knows no tokenizer, so no budget: `engine.count_chat` counts, and `trim` drops the
+oldest turns until a given count fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from prologue.slots import clean, fill
+from prologue.world import World
+
+Message = dict[str, str]
+
+#: The longest line of the visitor that reaches the storyteller, in code points.
+SAID_CHARACTERS = 2_000
+
+
+class Told(Protocol):
+    """Anything with a visitor's line and the reply to it."""
+
+    @property
+    def said(self) -> str:
+        """The visitor's line; empty for the opening that nobody asked for."""
+
+    @property
+    def reply(self) -> str:
+        """The reply so far; empty for the line to be told now."""
+
+
+class Turn(NamedTuple):
+    """A visitor's line and the reply to it."""
+
+    said: str
+    reply: str = ""
+
+
+def compose(world: World, profile: Mapping[str, str], turns: Sequence[Told]) -> list[Message]:
+    """The chat messages `{role, content}` that ask the storyteller for the next reply.
+
+    The first is the system prompt, with the visitor's profile in it. The last is the visitor's line
+    to be told now, or, when the last turn already has a reply, that reply to be continued. An earlier
+    turn without a reply is left out, so that the roles always alternate. No turns at all ask for the
+    opening.
+    """
+    messages = [{"role": "system", "content": fill(world.storyteller, world.known(profile))}]
+    for turn in turns[:-1]:
+        if turn.reply:
+            messages += [_user(world, turn.said), {"role": "assistant", "content": turn.reply}]
+    last = turns[-1] if turns else Turn("")
+    messages.append(_user(world, last.said))
+    if last.reply:
+        messages.append({"role": "assistant", "content": last.reply})
+    return messages
+
+
+def trim(messages: list[Message], limit: int, count: Callable[[list[Message]], int]) -> list[Message]:
+    """The messages without as many of the oldest turns as it takes for `count(messages) <= limit`.
+
+    The system prompt and the last visitor's line (with the reply being continued) always stay, even
+    when they alone are over the limit.
+    """
+    tail = 2 if messages[-1]["role"] == "assistant" else 1
+    while len(messages) > 1 + tail and count(messages) > limit:
+        messages = messages[:1] + messages[3:]
+    return messages
+
+
+def _user(world: World, said: str) -> Message:
+    if not said:
+        return {"role": "user", "content": world.opening}
+    return {"role": "user", "content": clean(said[:SAID_CHARACTERS]) or "…"}

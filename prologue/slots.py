@@ -1,0 +1,54 @@
+"""Slots: a visitor's words placed safely inside ours.
+
+A template carries slots such as `{name}`. They are filled in one pass, so a value that itself looks
+like a slot stays the plain text it is; and a value is always one line of bounded length, so no
+visitor can add a line to a prompt or a page to a speech. Knows nothing of worlds, scripts or models.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+
+#: The longest value a slot takes, in code points.
+VALUE_CHARACTERS = 80
+
+_SLOT = re.compile(r"\{([a-z][a-z0-9_]{0,31})\}")
+#: What chat templates use to mark a turn: `<|eot_id|>`, `<s>`, `</s>`, `[INST]`, `<<SYS>>`.
+_MARKER = re.compile(r"<(?=\||/?s>|<SYS|</SYS|/?SYS>)|\|(?=>)|\[(?=/?INST\])", re.IGNORECASE)
+_JOINER = "\u200d"  # holds emoji such as families together
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """The template with each `{key}` replaced by `flatten(values[key])`. Raises `KeyError` for a slot without value."""
+    return _SLOT.sub(lambda match: flatten(values[match[1]]), template)
+
+
+def names(template: str) -> Iterator[str]:
+    """The keys of the slots of a template, in order, repeats included."""
+    return (match[1] for match in _SLOT.finditer(template))
+
+
+def flatten(text: str, limit: int = VALUE_CHARACTERS) -> str:
+    """The text as one clean line of at most `limit` code points, clipped at a word where there is one near the end."""
+    line = " ".join(clean(text).split())
+    if len(line) <= limit:
+        return line
+    cut = line[: limit - 1]
+    word = cut.rfind(" ")
+    return (cut[:word] if word >= limit // 2 else cut).rstrip() + "…"
+
+
+def clean(text: str) -> str:
+    """The text without control characters, invisible marks, lone surrogates and chat markers; line breaks stay."""
+    kept = []
+    for character in text.replace("\r\n", "\n"):
+        category = unicodedata.category(character)
+        if character == "\n" or character == _JOINER:
+            kept.append(character)
+        elif category in ("Cc", "Zl", "Zp"):
+            kept.append("\n" if category[0] == "Z" else " ")
+        elif category[0] != "C":
+            kept.append(character)
+    return _MARKER.sub(lambda match: match[0] + " ", "".join(kept)).strip()
