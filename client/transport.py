@@ -1,0 +1,563 @@
+"""A play over the wire: one session, its connection, and the actions that wait their turn.
+
+    async with Play("http://localhost:8080") as play:
+        async for event in play:
+            if isinstance(event, BeatCame) and event.beat.ask:
+                await play.say("Ada", ask=event.beat.ask.key)
+
+`Play` finds the socket, says hello, keeps the connection open, comes back when it is lost and goes
+on where it was. It sends one action at a time and sends again, with the same id, what was not
+acknowledged. It knows no screen: what happens comes as events, in order, and the state of the play
+(`turns`, `beat`, `wake`, `profile`) is there to be read at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from client.door import PROTOCOL, Door, DoorError
+from client.events import (
+    AnswerCame,
+    Beat,
+    BeatCame,
+    Connection,
+    Earlier,
+    Event,
+    Failed,
+    RefusedError,
+    Wake,
+    Welcomed,
+    Woke,
+    explain_close,
+)
+from client.story import OPENING, Change, Gap, Story, Turn
+
+#: The longest line that may be said, in code points.
+LINE_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for what, in seconds. The defaults suit API Gateway."""
+
+    acknowledged: float = 15.0  # an `ok` that has not come by then means the connection is dead
+    ping_after: float = 300.0  # idle connections are closed after 600
+    pong: float = 10.0
+    gap: float = 1.0  # a frame may overtake another; only then is the reply asked for again
+    silence: float = 25.0  # a reply is awaited and nothing at all comes: ask how it stands
+    retry_first: float = 0.5
+    retry_most: float = 20.0
+    refused_again: tuple[float, ...] = (0.5, 1.5, 4.0)  # pauses before a retryable refusal is tried again
+
+
+class Pending:
+    """An action on its way. Await it for its acknowledgement; `RefusedError` is raised if it is refused."""
+
+    def __init__(self, frame: dict[str, Any], key: str) -> None:
+        self.frame = frame
+        self.key = key  # what acknowledges it: an id, or `history:<before>`
+        self.tries = 0
+        self.mark: tuple[int, ...] | None = None  # how its turn stood when it was asked for
+        self.again = asyncio.Event()
+        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # An action nobody waits for may be refused: the event `Failed` tells.
+        self._future.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    @property
+    def id(self) -> str:
+        """The id of the action; for `say`, also that of the turn."""
+        return str(self.frame.get("id", ""))
+
+    @property
+    def done(self) -> bool:
+        """Whether it was acknowledged or refused."""
+        return self._future.done()
+
+    def settle(self, refusal: RefusedError | None = None) -> None:
+        """It is acknowledged, or refused for good."""
+        if not self._future.done():
+            if refusal:
+                self._future.set_exception(refusal)
+            else:
+                self._future.set_result(None)
+        self.again.set()
+
+    def __await__(self) -> Generator[Any, None, str]:
+        yield from asyncio.shield(self._future).__await__()
+        return self.id
+
+
+class Play:
+    """One visitor's play at one address. `observe` sees every frame: ("out" or "in", frame)."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        session: str | None = None,
+        world: str | None = None,
+        patience: Patience | None = None,
+        observe: Callable[[str, dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.session = session
+        self.world = world
+        self.story = Story()
+        self.profile: dict[str, str] = {}
+        self.wake: Wake | None = None
+        self.beat: Beat | None = None
+        self.connected = False
+        self.taken = False
+        self._door = Door(address)
+        self._patience = patience or Patience()
+        self._observe = observe or (lambda direction, frame: None)
+        self._events: asyncio.Queue[Event | Change | None] = asyncio.Queue()
+        self._queue: deque[Pending] = deque()
+        self._queued = asyncio.Event()
+        self._welcomed = asyncio.Event()
+        self._return = asyncio.Event()
+        self._socket: ClientConnection | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self._closing = False
+        self._stopping: set[str] = set()
+        self._gap_since: float | None = None
+        self._pinged: float | None = None
+        self._opened = self._heard = self._sent = time.monotonic()
+        self._errands: set[asyncio.Task[None]] = set()
+        self._names = (f"{secrets.token_hex(6)}.{number}" for number in range(1, 1 << 62))
+
+    # --- life ---------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connects for the first time and keeps the play going. Raises `DoorError` if there is no way in."""
+        socket = await self._door.open()
+        self._runner = asyncio.create_task(self._run(socket))
+        self._runner.add_done_callback(lambda runner: self._events.put_nowait(None))
+
+    async def close(self) -> None:
+        """Leaves. The session lives on and can be returned to."""
+        self._closing = True
+        if self._runner:
+            self._runner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._runner
+        if self._socket:
+            await self._socket.close()
+        for pending in self._queue:
+            pending.settle(RefusedError("left", "The play was left before this was done."))
+        self._events.put_nowait(None)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> AsyncIterator[Event | Change]:
+        return self
+
+    async def __anext__(self) -> Event | Change:
+        event = await self._events.get()
+        if event is None:
+            self._events.put_nowait(None)
+            raise StopAsyncIteration
+        return event
+
+    async def until(self, wanted: Callable[[Event | Change], bool], *, timeout_s: float = 30.0) -> Event | Change:
+        """Lets events pass until one is wanted, and gives it. Raises `TimeoutError`."""
+        async with asyncio.timeout(timeout_s):
+            async for event in self:
+                if wanted(event):
+                    return event
+        raise EOFError("The play was closed.")
+
+    def take_back(self) -> None:
+        """Another client has the session: take it back. Also cuts a wait for the next try short."""
+        self.taken = False
+        self._return.set()
+
+    # --- what is there ------------------------------------------------------------------
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The turns heard of so far, oldest first."""
+        return self.story.turns
+
+    # --- actions ------------------------------------------------------------------------
+
+    def say(self, text: str, *, ask: str | None = None) -> Pending:
+        """Says a line, or replies to the question `ask`. The id of what this gives is that of the turn."""
+        frame: dict[str, Any] = {"action": "say", "id": next(self._names), "text": text}
+        if ask:
+            frame["ask"] = ask
+        pending = self._enqueue(frame, refused=_unsayable(text))
+        if not ask and not pending.done:
+            self._emit_all(self.story.said(pending.id, text))
+        return pending
+
+    def next(self, beat: str) -> Pending:
+        """The beat has been told to its end: the next one, please."""
+        return self._enqueue({"action": "next", "id": next(self._names), "beat": beat})
+
+    def skip(self) -> Pending:
+        """Ends the prologue."""
+        return self._enqueue({"action": "skip", "id": next(self._names)})
+
+    def retry(self, turn: Turn) -> Pending:
+        """The last reply is to be told again."""
+        return self._act_on(turn, "retry")
+
+    def undo(self, turn: Turn) -> Pending:
+        """The last turn is to be taken back."""
+        return self._act_on(turn, "undo")
+
+    def go_on(self, turn: Turn) -> Pending:
+        """The last reply is to go on from where it ended (`continue`)."""
+        return self._act_on(turn, "continue")
+
+    def edit(self, turn: Turn, text: str) -> Pending:
+        """The last line shall have been another."""
+        return self._act_on(turn, "edit", text=text)
+
+    def remember(self, profile: dict[str, str]) -> Pending:
+        """Changes what the storyteller knows of the visitor; an empty value forgets the key."""
+        return self._enqueue({"action": "remember", "id": next(self._names), "profile": profile})
+
+    def earlier(self) -> Pending | None:
+        """Asks for the turns before the oldest one known, if any is known; they come as `Earlier`."""
+        if not self.turns:
+            return None
+        before = self.turns[0].id
+        return self._enqueue({"action": "history", "before": before}, key=f"history:{before}")
+
+    async def stop(self, turn: Turn) -> None:
+        """Stops the telling of this turn, at once, past all that waits. Sent again after a return."""
+        self._stopping.add(turn.id)
+        await self._send({"action": "stop", "of": turn.id})
+
+    async def ping(self) -> None:
+        """Asks for a sign of life; without one the connection counts as lost."""
+        if self.connected:
+            self._pinged = time.monotonic()
+            await self._send({"action": "ping"})
+
+    async def send_raw(self, frame: str | bytes) -> None:
+        """Sends whatever it is given, for tests of what must not be sent."""
+        if self._socket:
+            await self._socket.send(frame)
+
+    async def drop(self) -> None:
+        """Cuts the connection as a bad network would, for tests; the play comes back by itself."""
+        if self._socket:
+            self._socket.transport.abort()
+
+    def _act_on(self, turn: Turn, action: str, *, text: str | None = None) -> Pending:
+        frame: dict[str, Any] = {"action": action, "id": next(self._names), "of": turn.id}
+        if text is not None:
+            frame["text"] = text
+        pending = self._enqueue(frame, refused=None if text is None else _unsayable(text))
+        pending.mark = turn.mark
+        return pending
+
+    def _enqueue(
+        self, frame: dict[str, Any], *, key: str | None = None, refused: RefusedError | None = None
+    ) -> Pending:
+        pending = Pending(frame, key or frame["id"])
+        if refused:
+            pending.settle(refused)
+            self._emit(Failed(refused.code, refused.message, action=frame))
+            return pending
+        self._queue.append(pending)
+        self._queued.set()
+        return pending
+
+    # --- the connection -----------------------------------------------------------------
+
+    async def _run(self, socket: ClientConnection) -> None:
+        attempt = 0
+        while not self._closing:
+            self._socket = socket
+            self._opened = self._heard = self._sent = time.monotonic()
+            sentence = await self._converse(socket)
+            attempt = 0 if self.connected else attempt + 1
+            self.connected = False
+            self._welcomed.clear()
+            self._gap_since = self._pinged = None
+            while True:
+                if self.taken:
+                    self._emit(Connection("taken", sentence))
+                    await self._pause(None)
+                else:
+                    wait = min(self._patience.retry_most, self._patience.retry_first * 2**attempt)
+                    wait *= 0.5 + random.random() / 2
+                    self._emit(Connection("lost", sentence, retry_s=wait))
+                    await self._pause(wait)
+                self._emit(Connection("opening"))
+                try:
+                    socket = await self._door.open()
+                    break
+                except DoorError as error:
+                    sentence = error.message
+                    attempt += 1
+
+    async def _pause(self, seconds: float | None) -> None:
+        self._return.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._return.wait()
+
+    async def _converse(self, socket: ClientConnection) -> str:
+        """Talks on this socket until it is lost. Gives the sentence that says why."""
+        helpers = [asyncio.create_task(self._deliver()), asyncio.create_task(self._watch(socket))]
+        try:
+            await self._say_hello()
+            async for frame in socket:
+                self._heard = time.monotonic()
+                self._receive(frame)
+                if self.taken:
+                    return "Another window has this session now."
+                if self._closing:
+                    break
+        except ConnectionClosed:
+            pass
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await socket.close()
+        return self._account_for(socket)
+
+    def _account_for(self, socket: ClientConnection) -> str:
+        age = time.monotonic() - self._opened
+        idle = time.monotonic() - max(self._heard, self._sent)
+        sentence = explain_close(socket.close_code, age_s=age, idle_s=idle)
+        if socket.close_code in (1003, 1009) and self._queue and self._queue[0].tries:
+            # Sent again, it would close the next connection too.
+            pending = self._queue.popleft()
+            pending.settle(RefusedError(f"closed_{socket.close_code}", sentence))
+            self._emit(Failed(f"closed_{socket.close_code}", sentence, action=pending.frame))
+        return sentence
+
+    async def _deliver(self) -> None:
+        """Sends what waits, one action at a time."""
+        await self._welcomed.wait()
+        while True:
+            while self._queue and self._queue[0].done:
+                self._queue.popleft()
+            if not self._queue:
+                self._queued.clear()
+                await self._queued.wait()
+                continue
+            pending = self._queue[0]
+            pending.again.clear()
+            pending.tries += 1
+            await self._send(pending.frame)
+            try:
+                async with asyncio.timeout(self._patience.acknowledged):
+                    await pending.again.wait()
+            except TimeoutError:
+                if self._socket:
+                    self._socket.transport.abort()
+                return
+            if not pending.done:
+                pauses = self._patience.refused_again
+                await asyncio.sleep(pauses[min(pending.tries, len(pauses)) - 1])
+
+    async def _watch(self, socket: ClientConnection) -> None:
+        """Keeps the connection open, and notices when it is open no more."""
+        patience = self._patience
+        step = min(patience.gap, patience.pong, patience.silence, patience.ping_after) / 4
+        asked = 0.0
+        while True:
+            await asyncio.sleep(step)
+            now = time.monotonic()
+            if self._pinged and now - self._pinged > patience.pong:
+                socket.transport.abort()
+                return
+            if not self.connected:
+                if now - self._opened > patience.acknowledged:
+                    socket.transport.abort()
+                    return
+            elif self._gap_since and now - self._gap_since > patience.gap:
+                self._gap_since = now + patience.acknowledged
+                await self._say_hello()
+            elif self.story.live and now - max(self._heard, asked) > patience.silence:
+                asked = now
+                await self._say_hello()
+                await self.ping()
+            elif self._pinged is None and now - max(self._heard, self._sent) > patience.ping_after:
+                await self.ping()
+
+    async def _say_hello(self) -> None:
+        hello: dict[str, Any] = {"action": "hello"}
+        if self.session:
+            hello["session"] = self.session
+        if self.world:
+            hello["world"] = self.world
+        await self._send(hello)
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        if self._socket is None:
+            return
+        self._observe("out", frame)
+        self._sent = time.monotonic()
+        with contextlib.suppress(ConnectionClosed):  # the reader sees it too, and comes back
+            await self._socket.send(json.dumps(frame, ensure_ascii=False))
+
+    # --- what comes ---------------------------------------------------------------------
+
+    def _receive(self, text: str | bytes) -> None:
+        try:
+            frame = json.loads(text)
+            self._observe("in", frame)
+            handle = getattr(self, f"_on_{frame['type']}", None)
+            if handle:  # a type this client does not know is none of its business
+                handle(frame)
+        except (ValueError, TypeError, KeyError) as error:
+            self._emit(Failed("bad_frame", f"The server sent something that cannot be read ({error!r:.80})."))
+
+    def _on_welcome(self, frame: dict[str, Any]) -> None:
+        if frame["protocol"] != PROTOCOL:
+            sentence = f"The server now speaks protocol {frame['protocol']} and this client {PROTOCOL}; update it."
+            self._emit(Connection("closed", sentence))
+            self._closing = True
+            return
+        again = self.connected
+        if self.session not in (None, frame["session"]):  # the old one is gone: its turns are too
+            self.story, self.beat = Story(), None
+        self.session, self.profile, self.connected = frame["session"], frame["profile"], True
+        waiting = {pending.id for pending in self._queue if pending.frame["action"] == "say"}
+        self._gap_since = None
+        self._emit_all(self.story.welcome(frame["turns"], lambda turn_id: turn_id in waiting))
+        if any(turn.held for turn in self.turns):  # what was saved does not reach that far yet
+            self._gap_since = time.monotonic()
+        if not again:
+            self._emit(Connection("open"))
+        self._emit(Welcomed(frame["resumed"], frame["world"], again=again))
+        self._welcomed.set()
+        for turn in self.turns:
+            if turn.id in self._stopping and turn.live and not again:
+                self._errand(self._send({"action": "stop", "of": turn.id}))
+
+    def _on_history(self, frame: dict[str, Any]) -> None:
+        self._acknowledge(f"history:{frame['before']}")
+        self._emit(Earlier(self.story.earlier(frame["turns"])))
+
+    def _on_ok(self, frame: dict[str, Any]) -> None:
+        self._acknowledge(frame["to"])
+
+    def _on_pong(self, frame: dict[str, Any]) -> None:
+        self._pinged = None
+
+    def _on_error(self, frame: dict[str, Any]) -> None:
+        code, message, to = frame["code"], frame["message"], frame.get("to")
+        if code == "taken_over":
+            self.taken = True
+            return
+        if not self.connected:
+            if code == "hello_first":
+                return
+            if self.session and code in ("unknown_session", "bad_field"):
+                self.session = None  # what was remembered is of no use: begin afresh
+                self._errand(self._say_hello())
+                return
+        pending = next((pending for pending in self._queue if to is not None and pending.id == to), None)
+        if pending is None:
+            self._emit_all(self.story.failed(to, message) if to else [])
+            self._emit(Failed(code, message, turn=self.story.get(to) if to else None))
+            return
+        if frame["retryable"] and pending.tries <= len(self._patience.refused_again):
+            pending.again.set()
+            return
+        pending.settle(RefusedError(code, message))
+        if pending.frame["action"] == "say":
+            self._emit_all(self.story.forget(pending.id))
+        self._emit(Failed(code, message, action=pending.frame))
+
+    def _on_wake(self, frame: dict[str, Any]) -> None:
+        self.wake = Wake(frame["state"], frame.get("progress"), frame.get("eta_s"), frame.get("position"))
+        self._emit(Woke(self.wake))
+
+    def _on_beat(self, frame: dict[str, Any]) -> None:
+        beat = Beat.read(frame)
+        if self.story.begun or (self.beat and self.beat.id == beat.id):
+            return  # late, or the one that is being told
+        self.beat = beat
+        self._emit(BeatCame(beat))
+
+    def _on_answer(self, frame: dict[str, Any]) -> None:
+        about = {key: frame[key] for key in ("matched", "score", "saved")}
+        changes = self.story.answered(frame["to"], frame["text"], about)
+        self._emit_all(changes)
+        turn = self.story.get(frame["to"])
+        if changes and turn:
+            self._emit(AnswerCame(turn))
+
+    def _on_token(self, frame: dict[str, Any]) -> None:
+        self._emit_all(self.story.token(frame["to"], frame["take"], frame["at"], frame["text"]))
+
+    def _on_end(self, frame: dict[str, Any]) -> None:
+        self._stopping.discard(frame["to"])
+        self._emit_all(self.story.end(frame["to"], frame["take"], frame["reason"], frame["stats"]))
+
+    def _acknowledge(self, key: str) -> None:
+        pending = next((pending for pending in self._queue if pending.key == key), None)
+        if pending is None or pending.done:
+            return
+        pending.settle()
+        action, of = pending.frame["action"], pending.frame.get("of", "")
+        if action == "skip" or (
+            action == "next" and self.beat and self.beat.final and pending.frame["beat"] == self.beat.id
+        ):
+            if not self.story.begun:
+                self._emit_all(self.story.said(OPENING, ""))
+        elif action == "undo":
+            self._emit_all(self.story.forget(of))
+        elif action == "remember":
+            changed = self.profile | pending.frame["profile"]
+            self.profile = {key: value for key, value in changed.items() if value}
+        elif action in ("retry", "edit", "continue"):
+            self._emit_all(self.story.reopened(of, pending.mark, pending.frame.get("text")))
+
+    def _errand(self, what: Coroutine[Any, Any, None]) -> None:
+        errand = asyncio.create_task(what)
+        self._errands.add(errand)
+        errand.add_done_callback(self._errands.discard)
+
+    # --- events -------------------------------------------------------------------------
+
+    def _emit_all(self, changes: list[Change]) -> None:
+        for change in changes:
+            if isinstance(change, Gap):
+                self._gap_since = self._gap_since or time.monotonic()
+            self._emit(change)
+        if self._gap_since and not any(turn.held for turn in self.turns):
+            self._gap_since = None
+
+    def _emit(self, event: Event | Change) -> None:
+        self._events.put_nowait(event)
+
+
+def _unsayable(text: str) -> RefusedError | None:
+    if not text.strip():
+        return RefusedError("empty", "There is nothing to say in this line.")
+    if len(text) > LINE_CHARACTERS:
+        return RefusedError(
+            "too_long", f"This line has {len(text):,} characters; the storyteller hears {LINE_CHARACTERS:,} at most."
+        )
+    return None
