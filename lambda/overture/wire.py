@@ -39,13 +39,18 @@ EndReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 
 
 class WireError(Exception):
-    """A frame that cannot be acted on. `code` is stable, `message` is for a person."""
+    """What a client asked cannot be done. `code` is stable, `message` is for a person."""
 
-    def __init__(self, code: str, message: str, *, to: str | None = None) -> None:
+    def __init__(self, code: str, message: str, *, to: str | None = None, retryable: bool = False) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.to = to
+        self.retryable = retryable
+
+    def answer(self, to: str | None = None) -> Error:
+        """The `error` message that says so."""
+        return Error(self.code, self.message, self.retryable, self.to or to)
 
 
 # --- client to server ---------------------------------------------------------------------
@@ -55,14 +60,14 @@ class ClientMessage(Struct, tag_field="action", frozen=True):
     """Anything a client may send."""
 
 
-class Hello(ClientMessage, tag="hello"):
+class Hello(ClientMessage, tag="hello", frozen=True):
     """Always first: begins a session, or returns to one."""
 
     session: Annotated[str, Meta(min_length=22, max_length=128)] | None = None
     world: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")] | None = None
 
 
-class Say(ClientMessage, tag="say"):
+class Say(ClientMessage, tag="say", frozen=True):
     """A visitor's line; with `ask`, the reply to that question of the prologue."""
 
     id: Id
@@ -70,40 +75,40 @@ class Say(ClientMessage, tag="say"):
     ask: ProfileKey | None = None
 
 
-class Next(ClientMessage, tag="next"):
+class Next(ClientMessage, tag="next", frozen=True):
     """The beat named has been told: send the next."""
 
     id: Id
     beat: Id
 
 
-class Skip(ClientMessage, tag="skip"):
+class Skip(ClientMessage, tag="skip", frozen=True):
     """End the prologue now."""
 
     id: Id
 
 
-class Stop(ClientMessage, tag="stop"):
+class Stop(ClientMessage, tag="stop", frozen=True):
     """Stop telling the turn named."""
 
     of: Id
 
 
-class Retry(ClientMessage, tag="retry"):
+class Retry(ClientMessage, tag="retry", frozen=True):
     """Tell the last turn again."""
 
     id: Id
     of: Id
 
 
-class Undo(ClientMessage, tag="undo"):
+class Undo(ClientMessage, tag="undo", frozen=True):
     """Take the last turn back."""
 
     id: Id
     of: Id
 
 
-class Edit(ClientMessage, tag="edit"):
+class Edit(ClientMessage, tag="edit", frozen=True):
     """Say something else in the last turn, and hear it told anew."""
 
     id: Id
@@ -111,27 +116,27 @@ class Edit(ClientMessage, tag="edit"):
     text: Text
 
 
-class Continue(ClientMessage, tag="continue"):
+class Continue(ClientMessage, tag="continue", frozen=True):
     """Let the last reply go on from where it ended."""
 
     id: Id
     of: Id
 
 
-class Remember(ClientMessage, tag="remember"):
+class Remember(ClientMessage, tag="remember", frozen=True):
     """Change what the storyteller knows of the visitor; an empty value forgets the key."""
 
     id: Id
     profile: Annotated[Profile, Meta(min_length=1, max_length=32)]
 
 
-class History(ClientMessage, tag="history"):
+class History(ClientMessage, tag="history", frozen=True):
     """Send the turns that came before the turn named."""
 
     before: Id
 
 
-class Ping(ClientMessage, tag="ping"):
+class Ping(ClientMessage, tag="ping", frozen=True):
     """Keep the connection open."""
 
 
@@ -154,7 +159,7 @@ class TurnView(Struct, frozen=True):
     take: int
 
 
-class Welcome(ServerMessage, tag="welcome"):
+class Welcome(ServerMessage, tag="welcome", frozen=True):
     """The answer to `hello`. `session` is a bearer secret."""
 
     session: str
@@ -165,20 +170,20 @@ class Welcome(ServerMessage, tag="welcome"):
     profile: dict[str, str]
 
 
-class Turns(ServerMessage, tag="history"):
+class Turns(ServerMessage, tag="history", frozen=True):
     """The answer to `history`: turns before the one named, oldest first; empty at the beginning."""
 
     before: str
     turns: list[TurnView]
 
 
-class Ok(ServerMessage, tag="ok"):
+class Ok(ServerMessage, tag="ok", frozen=True):
     """The action with the id `to` has been done, once."""
 
     to: str
 
 
-class Error(ServerMessage, tag="error"):
+class Error(ServerMessage, tag="error", frozen=True):
     """What went wrong and what to do about it. `retryable`: the same action may succeed later."""
 
     code: str
@@ -187,11 +192,11 @@ class Error(ServerMessage, tag="error"):
     to: str | None = None
 
 
-class Pong(ServerMessage, tag="pong"):
+class Pong(ServerMessage, tag="pong", frozen=True):
     """The answer to `ping`."""
 
 
-class Wake(ServerMessage, tag="wake"):
+class Wake(ServerMessage, tag="wake", frozen=True):
     """How far the storyteller has woken: `progress` is bytes loaded over bytes in all."""
 
     state: WakeState
@@ -215,7 +220,7 @@ class BeatAsk(Struct, frozen=True, omit_defaults=True):
     choices: list[str] | None = None
 
 
-class Beat(ServerMessage, tag="beat"):
+class Beat(ServerMessage, tag="beat", frozen=True):
     """One step of the prologue: it runs to its question or its end."""
 
     id: str
@@ -233,7 +238,7 @@ class Saved(Struct, frozen=True):
     mwh: float
 
 
-class Answer(ServerMessage, tag="answer"):
+class Answer(ServerMessage, tag="answer", frozen=True):
     """A written answer to the line `to`; `matched` is the phrasing it was found by."""
 
     to: str
@@ -243,7 +248,7 @@ class Answer(ServerMessage, tag="answer"):
     saved: Saved
 
 
-class Token(ServerMessage, tag="token"):
+class Token(ServerMessage, tag="token", frozen=True):
     """More of a reply: `at` code points of it come before `text`."""
 
     to: str
@@ -267,7 +272,7 @@ class Stats(Struct, frozen=True):
     reused_tokens: int
 
 
-class End(ServerMessage, tag="end"):
+class End(ServerMessage, tag="end", frozen=True):
     """The reply to the turn `to` is over."""
 
     to: str
@@ -299,13 +304,18 @@ def read(frame: str | bytes) -> ClientMessage:
     action = raw.get("action")
     if not isinstance(action, str) or action not in _ACTIONS:
         said = f"{action!r:.40}" if "action" in raw else "missing"
-        raise WireError("unknown_action", f"The field `action` is {said}; it must be one of {', '.join(_ACTIONS)}.", to=to)
+        raise WireError(
+            "unknown_action", f"The field `action` is {said}; it must be one of {', '.join(_ACTIONS)}.", to=to
+        )
     try:
         message: ClientMessage = _DECODERS[action].decode(frame)
     except msgspec.ValidationError as error:
         raise WireError("bad_field", f"This `{action}` cannot be used: {_explain(str(error))}", to=to) from None
     if getattr(message, "id", None) == OPENING:
-        raise WireError("bad_field", f"This `{action}` cannot be used: the id `{OPENING}` belongs to the first scene; choose another.")
+        raise WireError(
+            "bad_field",
+            f"This `{action}` cannot be used: the id `{OPENING}` belongs to the first scene; choose another.",
+        )
     return message
 
 

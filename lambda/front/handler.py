@@ -1,0 +1,61 @@
+"""Front's `lambda_handler`: the routes of the WebSocket, and the records of lost storytellers.
+
+Only translates: an event to a call of `Stage` or `Wakes`. Everything slow (the world, the book) is
+loaded once, at import, which SnapStart keeps. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.utilities.data_classes import APIGatewayWebSocketEvent
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from front.stage import Stage
+from front.wakes import Wakes
+from overture.connections import Connections
+from overture.sessions import Sessions
+from overture.settings import Settings
+from overture.table import Table
+from prologue.book import load_book
+from prologue.world import load_world
+
+logger = Logger()
+tracer = Tracer()
+metrics = Metrics()
+
+settings = Settings.read()
+sessions = Sessions(Table(settings.table), life_days=settings.session_days)
+connections = Connections()
+wakes = Wakes(settings, sessions, connections)
+stage = Stage(
+    settings,
+    sessions,
+    connections,
+    wakes,
+    load_world(settings.world),
+    load_book(settings.book),
+    metrics,
+    int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")),
+)
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers a route of the WebSocket, or takes the record of an asynchronous invocation."""
+    if "requestPayload" in event:
+        wakes.settle(event)
+        return {}
+    socket = APIGatewayWebSocketEvent(event).request_context
+    match socket.route_key:
+        case "$connect":
+            pass  # the authorizer has seen the ticket; a session begins with `hello`
+        case "$disconnect":
+            stage.leave(socket.connection_id)
+        case _:
+            stage.act(socket.connection_id, socket.identity.source_ip, event.get("body") or "")
+    return {"statusCode": 200}

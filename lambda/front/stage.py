@@ -1,0 +1,471 @@
+"""The stage: what each action of a visitor does, outside the storyteller's own work.
+
+One method an action. Each changes the session once, by `Sessions.update` (so the function inside
+it has no effect but on the draft), then posts, then sends for the storyteller if a lease was
+reserved. Knows the wire, the world and the book; knows no event shapes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from front.wakes import CAPPED, Wakes, ended_by_error
+from overture import leases, wire
+from overture.connections import Connections, fit_turns
+from overture.costs import saved_by_answer
+from overture.leases import Queued
+from overture.sessions import INBOX_LINES, Draft, NoSession, Session, Sessions, Turn, Waking, key_of, new_secret
+from overture.settings import Settings
+from overture.wire import WireError
+from prologue.book import Book
+from prologue.script import Beat, ReplyError
+from prologue.world import World
+
+logger = Logger(child=True)
+
+#: Room left in a message for its frame when turns are fitted into it.
+_TURNS_BYTES = wire.MESSAGE_BYTES - 8 * 1024
+_RECENT_TURNS = 60
+
+HELLO_FIRST = wire.Error("hello_first", "Say `hello` before anything else on a new connection.", retryable=True)
+TAKEN_OVER = wire.Error(
+    "taken_over", "This story was opened elsewhere and goes on there; come back here to take it over.", retryable=False
+)
+
+
+class Moved(NamedTuple):
+    """What a step in the prologue came to: a beat to send, or a storyteller to send for."""
+
+    beat: Beat | None
+    reserved: str | Queued | None
+
+
+class Stage:
+    """Acts for one visitor's frame at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        connections: Connections,
+        wakes: Wakes,
+        world: World,
+        book: Book,
+        metrics: Metrics,
+        memory_mb: int,
+    ) -> None:
+        self._settings, self._sessions, self._connections = settings, sessions, connections
+        self._wakes, self._world, self._book = wakes, world, book
+        self._metrics, self._memory_mb = metrics, memory_mb
+
+    def act(self, connection: str, address: str | None, frame: str) -> None:
+        """Does what one frame asks, or posts the `error` that says why not."""
+        try:
+            message = wire.read(frame)
+        except WireError as refusal:
+            self._connections.post(connection, refusal.answer())
+            return
+        if isinstance(message, wire.Hello):
+            self._guard(connection, None, lambda: self.hello(connection, address, message))
+            return
+        key = self._sessions.bound(connection)
+        if key is None:
+            self._connections.post(connection, msgspec.structs.replace(HELLO_FIRST, to=getattr(message, "id", None)))
+            return
+        logger.append_keys(session=key)
+        self._guard(connection, getattr(message, "id", None), lambda: self._dispatch(key, connection, message))
+
+    def leave(self, connection: str) -> None:
+        """A connection closed: the session forgets it, if it was still its own."""
+        key = self._sessions.unbind(connection)
+        if key is None:
+            return
+
+        def forget(draft: Draft) -> None:
+            if draft.session.connection == connection:
+                draft.session.connection = None
+                if draft.session.waking.state == "queued":
+                    leases.leave_queue(draft.house, key)
+
+        try:
+            self._sessions.update(key, forget)
+        except NoSession:
+            logger.info("the session of a closed connection is forgotten")
+
+    # --- hello ------------------------------------------------------------------------
+
+    def hello(self, connection: str, address: str | None, message: wire.Hello) -> None:
+        """Begins a session or returns to one, and has the storyteller begin to wake."""
+        if message.world is not None and message.world != self._world.name:
+            raise WireError("unknown_world", f"This house plays `{self._world.name}`; leave `world` out, or name that.")
+        secret, key, resumed = self._find_or_create(message.session)
+        logger.append_keys(session=key)
+        self._sessions.bind(connection, key)
+        may_wake = self._sessions.read(key).has_lease(time.time()) or self._wakes.allowed(address)
+
+        def enter(draft: Draft) -> tuple[Session, str | None, Beat | None, str | Queued | None]:
+            session = draft.session
+            former, session.connection, session.address = session.connection, connection, address
+            beat = None if session.in_story else self._world.script.current(session.script)
+            if beat is None and not session.in_story:
+                beat = self._advance(session)
+            reserved: str | Queued | None = None
+            if not session.has_lease(draft.now):
+                session.waking = Waking("waking" if may_wake else "failed", progress=0.0 if may_wake else None)
+                reserved = leases.reserve(draft, self._settings) if may_wake else None
+            return session, former, beat, reserved
+
+        session, former, beat, reserved = self._sessions.update(key, enter)
+        turns = [turn.view() for turn in self._sessions.turns(key, limit=_RECENT_TURNS)] if resumed else []
+
+        def welcome(shown: list[wire.TurnView]) -> wire.Welcome:
+            return wire.Welcome(secret, self._world.name, wire.PROTOCOL, resumed, shown, session.profile)
+
+        wake = _wake(session.waking)
+        self._connections.post(connection, fit_turns(turns, _TURNS_BYTES, welcome))
+        if not isinstance(reserved, Queued):
+            self._connections.post(connection, wake)
+        if not may_wake:
+            self._connections.post(connection, CAPPED)
+        self._wakes.send(key, reserved, connection)
+        if beat is not None:
+            self._connections.post(connection, _beat(beat))
+        if former is not None and former != connection:
+            self._sessions.unbind(former)
+            self._connections.post(former, TAKEN_OVER)
+            self._connections.close(former)
+        if reserved is None and may_wake:
+            # A storyteller at work may have said "ready" just before our older news of it.
+            latest = _wake(self._sessions.read(key).waking)
+            if latest.state != wake.state:
+                self._connections.post(connection, latest)
+        self._count("Resumed" if resumed else "Sessions")
+
+    def _find_or_create(self, secret: str | None) -> tuple[str, str, bool]:
+        if secret is not None:
+            key = key_of(secret)
+            try:
+                if self._sessions.read(key).world == self._world.name:
+                    return secret, key, True
+            except NoSession:
+                pass
+        secret = new_secret()
+        key = key_of(secret)
+        self._sessions.create(Session(key, self._world.name, script=self._world.script.begin()))
+        return secret, key, False
+
+    # --- the prologue -----------------------------------------------------------------
+
+    def reply(self, key: str, connection: str, message: wire.Say) -> None:
+        """A reply to a question of the prologue."""
+        ask = message.ask or ""
+
+        def answer(draft: Draft) -> Moved | None:
+            session = draft.session
+            if message.id in session.done:
+                return None
+            beat = None if session.in_story else self._world.script.current(session.script)
+            if beat is None or beat.ask is None or beat.ask.key != ask:
+                raise WireError("not_asked", f"Nobody is asking for `{ask}` at the moment; say it without `ask`.")
+            try:
+                value, session.script = self._world.script.reply(session.script, ask, message.text)
+            except ReplyError as refusal:
+                raise WireError("bad_reply", str(refusal), retryable=True) from None
+            session.profile = {**session.profile, ask: value}
+            return self._move(draft, message.id, beat)
+
+        self._follow(key, connection, message.id, self._sessions.update(key, answer))
+
+    def next(self, key: str, connection: str, message: wire.Next) -> None:
+        """A beat has been told."""
+
+        def move(draft: Draft) -> Moved | None:
+            session = draft.session
+            if message.id in session.done or session.in_story:
+                return None
+            beat = self._world.script.current(session.script)
+            if beat is not None and beat.id != message.beat:
+                # The client is behind, or ahead: both are mended by where the session is.
+                session.remember_done(message.id)
+                return Moved(beat, None)
+            return self._move(draft, message.id, beat)
+
+        self._follow(key, connection, message.id, self._sessions.update(key, move))
+
+    def skip(self, key: str, connection: str, message: wire.Skip) -> None:
+        """The prologue ends here."""
+
+        def end(draft: Draft) -> Moved | None:
+            if message.id in draft.session.done or draft.session.in_story:
+                return None
+            draft.session.remember_done(message.id)
+            return Moved(None, self._open(draft, wire.OPENING, ""))
+
+        self._follow(key, connection, message.id, self._sessions.update(key, end))
+
+    def _move(self, draft: Draft, action: str, told: Beat | None) -> Moved:
+        session = draft.session
+        session.remember_done(action)
+        if told is not None and told.final:
+            return Moved(None, self._open(draft, wire.OPENING, ""))
+        reserved = leases.reserve(draft, self._settings) if session.waking.state == "queued" else None
+        return Moved(self._advance(session), reserved)
+
+    def _advance(self, session: Session) -> Beat:
+        beat, session.script = self._world.script.next(
+            session.script, session.waking.state == "ready", session.waking.eta_s, session.profile
+        )
+        return beat
+
+    def _open(self, draft: Draft, turn_id: str, said: str) -> str | Queued | None:
+        """The prologue is over: this turn is the first of the story."""
+        draft.session.in_story = True
+        return self._put_in_inbox(draft, draft.add_turn(turn_id, said))
+
+    def _follow(self, key: str, connection: str, action: str, moved: Moved | None) -> None:
+        self._connections.post(connection, wire.Ok(action))
+        if moved is not None:
+            if moved.beat is not None:
+                self._connections.post(connection, _beat(moved.beat))
+            self._wakes.send(key, moved.reserved, connection)
+
+    # --- lines ------------------------------------------------------------------------
+
+    def say(self, key: str, connection: str, message: wire.Say) -> None:
+        """A line: answered from the book, or put in the storyteller's inbox."""
+        if not message.text.strip():
+            raise WireError("bad_field", "The field `text` is blank: say something.")
+        began = time.perf_counter()
+        match = self._book.find(message.text, "story" if self._sessions.read(key).in_story else "prologue")
+        if match is None:
+            self._tell(key, connection, message)
+            return
+        search_s = time.perf_counter() - began
+        saved = saved_by_answer(
+            self._sessions.totals(),
+            search_s=search_s,
+            memory_mb=self._memory_mb,
+            grid_kg_per_kwh=self._settings.grid_kg_per_kwh,
+        )
+
+        def note(draft: Draft) -> None:
+            if message.id not in draft.session.done:
+                draft.session.remember_done(message.id)
+                draft.add_turn(message.id, message.text, reply=match.text, state="answered")
+
+        self._sessions.update(key, note)
+        self._connections.post(
+            connection,
+            wire.Ok(message.id),
+            wire.Answer(message.id, match.text, match.matched, round(match.score, 4), saved),
+        )
+        self._count("Answers")
+        self._metrics.add_metric("SavedTokens", MetricUnit.Count, saved.tokens)
+
+    def _tell(self, key: str, connection: str, message: wire.Say) -> None:
+        def put(draft: Draft) -> str | Queued | None:
+            session = draft.session
+            if message.id in session.done:
+                return None
+            if len(session.inbox) >= INBOX_LINES:
+                raise WireError(
+                    "inbox_full",
+                    f"{INBOX_LINES} lines are waiting already; say this when one was told.",
+                    retryable=True,
+                )
+            session.remember_done(message.id)
+            if not session.in_story:
+                return self._open(draft, message.id, message.text)
+            return self._put_in_inbox(draft, draft.add_turn(message.id, message.text))
+
+        reserved = self._sessions.update(key, put)
+        self._connections.post(connection, wire.Ok(message.id))
+        self._wakes.send(key, reserved, connection)
+        self._count("Lines")
+
+    def stop(self, key: str, connection: str, message: wire.Stop) -> None:
+        """Stops the telling of a turn, or takes its line back out of the inbox."""
+
+        def flag(draft: Draft) -> Turn | None:
+            session = draft.session
+            line = next((line for line in session.inbox if line.turn == message.of), None)
+            if line is None:
+                return None
+            if leases.withdraw(draft, message.of):
+                return draft.turn(line.seq)
+            session.stop = message.of
+            return None
+
+        withdrawn = self._sessions.update(key, flag)
+        if withdrawn is not None:
+            self._connections.post(connection, ended_by_error(withdrawn, "cancelled"))
+
+    def retry(self, key: str, connection: str, message: wire.Retry) -> None:
+        """Has the last turn told again."""
+        self._again(key, connection, message.id, message.of, _anew)
+
+    def edit(self, key: str, connection: str, message: wire.Edit) -> None:
+        """Changes what was said last, and has it told again."""
+
+        def change(turn: Turn) -> None:
+            turn.said = message.text
+            _anew(turn)
+
+        self._again(key, connection, message.id, message.of, change)
+
+    def go_on(self, key: str, connection: str, message: wire.Continue) -> None:
+        """Has the last reply continued."""
+
+        def change(turn: Turn) -> None:
+            if turn.state == "answered":
+                raise WireError("not_a_story", "A written answer has no more to it; say a line instead.")
+            turn.base = len(turn.reply)
+
+        self._again(key, connection, message.id, message.of, change)
+
+    def undo(self, key: str, connection: str, message: wire.Undo) -> None:
+        """Takes the last turn back."""
+
+        def remove(draft: Draft) -> None:
+            if message.id not in draft.session.done:
+                turn = self._last(draft, message.of)
+                if turn.id == wire.OPENING:
+                    raise WireError("not_undoable", "Nothing comes before the opening; `retry` tells it anew.")
+                draft.session.remember_done(message.id)
+                draft.delete(turn)
+
+        self._sessions.update(key, remove)
+        self._connections.post(connection, wire.Ok(message.id))
+
+    def _again(self, key: str, connection: str, action: str, of: str, change: Callable[[Turn], None]) -> None:
+        def put(draft: Draft) -> str | Queued | None:
+            if action in draft.session.done:
+                return None
+            turn = self._last(draft, of)
+            change(turn)
+            turn.state = "waiting"
+            draft.session.remember_done(action)
+            draft.put(turn)
+            return self._put_in_inbox(draft, turn)
+
+        reserved = self._sessions.update(key, put)
+        self._connections.post(connection, wire.Ok(action))
+        self._wakes.send(key, reserved, connection)
+
+    def _last(self, draft: Draft, of: str) -> Turn:
+        """The turn `of`, if it is the last (written answers after it do not count) and at rest."""
+        for turn in draft.recent(20):
+            if turn.id == of:
+                if turn.state in ("waiting", "telling"):
+                    raise WireError("busy", "This turn is still being told: stop it first.", retryable=True)
+                return turn
+            if turn.state != "answered":
+                break
+        raise WireError("not_last", f"`{of}` is not the last turn; only that can be changed.")
+
+    def _put_in_inbox(self, draft: Draft, turn: Turn) -> str | Queued | None:
+        leases.append(draft, turn)
+        return leases.reserve(draft, self._settings)
+
+    # --- the rest ---------------------------------------------------------------------
+
+    def remember(self, key: str, connection: str, message: wire.Remember) -> None:
+        """Changes what the storyteller knows of the visitor."""
+        known = {field.key for field in self._world.profile}
+        for entry in message.profile:
+            if entry not in known:
+                raise WireError(
+                    "bad_field", f"The field `profile` has `{entry}`; this world knows {', '.join(sorted(known))}."
+                )
+
+        def change(draft: Draft) -> None:
+            session = draft.session
+            if message.id not in session.done:
+                session.remember_done(message.id)
+                session.profile = {k: v for k, v in {**session.profile, **message.profile}.items() if v.strip()}
+
+        self._sessions.update(key, change)
+        self._connections.post(connection, wire.Ok(message.id))
+
+    def history(self, key: str, connection: str, message: wire.History) -> None:
+        """Sends older turns."""
+        turns = self._sessions.turns(key)
+        place = next((place for place, turn in enumerate(turns) if turn.id == message.before), None)
+        if place is None:
+            raise WireError("unknown_turn", f"There is no turn `{message.before}` in this story.")
+        older = [turn.view() for turn in turns[place + 1 :]]
+        self._connections.post(
+            connection, fit_turns(older, _TURNS_BYTES, lambda shown: wire.Turns(message.before, shown))
+        )
+
+    def _dispatch(self, key: str, connection: str, message: wire.ClientMessage) -> None:
+        match message:
+            case wire.Say(ask=None):
+                self.say(key, connection, message)
+            case wire.Say():
+                self.reply(key, connection, message)
+            case wire.Next():
+                self.next(key, connection, message)
+            case wire.Skip():
+                self.skip(key, connection, message)
+            case wire.Stop():
+                self.stop(key, connection, message)
+            case wire.Retry():
+                self.retry(key, connection, message)
+            case wire.Edit():
+                self.edit(key, connection, message)
+            case wire.Continue():
+                self.go_on(key, connection, message)
+            case wire.Undo():
+                self.undo(key, connection, message)
+            case wire.Remember():
+                self.remember(key, connection, message)
+            case wire.History():
+                self.history(key, connection, message)
+            case wire.Ping():
+                self._connections.post(connection, wire.Pong())
+
+    def _guard(self, connection: str, action: str | None, work: Callable[[], None]) -> None:
+        """Tells the visitor of every refusal, and of faults of ours without their insides."""
+        try:
+            work()
+        except WireError as refusal:
+            self._connections.post(connection, refusal.answer(action))
+        except NoSession:
+            self._connections.post(
+                connection,
+                wire.Error("no_session", "This session was forgotten: say `hello` to begin anew.", True, action),
+            )
+        except Exception:  # raising would have the gateway send the visitor a frame that is not of the protocol
+            logger.exception("a frame could not be acted on")
+            self._count("Faults")
+            self._connections.post(
+                connection,
+                wire.Error("internal", "Something went wrong in the house; nothing is lost. Try again.", True, action),
+            )
+
+    def _count(self, name: str) -> None:
+        self._metrics.add_metric(name, MetricUnit.Count, 1)
+
+
+def _anew(turn: Turn) -> None:
+    turn.reply, turn.base = "", 0
+    turn.take += 1
+
+
+def _wake(waking: Waking) -> wire.Wake:
+    return wire.Wake(waking.state, progress=waking.progress, eta_s=waking.eta_s)
+
+
+def _beat(beat: Beat) -> wire.Beat:
+    ask = None
+    if beat.ask is not None:
+        ask = wire.BeatAsk(beat.ask.key, beat.ask.text, list(beat.ask.choices) if beat.ask.choices else None)
+    lines = [wire.BeatLine(line.text, line.at_s) for line in beat.lines]
+    return wire.Beat(beat.id, lines, beat.final, beat.speaker, ask)

@@ -1,0 +1,46 @@
+"""The ticket handler: `POST ticket` gives `{ticket, expires_in}` to a client from an allowed origin."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from front import tickets
+from overture.settings import Settings
+from overture.table import Table
+
+logger = Logger()
+tracer = Tracer()
+metrics = Metrics()
+
+settings = Settings.read()
+table = Table(settings.table)
+
+
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Issues a ticket; 403 for another origin, 429 for too many."""
+    request = APIGatewayProxyEventV2(event)
+    origin = request.headers.get("origin")
+    if not settings.allows(origin):
+        return _answer(403, {"message": f"Pages from {origin} may not come in; the house's owner can allow them."})
+    try:
+        ticket = tickets.issue(table, settings, request.request_context.http.source_ip)
+    except tickets.TooMany:
+        metrics.add_metric("TicketsRefused", MetricUnit.Count, 1)
+        return _answer(429, {"message": "Too many tickets for your address; wait a minute."}, origin)
+    return _answer(200, {"ticket": ticket, "expires_in": int(settings.ticket_s)}, origin)
+
+
+def _answer(status: int, body: dict[str, Any], origin: str | None = None) -> dict[str, Any]:
+    headers = {"content-type": "application/json", "cache-control": "no-store"}
+    if origin is not None:
+        headers |= {"access-control-allow-origin": origin, "vary": "origin"}
+    return {"statusCode": status, "headers": headers, "body": json.dumps(body)}

@@ -1,0 +1,106 @@
+"""Settings: everything the two functions can be told, typed, from environment variables.
+
+`Settings.read()` takes `OVERTURE_<FIELD>` for each field below; what is not set has the default
+written here. It is read once, at import of a handler. This module knows nothing of where it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+PREFIX = "OVERTURE_"
+
+Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the message names it and says what it should be."""
+
+
+class Settings(Struct, frozen=True):
+    """What can be set, with the unit in the name where there is one (`_s`: seconds)."""
+
+    #: The DynamoDB table.
+    table: str = "overture"
+    #: The storyteller's function name, or the ARN of its alias.
+    storyteller: str = "storyteller"
+    #: The world's folder, its book, and the model's folder or bundle.
+    world: Path = Path("prologue/worlds/emerald_city")
+    book: Path = Path("build/worlds/emerald_city/book")
+    model: Path = Path("models/demo")
+    #: Origins a browser may come from, separated by commas; `*` is any.
+    origins: str = ""
+
+    #: Storytellers that may work at once; 0: as many as the account allows.
+    concurrency: Count = 0
+    #: Wakes of the storyteller per address and day; 0: without limit.
+    wakes_per_day: Count = 100
+    #: Tickets per address and minute; 0: without limit.
+    tickets_per_minute: Count = 60
+    ticket_s: Seconds = 60
+
+    #: A lease, once confirmed, lives this long unless renewed.
+    lease_s: Seconds = 20
+    #: A reserved lease outlives the longest wait for a start (`MaximumEventAge`, 60 s).
+    reservation_s: Seconds = 75
+    #: How long the storyteller waits for the next line before it gives the lease back.
+    linger_s: Seconds = 0
+    #: How long a reply goes on when nobody is connected.
+    grace_s: Seconds = 30
+    #: Tokens are gathered this long before they are posted.
+    gather_s: Seconds = 0.1
+    #: A session is forgotten this many days after its last change.
+    session_days: Annotated[float, Meta(gt=0)] = 30
+
+    #: Stretches the reading of the weights to this long: a simulated wait.
+    load_s: Seconds = 0
+    context: Annotated[int, Meta(ge=256)] = 4096
+    #: 0: one thread a core.
+    threads: Count = 0
+    max_tokens: Annotated[int, Meta(ge=1)] = 320
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    repetition_penalty: Annotated[float, Meta(ge=1, le=2)] = 1.05
+
+    #: Carbon of the grid, kg CO2e per kWh (us-east-1: 0.27-0.42, the upper end).
+    grid_kg_per_kwh: Seconds = 0.42
+
+    @staticmethod
+    def read(environment: Mapping[str, str] = os.environ) -> Settings:
+        """Reads the settings. Raises `SettingsError` for a value that does not fit its field."""
+        given = {
+            field: environment[PREFIX + field.upper()]
+            for field in Settings.__struct_fields__
+            if PREFIX + field.upper() in environment
+        }
+        for field, value in given.items():
+            try:
+                msgspec.convert({field: value}, Settings, strict=False, dec_hook=_decode)
+            except msgspec.ValidationError as error:
+                problem = str(error).partition(" - at ")[0].lower()
+                raise SettingsError(
+                    f"{PREFIX}{field.upper()} is {value!r}: {problem}. Correct it, or unset it for the default."
+                ) from None
+        return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
+
+    def allows(self, origin: str | None) -> bool:
+        """Whether a client from `origin` may come in.
+
+        Only browsers name an origin, and only they need guarding from pages that use their
+        visitor's name; a client without one still needs its ticket.
+        """
+        allowed = {entry.strip().rstrip("/") for entry in self.origins.split(",") if entry.strip()}
+        return origin is None or "*" in allowed or origin.rstrip("/") in allowed
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path:
+        return Path(str(value))
+    raise NotImplementedError(kind)
