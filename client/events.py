@@ -56,11 +56,11 @@ class Beat:
 
     @property
     def length_s(self) -> float:
-        """When its last line has been read: at a silent reader's 17 characters a second, 1.2 to 2.5 s."""
+        """When its last line has been read: at a silent reader's 18 characters a second, 1.2 to 2.5 s."""
         if not self.lines:
             return 0.0
         last = max(self.lines, key=lambda line: line.at_s)
-        return last.at_s + min(2.5, max(1.2, len(last.text) / 17))
+        return last.at_s + min(2.5, max(1.2, len(last.text) / 18))
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,7 @@ class Story:
         if turn is None:
             return []
         turn.state, turn.reason, turn.error = "failed", "error", message
-        return [Ended(turn)]
+        return [Altered(turn)]
 
     def welcome(self, views: Iterable[dict[str, Any]], unsent: Callable[[str], bool]) -> list[Change]:
         """The server says what the recent turns are: it is right.
@@ -249,17 +249,8 @@ class Story:
         turn = self._turns.get(to)
         if turn is not None:
             return turn, []
-        # A line said before the curtain becomes the opening; its own id is not heard of again.
-        waiting = next((turn for turn in self._turns.values() if turn.state == "waiting" and turn.take == 0), None)
-        if to == OPENING and waiting is not None and waiting is self._first_of_story():
-            self._turns = {OPENING if key == waiting.id else key: turn for key, turn in self._turns.items()}
-            waiting.id = OPENING
-            return waiting, [Altered(waiting)]
         turn = self._turns[to] = Turn(to)
         return turn, [Appeared(turn)]
-
-    def _first_of_story(self) -> Turn | None:
-        return next((turn for turn in self._turns.values() if turn.state != "answered"), None)
 
     def _begin(self, turn: Turn, take: int) -> list[Change]:
         void = turn.take > 0

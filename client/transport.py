@@ -478,10 +478,13 @@ class Play:
                 return
         pending = next((pending for pending in self._queue if to is not None and pending.id == to), None)
         if pending is None:
-            self._emit_all(self.story.failed(to, message) if to else [])
+            # Of a turn that will be told anew (`retryable`), or one that was given up.
+            self._emit_all(self.story.failed(to, message) if to and not frame["retryable"] else [])
             self._emit(Failed(code, message, turn=self.story.get(to) if to else None))
             return
-        if frame["retryable"] and pending.tries <= len(self._patience.refused_again):
+        if code in ("hello_first", "no_session"):
+            self._errand(self._say_hello())
+        if frame["retryable"] and code != "bad_reply" and pending.tries <= len(self._patience.refused_again):
             pending.again.set()
             return
         pending.settle(RefusedError(code, message))

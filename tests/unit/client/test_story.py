@@ -126,16 +126,6 @@ def test_turns_older_than_the_first_one_named_stay() -> None:
     assert [turn.id for turn in story.turns] == ["a", "b", "c", "d"]
 
 
-def test_a_line_said_before_the_curtain_becomes_the_opening() -> None:
-    story = Story()
-    story.answered("q", "An answer.", {})
-    story.said("early", "I knock")
-    story.said("later", "Again")
-    changes = story.token(OPENING, 1, 0, "You")
-    assert [type(change) for change in changes] == [Altered, Told]
-    assert [(turn.id, turn.said) for turn in story.turns if turn.live] == [(OPENING, "I knock"), ("later", "Again")]
-
-
 def test_an_opening_of_which_nothing_was_said_appears() -> None:
     changes = Story().token(OPENING, 1, 0, "You")
     assert [type(change) for change in changes] == [Appeared, Told]

@@ -296,6 +296,35 @@ async def test_a_turn_that_was_given_up() -> None:
         assert (event.turn.state, event.turn.error) == ("failed", "This line cannot be told.")
 
 
+async def test_a_turn_that_will_be_told_anew_is_not_given_up() -> None:
+    turn = {"id": "a", "said": "hi", "reply": "On", "state": "telling", "take": 1}
+    async with playing(turns=[turn]) as (_, play, line):
+        await line.send("error", to="a", code="storyteller_lost", message="It comes again.", retryable=True)
+        await play.until(lambda event: isinstance(event, Failed))
+        assert play.turns[0].live
+        await line.token("a", 0, "Once", take=2)
+        await play.until(lambda event: isinstance(event, Told))
+        assert play.turns[0].reply == "Once"
+
+
+async def test_a_reply_that_will_not_do_is_not_sent_again() -> None:
+    async with playing() as (_, play, line):
+        said = play.say("mauve", ask="spectacles")
+        await line.expect("say")
+        await line.send("error", to=said.id, code="bad_reply", message="Green, say.", retryable=True)
+        with pytest.raises(RefusedError, match="Green"):
+            await said
+
+
+async def test_a_connection_the_server_forgot_says_hello_again() -> None:
+    async with playing() as (_, play, line):
+        said = play.say("hi")
+        await line.expect("say")
+        await line.send("error", to=said.id, code="hello_first", message="Hello first.", retryable=True)
+        await line.welcome()
+        assert (await line.expect("say"))["id"] == said.id
+
+
 async def test_an_idle_connection_is_pinged_and_a_dead_one_left() -> None:
     async with playing(Patience(ping_after=0.1, pong=0.1, retry_first=0.01)) as (server, play, line):
         await line.expect("ping")
