@@ -1,0 +1,271 @@
+"""Telling: what one invocation of the storyteller does for one session.
+
+It confirms its lease, tells the visitor how the waking goes, tells every line of the inbox as a
+stream of tokens, and gives the lease back. Whenever the lease turns out to be another's it stops
+without a word. Knows sessions, leases and connections; of the model it knows the engine's front.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from overture import leases, wire
+from overture.connections import Connections, Heard, ReplyStream
+from overture.costs import of_reply
+from overture.leases import Fenced
+from overture.sessions import Draft, NoSession, Session, Sessions, Turn
+from overture.sessions import Waking as WakingState
+from overture.settings import Settings
+from overture.table import Conflict
+from prologue.prompt import compose, trim
+from prologue.world import World
+from storyteller.loading import Waking
+
+if TYPE_CHECKING:
+    from storyteller.engine import Completion, Engine
+
+logger = Logger(child=True)
+
+#: While it wakes, the visitor hears of it this often, and the session (and its lease) this often.
+_TOLD_S, _NOTED_S = 1.0, 2.0
+#: A reply stops this long before the invocation's own end, so that it can still be kept.
+_CLOSING_S = 10.0
+#: With less time than this left no line is begun: the next invocation takes it.
+_WORTHWHILE_S = 45.0
+_LINGER_STEP_S = 0.25
+#: The oldest turns beyond this never reach the prompt; the token budget drops more.
+_TURNS = 200
+
+
+class Telling:
+    """One invocation's work for the session `key`, under the reservation `token`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        connections: Connections,
+        world: World,
+        metrics: Metrics,
+        *,
+        key: str,
+        token: str,
+        memory_mb: int,
+        remaining_s: Callable[[], float],
+    ) -> None:
+        self._settings, self._sessions, self._connections = settings, sessions, connections
+        self._world, self._metrics = world, metrics
+        self._key, self._token, self._memory_mb = key, token, memory_mb
+        self._remaining_s = remaining_s
+        self._fence = ""
+        self._connection: str | None = None
+
+    def work(self, waking: Waking) -> None:
+        """Does it all. Raises what loading raised; a lost lease ends it silently."""
+        try:
+            if not self._confirm():
+                logger.info("this delivery is stale or doubled")
+                return
+            if self._wake(waking):
+                self._tell_lines(waking.engine)
+        except (Fenced, NoSession):
+            logger.info("the lease is another's now")
+
+    def _confirm(self) -> bool:
+        def confirm(draft: Draft) -> tuple[str | None, str | None]:
+            return leases.confirm(draft, self._token, self._settings), draft.session.connection
+
+        fence, self._connection = self._sessions.update(self._key, confirm)
+        self._fence = fence or ""
+        return fence is not None
+
+    # --- waking -----------------------------------------------------------------------
+
+    def _wake(self, waking: Waking) -> bool:
+        """Waits for the engine, telling how far it is; False when nobody waits any more."""
+        told_at = noted_at = float("-inf")
+        alone_since: float | None = None
+        while not waking.wait(0.1):
+            now = time.monotonic()
+            if now - told_at < _TOLD_S:
+                continue
+            told_at = now
+            progress = waking.progress()
+            fraction = round(progress.fraction, 3)
+            eta_s = None if progress.eta_s is None else round(progress.eta_s, 1)
+            if now - noted_at >= _NOTED_S:
+                noted_at = now
+                session = self._note_waking(WakingState("waking", fraction, eta_s))
+                alone_since = None if session.connection else alone_since or now
+                if alone_since and now - alone_since > self._settings.grace_s and self._give_back():
+                    logger.info("nobody waits for the storyteller any more")
+                    return False
+            self._post(wire.Wake("waking", progress=fraction, eta_s=eta_s))
+        waking.engine  # noqa: B018  raises what loading raised, before anybody is told "ready"
+        self._note_waking(WakingState("ready", 1.0))
+        self._post(wire.Wake("ready", progress=1.0))
+        return True
+
+    def _note_waking(self, state: WakingState) -> Session:
+        def note(draft: Draft) -> Session:
+            leases.renew(draft, self._fence, self._settings)
+            draft.session.waking = WakingState(
+                state.state,
+                state.progress,
+                state.eta_s,
+                failures=0 if state.state == "ready" else draft.session.waking.failures,
+            )
+            return draft.session
+
+        session = self._sessions.update(self._key, note)
+        self._connection = session.connection
+        return session
+
+    # --- lines ------------------------------------------------------------------------
+
+    def _tell_lines(self, engine: Engine) -> None:
+        idle_since = time.monotonic()
+        while True:
+            if self._remaining_s() < _WORTHWHILE_S:
+                # With lines left the lease stays: the destination finds it, and sends for the next.
+                self._give_back()
+                return
+            taken = self._take_line()
+            if taken is not None:
+                turn, connection = taken
+                abandoned = self._tell(engine, turn, connection)
+                if abandoned:
+                    self._give_back(only_if_idle=False)
+                    return
+                idle_since = time.monotonic()
+            elif time.monotonic() - idle_since < self._settings.linger_s:
+                time.sleep(_LINGER_STEP_S)
+            elif self._give_back():
+                return
+
+    def _take_line(self) -> tuple[Turn, str | None] | None:
+        def take(draft: Draft) -> tuple[Turn, str | None] | None:
+            turn = leases.take_line(draft, self._fence, self._settings)
+            return None if turn is None else (turn, draft.session.connection)
+
+        return self._sessions.update(self._key, take)
+
+    def _tell(self, engine: Engine, turn: Turn, connection: str | None) -> bool:
+        """Tells one line; True when the visitor was gone for longer than the grace."""
+        from storyteller.engine import EngineError, Sampling
+
+        settings = self._settings
+        self._connection = connection
+        listener = _Listener(self._sessions, self._key, self._fence, turn, settings)
+        stream = ReplyStream(
+            self._connections,
+            listener,
+            to=turn.id,
+            take=turn.take,
+            base=turn.reply,
+            connection=connection,
+            gather_s=settings.gather_s,
+            grace_s=settings.grace_s,
+            resend=turn.take > 1 and turn.base > 0,
+        )
+        done: Completion | None = None
+        try:
+            done = engine.generate(
+                self._prompt(engine, turn),
+                Sampling(
+                    temperature=settings.temperature,
+                    top_p=settings.top_p,
+                    repetition_penalty=settings.repetition_penalty,
+                    seed=None,
+                    max_tokens=settings.max_tokens,
+                ),
+                emit=stream.write,
+                cancelled=stream.cancelled.is_set,
+                deadline=time.monotonic() + max(0.0, self._remaining_s() - _CLOSING_S),
+            )
+        except EngineError as error:
+            logger.exception("the engine refused a line")
+            self._post(wire.Error("engine", str(error), retryable=False, to=turn.id))
+        finally:
+            stream.close()
+        if stream.cut is not None:
+            raise stream.cut
+        self._connection = stream.connection
+        self._finish(turn, stream, done)
+        return stream.abandoned
+
+    def _prompt(self, engine: Engine, turn: Turn) -> list[int]:
+        turns = [told for told in reversed(self._sessions.turns(self._key, limit=_TURNS)) if told.state != "answered"]
+        turns = [told for told in turns if told.seq < turn.seq]
+        profile = self._sessions.read(self._key).profile
+        messages = compose(self._world, profile, [*turns, turn])
+        room = engine.context - self._settings.max_tokens
+        return engine.encode_chat(trim(messages, room, engine.count_chat), go_on=bool(turn.reply))
+
+    def _finish(self, turn: Turn, stream: ReplyStream, done: Completion | None) -> None:
+        turn.reply = stream.reply
+        reason: wire.EndReason = done.reason if done is not None else "error"
+        state = {"cancelled": "stopped", "error": "failed"}.get(reason, "done")
+
+        def finish(draft: Draft) -> None:
+            leases.finish_line(draft, self._fence, turn, state, self._settings)  # type: ignore[arg-type]
+
+        self._sessions.update(self._key, finish)
+        stats = of_reply(
+            tokens=done.tokens if done else 0,
+            prompt_tokens=done.prompt_tokens if done else 0,
+            reused_tokens=done.reused_tokens if done else 0,
+            ttft_s=done.ttft_s or 0.0 if done else 0.0,
+            total_s=done.total_s if done else 0.0,
+            memory_mb=self._memory_mb,
+            grid_kg_per_kwh=self._settings.grid_kg_per_kwh,
+        )
+        self._post(wire.End(turn.id, turn.take, reason, stats))
+        if done is not None and done.tokens:
+            self._sessions.add_to_totals(stats.tokens, stats.usd, stats.mwh)
+            self._metrics.add_metric("Replies", MetricUnit.Count, 1)
+            self._metrics.add_metric("Tokens", MetricUnit.Count, stats.tokens)
+            self._metrics.add_metric("TimeToFirstToken", MetricUnit.Milliseconds, stats.ttft_ms)
+
+    def _give_back(self, *, only_if_idle: bool = True) -> bool:
+        def release(draft: Draft) -> bool:
+            return leases.release(draft, self._fence, self._settings, only_if_idle=only_if_idle)
+
+        return self._sessions.update(self._key, release)
+
+    def _post(self, message: wire.ServerMessage) -> None:
+        """Posts to the connection last heard of; if it is gone, to the one the session has now."""
+        if not self._connections.post(self._connection, message):
+            connection = self._sessions.read(self._key).connection
+            if connection != self._connection and self._connections.post(connection, message):
+                self._connection = connection
+
+
+class _Listener:
+    """What a reply's stream asks of its session; raises `Fenced` when that is not ours any more."""
+
+    def __init__(self, sessions: Sessions, key: str, fence: str, turn: Turn, settings: Settings) -> None:
+        self._sessions, self._key, self._fence = sessions, key, fence
+        self._turn, self._settings = turn, settings
+        self._renewed_at = time.monotonic()
+
+    def hear(self) -> Heard:
+        session = self._sessions.read(self._key)
+        if session.lease is None or session.lease.fence != self._fence:
+            raise Fenced
+        return Heard(session.connection, session.stop == self._turn.id)
+
+    def save(self, reply: str) -> None:
+        self._turn.reply = reply
+        try:
+            self._sessions.save_turn(self._key, self._turn)
+        except Conflict:
+            raise Fenced from None
+        if time.monotonic() - self._renewed_at > self._settings.lease_s / 4:
+            self._renewed_at = time.monotonic()
+            self._sessions.update(self._key, lambda draft: leases.renew(draft, self._fence, self._settings))
