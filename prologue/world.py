@@ -5,7 +5,8 @@
     script.yaml      the prologue
     answers.yaml     the answer book's source (read when a book is built, not here)
 
-Knows how the files must look; what is done with them is `script`, `prompt` and `book`.
+`docs/worlds.md` describes them for writers. Knows how the files must look; what is done with them is
+`script`, `prompt` and `book`.
 """
 
 from __future__ import annotations
@@ -14,27 +15,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from prologue.files import Entry, WorldError, read_text, read_yaml
+from prologue.script import ProfileField, Script
+from prologue.script_file import read_script
 from prologue.slots import flatten, names
 
-_KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
+__all__ = ["ProfileField", "World", "WorldError", "load_world"]
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-
-
-class WorldError(Exception):
-    """A file of a world that cannot be used: one sentence naming the file, the place and the remedy."""
-
-
-@dataclass(frozen=True)
-class ProfileField:
-    """One thing a world remembers of a visitor; `default` stands in the prompt while it is unknown."""
-
-    key: str
-    label: str
-    default: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +35,7 @@ class World:
     profile: tuple[ProfileField, ...]
     storyteller: str
     opening: str
+    script: Script
     folder: Path
 
     def known(self, profile: Mapping[str, str]) -> dict[str, str]:
@@ -58,70 +48,37 @@ def load_world(path: str | Path) -> World:
     folder = Path(path)
     if not folder.is_dir():
         raise WorldError(f"There is no world in {folder}: give a folder that holds a world.yaml.")
-    raw = read_yaml(folder / "world.yaml")
-    if not isinstance(raw, dict):
-        raise WorldError(f"{folder / 'world.yaml'}: it must be a mapping with name, title, profile and opening.")
-    name = _text(raw, "name", folder)
+    entry = Entry(read_yaml(folder / "world.yaml"), str(folder / "world.yaml"))
+    name = entry.text("name")
     if not _NAME.fullmatch(name):
-        raise WorldError(f"{folder / 'world.yaml'}: `name` is {name!r}; use lower-case letters, digits and _.")
-    fields = _profile(raw, folder)
+        raise entry.error(f"`name` is {name!r}; use lower-case letters, digits and _")
+    title, opening = entry.text("title"), entry.text("opening")
+    fields = _profile(entry)
+    entry.done()
     return World(
         name=name,
-        title=_text(raw, "title", folder),
+        title=title,
         profile=fields,
-        storyteller=_storyteller(folder, {field.key for field in fields}),
-        opening=_text(raw, "opening", folder),
+        storyteller=_storyteller(folder / "storyteller.md", {field.key for field in fields}),
+        opening=opening,
+        script=read_script(folder / "script.yaml", fields),
         folder=folder,
     )
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file. Raises `WorldError` where it cannot be read or parsed."""
-    try:
-        return yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise WorldError(f"{path}{line}: this is not YAML ({problem}); mend that line.") from None
-
-
-def read_text(path: Path) -> str:
-    """The text of a file in UTF-8. Raises `WorldError` where it is missing or unreadable."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise WorldError(f"{path} is missing: a world needs it.") from None
-    except (OSError, UnicodeError) as error:
-        raise WorldError(f"{path} cannot be read ({error}): save it as UTF-8 text that you may read.") from None
-
-
-def _text(raw: dict[Any, Any], key: str, folder: Path) -> str:
-    value = raw.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise WorldError(f"{folder / 'world.yaml'}: `{key}` is missing or empty; give it a line of text.")
-    return " ".join(value.split())
-
-
-def _profile(raw: dict[Any, Any], folder: Path) -> tuple[ProfileField, ...]:
-    where = folder / "world.yaml"
-    entries = raw.get("profile", [])
-    if not isinstance(entries, list):
-        raise WorldError(f"{where}: `profile` must be a list of {{key, label, default}}.")
+def _profile(world: Entry) -> tuple[ProfileField, ...]:
     fields = []
-    for place, entry in enumerate(entries, 1):
-        if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("key", "label", "default")):
-            raise WorldError(f"{where}: entry {place} of `profile` needs key, label and default, each a text.")
-        if not _KEY.fullmatch(entry["key"]):
-            raise WorldError(f"{where}: `profile` key {entry['key']!r}; use lower-case letters, digits and _.")
-        fields.append(ProfileField(entry["key"], flatten(entry["label"]), flatten(entry["default"])))
+    for place, raw in enumerate(world.items("profile"), 1):
+        entry = Entry(raw, f"{world.where}, profile entry {place}")
+        key, label, default = entry.key("key"), entry.text("label"), entry.text("default")
+        fields.append(ProfileField(key, flatten(label), flatten(default)))
+        entry.done()
     if len({field.key for field in fields}) < len(fields):
-        raise WorldError(f"{where}: `profile` has one key twice; remove one of them.")
+        raise world.error("`profile` has one key twice; remove one of them")
     return tuple(fields)
 
 
-def _storyteller(folder: Path, keys: set[str]) -> str:
-    path = folder / "storyteller.md"
+def _storyteller(path: Path, keys: set[str]) -> str:
     template = read_text(path).strip()
     if not template:
         raise WorldError(f"{path} is empty: write the storyteller's prompt in it.")
