@@ -113,7 +113,7 @@ class Question:
             if re.match(rf"{re.escape(beginning)}\b", said, re.IGNORECASE):
                 said = said[len(beginning) :]
                 break
-        said = said.strip(" \t.,;:!?\"'“”‘’()[]{}<>-–—") or said.strip()
+        said = said.strip(" \t.,;:!?\"'“”‘’()-–—") or said.strip()
         if not said:
             raise ReplyError("Say a word or two in reply, or pass the question over.")
         for value, words in (self.same or {}).items():

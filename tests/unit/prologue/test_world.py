@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from prologue.world import WorldError, load_world
+
+WORLD: dict[str, Any] = {
+    "name": "tiny",
+    "title": "A tiny world",
+    "opening": "Begin.",
+    "profile": [{"key": "name", "label": "Name", "default": "you"}],
+}
+SCRIPT: dict[str, Any] = {
+    "scenes": [{"id": "one", "beats": [{"id": "hello", "lines": ["Hello."]}]}],
+    "final": {"id": "end", "lines": ["Go in."]},
+}
+
+
+def write(folder: Path, world: Any = None, script: Any = None, storyteller: str = "Tell {name} a story.") -> Path:
+    (folder / "world.yaml").write_text(yaml.safe_dump({**WORLD, **(world or {})}))
+    (folder / "script.yaml").write_text(yaml.safe_dump({**SCRIPT, **(script or {})}))
+    (folder / "storyteller.md").write_text(storyteller)
+    return folder
+
+
+def beat(**fields: Any) -> dict[str, Any]:
+    return {"scenes": [{"id": "one", "beats": [{"id": "hello", "lines": ["Hello."], **fields}]}]}
+
+
+def test_a_tiny_world_can_be_played(tmp_path: Path) -> None:
+    world = load_world(write(tmp_path))
+    first, state = world.script.next(world.script.begin(), False, None, {})
+    last, _ = world.script.next(state, False, None, {})
+    assert (first.id, last.id, last.final) == ("hello", "end", True)
+
+
+@pytest.mark.parametrize("path", sorted(Path("prologue/worlds").iterdir()), ids=lambda path: path.name)
+def test_the_shipped_worlds_load(path: Path) -> None:
+    assert load_world(path).name == path.name
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"script": {"scenes": []}}, "script.yaml: `scenes` must be a list of 1 or more"),
+        ({"script": {"final": None}}, "script.yaml: `final` is missing"),
+        ({"script": {"extra": 1}}, "script.yaml: `extra` is not a key that belongs here"),
+        ({"script": beat(lines=[])}, r"scene 1 \(one\), beat 1 \(hello\): it has neither `lines` nor `ask`"),
+        ({"script": beat(lines=["x" * 121])}, r"beat 1 \(hello\), line 1: it has 121 characters"),
+        ({"script": beat(lines=[{"txt": "Hi"}])}, r"line 1: `text` must be a text, found nothing"),
+        ({"script": beat(lines=["a", {"text": "b", "at": 9}])}, r"line 2: `at` must come after 0 and by 2.5"),
+        ({"script": beat(lines=["{nme}"])}, r"beat hello: the slot \{nme\} is not in `profile`"),
+        ({"script": beat(wehn={"known": "name"})}, r"`wehn` is not a key"),
+        ({"script": beat(when={"knwn": "name"})}, r"hello\), when: `knwn` is not a key"),
+        ({"script": beat(when=[])}, r"`when` is an empty list"),
+        ({"script": beat(when={"known": "nme"})}, r"beat hello, when: 'nme' is not in `profile`"),
+        ({"script": beat(when={"told": "hullo"})}, r"beat hello, when: there is no beat 'hullo'"),
+        ({"script": beat(go="two")}, r"beat hello, go: there is no scene 'two'"),
+        ({"script": beat(id="Hello there")}, r"`id` is 'Hello there'; use"),
+        ({"script": beat(id="end")}, r"beat end: another beat has this id"),
+        ({"script": beat(optional="yes please")}, r"`optional` must be true or false"),
+        ({"script": beat(ask={"key": "shoe", "text": "Size?"})}, r"ask: `key` 'shoe' is not in `profile`"),
+        ({"script": beat(ask={"key": "name", "text": "?", "free": False})}, r"`free: false` needs `choices`"),
+        ({"script": beat(ask={"key": "name", "text": "?", "choices": ["a", "A"]})}, r"`choices` has one choice twice"),
+        ({"script": beat(ask={"key": "name", "text": "?", "limit": 900})}, r"`limit` must be a number from 1 to 200"),
+        ({"script": {"fillers": [{"id": "f", "ask": {"key": "name", "text": "?"}}]}}, r"a filler cannot have `ask`"),
+        (
+            {"script": {"final": {"id": "end", "lines": [{"text": "a", "when": {"awake": True}}]}}},
+            "a line without `when`",
+        ),
+        ({"world": {"name": "Not A Name"}}, "world.yaml: `name` is 'Not A Name'"),
+        ({"world": {"title": ""}}, "world.yaml: `title` must be a text, found an empty text"),
+        ({"world": {"profile": [{"key": "name"}]}}, "world.yaml, profile entry 1: `label` must be a text"),
+        ({"world": {"profile": WORLD["profile"] * 2}}, "`profile` has one key twice"),
+        ({"storyteller": "  "}, "storyteller.md is empty"),
+        ({"storyteller": "{weather}"}, r"storyteller.md: the slot \{weather\} is not in `profile`"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_place(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(WorldError, match=said):
+        load_world(write(tmp_path, **wrong))
+
+
+def test_a_missing_world_and_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(WorldError, match="There is no world in"):
+        load_world(tmp_path / "nowhere")
+    write(tmp_path)
+    (tmp_path / "script.yaml").unlink()
+    with pytest.raises(WorldError, match=r"script.yaml is missing"):
+        load_world(tmp_path)
+
+
+def test_what_is_not_yaml_or_not_text(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "script.yaml").write_text("scenes: [\nfinal: }")
+    with pytest.raises(WorldError, match=r"script.yaml, line 2: this is not YAML"):
+        load_world(tmp_path)
+    (tmp_path / "script.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(WorldError, match=r"script.yaml cannot be read"):
+        load_world(tmp_path)
+    (tmp_path / "script.yaml").write_text("- just\n- a list")
+    with pytest.raises(WorldError, match=r"script.yaml: expected a mapping of keys, found a list"):
+        load_world(tmp_path)
+
+
+def test_jumps_conditions_and_visits(tmp_path: Path) -> None:
+    script = {
+        "scenes": [
+            {
+                "id": "door",
+                "beats": [
+                    {
+                        "id": "ask",
+                        "ask": {"key": "name", "text": "Who?", "choices": ["Ann", "Bo"]},
+                        "go": [
+                            {"when": {"is": {"name": "bo"}}, "to": "cellar"},
+                            {"when": {"known": "name"}, "to": "hall"},
+                        ],
+                    }
+                ],
+            },
+            {"id": "hall", "beats": [{"id": "hall_beat", "lines": ["The hall."], "go": "street"}]},
+            {"id": "cellar", "beats": [{"id": "cellar_beat", "lines": ["The cellar."], "go": "door"}]},
+            {
+                "id": "street",
+                "beats": [
+                    {
+                        "id": "street_beat",
+                        "lines": [{"text": "Again.", "when": {"told": "cellar_beat"}, "else": "Out."}],
+                    }
+                ],
+            },
+        ],
+    }
+    player = load_world(write(tmp_path, script=script)).script
+
+    def walk(name: str | None) -> list[str]:
+        state, said = player.begin(), list[str]()
+        profile: dict[str, str] = {}
+        while True:
+            told, state = player.next(state, True, None, profile)
+            said.append(told.lines[0].text if told.lines else told.id)
+            if told.final:
+                return said
+            if told.ask and name:
+                profile["name"], state = player.reply(state, "name", name)
+
+    assert walk("Ann") == ["ask", "The hall.", "Out.", "Go in."]
+    assert walk("Bo") == ["ask", "The cellar.", "The hall.", "Again.", "Go in."]
+    assert walk(None) == ["ask", "The hall.", "Out.", "Go in."]
