@@ -1,0 +1,95 @@
+"""A Hugging Face Llama checkpoint folder: which tensors it must hold, and its bytes as torch tensors.
+
+Knows names, shapes and element types; reads through `reading` and computes nothing but a change of
+type. torch is imported only once the reading has begun.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import LlamaConfig
+from .errors import EngineError
+from .reading import Part, Progress, Reading
+from .tensorfile import TensorSpan, open_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+_FLOATS = ("F32", "F16", "BF16")
+
+
+def expected_tensors(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a Llama in the order of use, by Hugging Face's names, with its shape."""
+    c = config
+    q, kv = c.heads * c.head_dim, c.kv_heads * c.head_dim
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (c.vocab, c.width)}
+    for i in range(c.layers):
+        at = f"model.layers.{i}."
+        shapes[at + "input_layernorm.weight"] = (c.width,)
+        for name, (rows, columns) in {
+            "q": (q, c.width),
+            "k": (kv, c.width),
+            "v": (kv, c.width),
+            "o": (c.width, q),
+        }.items():
+            shapes[f"{at}self_attn.{name}_proj.weight"] = (rows, columns)
+            if c.attention_bias:
+                shapes[f"{at}self_attn.{name}_proj.bias"] = (rows,)
+        shapes[at + "post_attention_layernorm.weight"] = (c.width,)
+        for name, (rows, columns) in {
+            "gate": (c.hidden, c.width),
+            "up": (c.hidden, c.width),
+            "down": (c.width, c.hidden),
+        }.items():
+            shapes[f"{at}mlp.{name}_proj.weight"] = (rows, columns)
+            if c.mlp_bias:
+                shapes[f"{at}mlp.{name}_proj.bias"] = (rows,)
+    shapes["model.norm.weight"] = (c.width,)
+    if not c.tied:
+        shapes["lm_head.weight"] = (c.vocab, c.width)
+    return shapes
+
+
+def find_tensors(folder: Path, config: LlamaConfig) -> dict[str, TensorSpan]:
+    """Where each expected tensor lies; raises EngineError for one that is missing or of another shape."""
+    spans = open_checkpoint(folder)
+    found: dict[str, TensorSpan] = {}
+    for name, shape in expected_tensors(config).items():
+        span = spans.get(name)
+        if span is None:
+            raise EngineError(f"{folder} lacks the tensor {name}: download the whole checkpoint again.")
+        if span.shape != shape:
+            raise EngineError(
+                f"{span.path}: {name} has shape {list(span.shape)}, but config.json asks for {list(shape)}: "
+                "use the config.json that belongs to these weights."
+            )
+        if span.dtype not in _FLOATS:
+            raise EngineError(f"{span.path}: {name} is stored as {span.dtype}: use a checkpoint in bf16, f16 or f32.")
+        found[name] = span
+    return found
+
+
+class CheckpointReading:
+    """A checkpoint's tensors being read; the threads start when this is made."""
+
+    def __init__(self, folder: Path, config: LlamaConfig, progress: Progress, pace_s: float) -> None:
+        self._spans = find_tensors(folder, config)
+        self._buffers = {name: mmap.mmap(-1, span.end - span.begin) for name, span in self._spans.items()}
+        parts = [
+            Part(span.path, span.begin, span.end, memoryview(self._buffers[name])) for name, span in self._spans.items()
+        ]
+        self.reading = Reading(parts, progress, pace_s=pace_s)
+
+    def tensors(self, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
+        """Waits for the bytes, then yields each tensor in order of use, as `dtype`."""
+        import torch
+
+        self.reading.wait()
+        stored = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+        for name, span in self._spans.items():
+            buffer = self._buffers.pop(name)
+            yield name, torch.frombuffer(buffer, dtype=stored[span.dtype]).view(span.shape).to(dtype)

@@ -1,0 +1,10 @@
+"""The one error that the engine raises for a person: a sentence that says what and how to mend it.
+
+Knows nothing of models; every module of the engine may import it.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """A model folder or a request that the engine cannot work with, told in one sentence."""

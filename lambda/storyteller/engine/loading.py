@@ -1,0 +1,92 @@
+"""From a folder to an engine: reading starts first, torch is imported meanwhile.
+
+The one place that knows both files and models; it imports torch only inside `load_engine`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Literal
+
+from .checkpoint import CheckpointReading
+from .config import LlamaConfig, read_config
+from .errors import EngineError
+from .generation import Engine
+from .reading import Progress
+from .tokenizer import Tokenizer
+
+_log = logging.getLogger(__name__)
+
+
+def load_engine(
+    folder: str | os.PathLike[str],
+    progress: Progress = lambda done, total: None,
+    *,
+    context: int = 4096,
+    threads: int | None = None,
+    pace_s: float = 0.0,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    chat: bool = True,
+) -> Engine:
+    """The engine for a Hugging Face Llama checkpoint folder.
+
+    `progress(done, total)` gets the true count of weight bytes read, from another thread, never
+    falling, and (total, total) last. `context` is cut to what the model was made for. `threads` is
+    the number of CPU threads (None: as many as this process may use). `pace_s` makes the reading
+    take at least so many seconds, to try the wait that larger weights bring. `dtype` is what a
+    16 or 32-bit checkpoint is computed in. Without `chat`, a missing chat template is no error.
+
+    Raises EngineError, one sentence, for a folder that is missing, incomplete or no Llama.
+    """
+    path = Path(folder)
+    config = read_config(path)
+    if not (path / "tokenizer.json").exists():
+        Tokenizer(path)  # says so, before gigabytes are read
+
+    def report(done: int, total: int) -> None:
+        if done < total:  # the end is told when the engine is ready
+            progress(done, total)
+
+    weights = CheckpointReading(path, config, report, pace_s)
+    try:
+        import torch
+
+        from .model import build_dense
+
+        torch.set_num_threads(threads or usable_cpus())
+        tokenizer = load_tokenizer(path, config, chat=chat)
+        kind: torch.dtype = getattr(torch, dtype)
+        model = build_dense(config, weights.tensors(kind), context=min(context, config.context), dtype=kind)
+    except BaseException:
+        weights.reading.abandon()
+        raise
+    _log.info("loaded %s: %s, %d threads, context %d", path, dtype, torch.get_num_threads(), model.context)
+    progress(weights.reading.total, weights.reading.total)
+    return Engine(model, tokenizer, stop_ids(config, tokenizer))
+
+
+def load_tokenizer(folder: Path, config: LlamaConfig, *, chat: bool) -> Tokenizer:
+    """The folder's tokenizer, checked against the model's vocabulary."""
+    tokenizer = Tokenizer(folder)
+    size = tokenizer.vocabulary.get_vocab_size()
+    if size > config.vocab:
+        raise EngineError(
+            f"{folder / 'tokenizer.json'} knows {size:,} tokens, but the model only {config.vocab:,}: "
+            "use the tokenizer that belongs to these weights."
+        )
+    if chat and not tokenizer.has_chat:
+        raise EngineError(f"{folder} has no chat template: use an Instruct checkpoint, or add its chat_template.jinja.")
+    return tokenizer
+
+
+def stop_ids(config: LlamaConfig, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Every token that ends a reply: the model's, the generation config's and the tokenizer's."""
+    own = tokenizer.eos_id()
+    return (*config.eos_ids, *([] if own is None else [own]))
+
+
+def usable_cpus() -> int:
+    """CPUs this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,72 @@
+"""What one generation is asked for and what it gives back; plain data, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import EngineError
+
+#: Why a reply ended.
+Reason = Literal["stop", "length", "cancelled", "deadline"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen, and when to stop.
+
+    `temperature` 0 is greedy. `repetition_penalty` divides the logits of tokens seen among the last
+    `repetition_window` tokens of prompt and reply (1.0 is none; multiplied where a logit is negative).
+    A `seed` makes the reply the same every time; None draws a new one. `stop` are texts at which the
+    reply ends; they are not part of it. `logprobs` asks for the log-probability of each token of the
+    reply and of that many of its rivals (None asks for nothing).
+
+    Raises EngineError when a number is out of its range.
+    """
+
+    temperature: float = 0.8
+    top_p: float = 0.95
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    repetition_window: int = 256
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature <= 100.0:
+            raise EngineError(f"temperature is {self.temperature}; give a number from 0 (greedy) to 100.")
+        if not 0.0 < self.top_p <= 1.0:
+            raise EngineError(f"top_p is {self.top_p}; give a number above 0 and up to 1.")
+        if not 0.01 <= self.repetition_penalty <= 100.0:
+            raise EngineError(f"repetition_penalty is {self.repetition_penalty}; give a number from 0.01 to 100.")
+        if self.max_tokens < 1:
+            raise EngineError(f"max_tokens is {self.max_tokens}; give at least 1.")
+        if any(not text for text in self.stop):
+            raise EngineError("stop holds an empty text; leave it out.")
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """One token's natural-log probability before temperature, with its likeliest rivals."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A finished reply: its text, why it ended, and what it took. Times are in seconds."""
+
+    text: str
+    reason: Reason
+    tokens: int
+    prompt_tokens: int
+    reused_tokens: int
+    ttft_s: float
+    total_s: float
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0

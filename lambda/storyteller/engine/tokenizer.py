@@ -1,0 +1,153 @@
+"""Text to token ids and back, and chat messages to a prompt; knows nothing of models or torch.
+
+The vocabulary comes from `tokenizer.json`, the chat template from `chat_template.jinja` or
+`tokenizer_config.json`, and both are used as Hugging Face's own libraries use them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer as Vocabulary
+
+from .config import read_json
+from .errors import EngineError
+
+_HALF = "\N{REPLACEMENT CHARACTER}"
+_SPECIALS = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+class Tokenizer:
+    """A checkpoint's tokenizer and chat template. Raises EngineError when the folder lacks them."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        if not path.exists():
+            raise EngineError(f"{path} is missing: download the checkpoint with its tokenizer.json.")
+        try:
+            self.vocabulary: Vocabulary = Vocabulary.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise EngineError(f"{path} cannot be read ({error}): download it again.") from None
+        settings_path = folder / "tokenizer_config.json"
+        settings = read_json(settings_path, "") if settings_path.exists() else {}
+        self.specials = {name: _content(settings.get(name)) for name in _SPECIALS}
+        self._folder = folder
+        self._source = _template_source(folder, settings)
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        environment.filters["tojson"] = _to_json
+        environment.globals["raise_exception"] = _refuse
+        # `strftime_now` is left out on purpose: a prompt that changes with the date would never
+        # match a prefix computed at build time. Llama's own templates then name a fixed day.
+        try:
+            self._template = environment.from_string(self._source) if self._source else None
+        except TemplateError as error:
+            raise EngineError(f"The chat template of {folder} is broken ({error}): download it again.") from None
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether the folder brings a chat template."""
+        return self._template is not None
+
+    def eos_id(self) -> int | None:
+        """The id of the tokenizer's own end-of-sequence token, if it names one."""
+        eos = self.specials["eos_token"]
+        return self.vocabulary.token_to_id(eos) if eos else None
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """The ids of a plain text; `special` adds the beginning token as the tokenizer itself does."""
+        ids: list[int] = self.vocabulary.encode(text, add_special_tokens=special).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, without special tokens."""
+        return str(self.vocabulary.decode(list(ids), skip_special_tokens=True))
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]], *, go_on: bool = False) -> list[int]:
+        """The prompt for `messages` (role and content), ready for the assistant's reply.
+
+        With `go_on` the last message is the assistant's own and is continued just where it ends.
+        Raises EngineError when there is no template, when it refuses the messages, or when `go_on` is
+        asked for and the last message is not the assistant's.
+        """
+        if self._template is None:
+            raise EngineError(
+                f"{self._folder} has no chat template: use an Instruct checkpoint, or add its chat_template.jinja."
+            )
+        tail = ""
+        if go_on:
+            if not messages or messages[-1]["role"] != "assistant":
+                raise EngineError("go_on continues the assistant's last message: end the messages with one.")
+            messages, tail = messages[:-1], messages[-1]["content"]
+        specials = {name: token for name, token in self.specials.items() if token}
+        try:
+            prompt = self._template.render(
+                messages=[dict(message) for message in messages], add_generation_prompt=True, **specials
+            )
+        except TemplateError as error:
+            raise EngineError(f"The chat template of {self._folder} refuses these messages: {error}") from None
+        # The template writes the beginning token itself.
+        return self.encode(prompt + tail, special=False)
+
+
+class TextStream:
+    """Turns ids into text as they come, never giving half a character away.
+
+    A token may hold a part of a character's bytes. What cannot yet be read is held back until the
+    tokens that complete it have come. `before` are the ids ahead of the reply: some tokenizers
+    write a word's leading space only when something precedes it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, before: Sequence[int] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._window = list(before[-8:])
+        self._told = tokenizer.decode(self._window)
+
+    def push(self, token: int) -> str:
+        """The text that this token completes; often empty, sometimes several characters."""
+        self._window.append(token)
+        text = self._tokenizer.decode(self._window)
+        whole = text.rstrip(_HALF)
+        fresh = whole[len(self._told) :]
+        if fresh:
+            self._told = whole
+        if whole == text and len(self._window) > 24:
+            self._window = self._window[-8:]
+            self._told = self._tokenizer.decode(self._window)
+        return fresh
+
+    def flush(self) -> str:
+        """What was held back; bytes that never became a character come out as U+FFFD."""
+        text = self._tokenizer.decode(self._window)
+        fresh, self._told = text[len(self._told) :], text
+        return fresh
+
+
+def _template_source(folder: Path, settings: Mapping[str, Any]) -> str | None:
+    own = folder / "chat_template.jinja"
+    if own.exists():
+        return own.read_text(encoding="utf-8")
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+        template = named.get("default")
+    return template if isinstance(template, str) and template else None
+
+
+def _content(token: Any) -> str | None:
+    if isinstance(token, Mapping):
+        token = token.get("content")
+    return token if isinstance(token, str) else None
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **_: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise TemplateError(message)
