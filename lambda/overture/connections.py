@@ -264,9 +264,9 @@ def fit_turns(
 ) -> wire.ServerMessage:
     """The message with as many of the newest turns (given newest first) as fit `room` bytes, oldest first."""
     kept: list[wire.TurnView] = []
-    used = len(wire.write(write([])))
+    used = len(wire.write(write([])).encode())
     for turn in turns:
-        used += len(wire.write(wire.Turns("", [turn])))
+        used += len(wire.write(wire.Turns("", [turn])).encode())
         if kept and used > room:
             break
         kept.append(turn)

@@ -1,0 +1,31 @@
+"""Fixtures of the unit tests: a table in moto, the sessions in it, the two far ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from overture.sessions import Sessions
+from overture.table import Table
+from tests.unit.house import FakeConnections, FakeLambda, make_table
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    yield from make_table()
+
+
+@pytest.fixture
+def sessions(table: Table) -> Sessions:
+    return Sessions(table)
+
+
+@pytest.fixture
+def connections() -> FakeConnections:
+    return FakeConnections()
+
+
+@pytest.fixture
+def aws_lambda() -> FakeLambda:
+    return FakeLambda()

@@ -1,0 +1,294 @@
+"""Leases and the inbox: one storyteller at a time, no line lost, none told twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from overture import leases
+from overture.leases import Failure, Fenced, Queued
+from overture.sessions import Draft, Lease, NoSession, Sessions, Turn
+from overture.settings import Settings
+from tests.unit.house import put_session
+
+ONE = Settings(concurrency=1)
+ANY = Settings()
+
+
+def reserve(sessions: Sessions, key: str, settings: Settings = ANY) -> str | Queued | None:
+    return sessions.update(key, lambda draft: leases.reserve(draft, settings))
+
+
+def say(sessions: Sessions, key: str, turn_id: str, settings: Settings = ANY) -> str | Queued | None:
+    def put(draft: Draft) -> str | Queued | None:
+        leases.append(draft, draft.add_turn(turn_id, f"line {turn_id}"))
+        return leases.reserve(draft, settings)
+
+    return sessions.update(key, put)
+
+
+def begin(sessions: Sessions, key: str, turn_id: str = "a", settings: Settings = ANY) -> tuple[str, str]:
+    """Says a line and confirms the lease it reserved: (token, fence)."""
+    token = say(sessions, key, turn_id, settings)
+    assert isinstance(token, str)
+    fence = sessions.update(key, lambda draft: leases.confirm(draft, token, settings))
+    assert fence is not None
+    return token, fence
+
+
+def take(sessions: Sessions, key: str, fence: str) -> Turn | None:
+    return sessions.update(key, lambda draft: leases.take_line(draft, fence, ANY))
+
+
+def settle(sessions: Sessions, key: str, token: str, *, failed: bool, settings: Settings = ANY) -> Failure | None:
+    return sessions.update(key, lambda draft: leases.settle(draft, token, settings, failed=failed))
+
+
+def test_only_the_first_line_reserves(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    assert isinstance(say(sessions, key, "a"), str)
+    assert say(sessions, key, "b") is None
+    assert [line.turn for line in sessions.read(key).inbox] == ["a", "b"]
+
+
+def test_of_many_lines_at_once_one_reserves_and_none_is_lost(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    reserved: list[Any] = []
+    threads = [threading.Thread(target=lambda n=n: reserved.append(say(sessions, key, f"t{n}"))) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([token for token in reserved if token is not None]) == 1
+    session = sessions.read(key)
+    assert sorted(line.turn for line in session.inbox) == [f"t{n}" for n in range(6)]
+    assert [line.seq for line in session.inbox] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_reservation_is_confirmed_once(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    token = say(sessions, key, "a")
+    assert isinstance(token, str)
+    assert sessions.update(key, lambda draft: leases.confirm(draft, "other", ANY)) is None
+    assert sessions.update(key, lambda draft: leases.confirm(draft, token, ANY)) is not None
+    assert sessions.update(key, lambda draft: leases.confirm(draft, token, ANY)) is None, "a doubled delivery"
+
+
+def test_a_reservation_that_is_past_is_stale(sessions: Sessions) -> None:
+    key = put_session(sessions, lease=Lease("old", time.time() - 1))
+    assert sessions.update(key, lambda draft: leases.confirm(draft, "old", ANY)) is None
+    assert isinstance(reserve(sessions, key), str)
+
+
+def test_a_line_is_taken_told_and_gone(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    _, fence = begin(sessions, key)
+    turn = take(sessions, key, fence)
+    assert turn is not None
+    assert (turn.id, turn.state, turn.take) == ("a", "telling", 1)
+    assert sessions.read(key).telling == "a"
+    turn.reply = "so far"
+    sessions.save_turn(key, turn)
+    turn.reply = "so far, and on"
+    sessions.update(key, lambda draft: leases.finish_line(draft, fence, turn, "done", ANY))
+    session = sessions.read(key)
+    assert (session.inbox, session.telling) == ([], None)
+    assert [(t.reply, t.state) for t in sessions.turns(key)] == [("so far, and on", "done")]
+    assert take(sessions, key, fence) is None
+
+
+def test_a_lease_is_not_given_back_over_a_new_line(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    _, fence = begin(sessions, key)
+    assert not sessions.update(key, lambda draft: leases.release(draft, fence, ANY))
+    turn = take(sessions, key, fence)
+    assert turn is not None
+    sessions.update(key, lambda draft: leases.finish_line(draft, fence, turn, "done", ANY))
+    assert sessions.update(key, lambda draft: leases.release(draft, fence, ANY))
+    assert sessions.read(key).lease is None
+
+
+FENCED: list[Callable[[Draft, str], Any]] = [
+    lambda draft, fence: leases.renew(draft, fence, ANY),
+    lambda draft, fence: leases.take_line(draft, fence, ANY),
+    lambda draft, fence: leases.finish_line(draft, fence, draft.turn(1), "done", ANY),
+    lambda draft, fence: leases.release(draft, fence, ANY),
+]
+
+
+@pytest.mark.parametrize("verb", FENCED)
+def test_whoever_lost_the_lease_is_fenced(sessions: Sessions, verb: Callable[[Draft, str], Any]) -> None:
+    key = put_session(sessions)
+    token, fence = begin(sessions, key)
+    assert settle(sessions, key, token, failed=True) is not None
+    before = sessions.read(key)
+    with pytest.raises(Fenced):
+        sessions.update(key, lambda draft: verb(draft, fence))
+    assert sessions.read(key) == before
+
+
+def test_a_lost_line_is_told_anew_by_another_and_given_up_after_two(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    token, fence = begin(sessions, key)
+    first = take(sessions, key, fence)
+    assert first is not None
+    first.reply = "half a"
+    sessions.save_turn(key, first)
+
+    left = settle(sessions, key, token, failed=True)
+    assert left is not None
+    assert (left.interrupted, left.given_up, left.connection) == ("a", None, "c1")
+    assert left.token not in (None, token)
+    assert settle(sessions, key, token, failed=True) is None, "the record came twice"
+
+    again = left.token or ""
+    fence = sessions.update(key, lambda draft: leases.confirm(draft, again, ANY)) or ""
+    second = take(sessions, key, fence)
+    assert second is not None
+    assert (second.take, second.reply) == (2, "")
+
+    left = settle(sessions, key, again, failed=True)
+    assert left is not None
+    assert left.given_up is not None
+    assert (left.given_up.id, left.given_up.state, left.token) == ("a", "failed", None)
+    assert sessions.read(key).inbox == []
+
+
+def test_after_a_line_given_up_the_next_is_told(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    token, _ = begin(sessions, key, "bad")
+    say(sessions, key, "good")
+    for expected in (None, "bad"):
+        left = settle(sessions, key, token, failed=True)
+        assert left is not None
+        assert left.token is not None
+        assert (left.given_up.id if left.given_up else None) == expected
+        token = left.token
+    assert [(line.turn, line.failures) for line in sessions.read(key).inbox] == [("good", 0)]
+
+
+def test_a_continued_reply_that_was_lost_keeps_what_there_was(sessions: Sessions) -> None:
+    key = put_session(sessions)
+
+    def continued(draft: Draft) -> Any:
+        turn = draft.add_turn("a", "line", reply="Once upon")
+        turn.base = len(turn.reply)
+        draft.put(turn)
+        leases.append(draft, turn)
+        return leases.reserve(draft, ANY)
+
+    token = sessions.update(key, continued)
+    fence = sessions.update(key, lambda draft: leases.confirm(draft, token, ANY)) or ""
+    turn = take(sessions, key, fence)
+    assert turn is not None
+    assert (turn.take, turn.reply) == (1, "Once upon")
+    turn.reply += " a time"
+    sessions.save_turn(key, turn)
+    left = settle(sessions, key, token, failed=True)
+    assert left is not None
+    again = left.token or ""
+    fence = sessions.update(key, lambda draft: leases.confirm(draft, again, ANY)) or ""
+    turn = take(sessions, key, fence)
+    assert turn is not None
+    assert (turn.take, turn.reply) == (2, "Once upon")
+
+
+def test_a_wake_for_nobodys_line_is_tried_twice(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    token = reserve(sessions, key)
+    assert isinstance(token, str)
+    left = settle(sessions, key, token, failed=True)
+    assert left is not None
+    assert left.token is not None
+    assert not left.wake_given_up
+    left = settle(sessions, key, left.token, failed=True)
+    assert left is not None
+    assert left.wake_given_up
+    assert left.token is None
+    assert sessions.read(key).waking.state == "failed"
+
+
+def test_an_invocation_that_ran_out_of_time_hands_its_lines_on(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    token, _ = begin(sessions, key)
+    left = settle(sessions, key, token, failed=False)
+    assert left is not None
+    assert left.token is not None
+    assert (left.interrupted, left.given_up) == (None, None)
+    assert sessions.read(key).inbox[0].failures == 0
+
+
+def test_a_line_nobody_tells_can_be_withdrawn(sessions: Sessions) -> None:
+    key = put_session(sessions)
+    _, fence = begin(sessions, key, "a")
+    say(sessions, key, "b")
+    take(sessions, key, fence)
+    assert not sessions.update(key, lambda draft: leases.withdraw(draft, "a")), "it is being told"
+    assert sessions.update(key, lambda draft: leases.withdraw(draft, "b"))
+    assert not sessions.update(key, lambda draft: leases.withdraw(draft, "nothing"))
+    assert [line.turn for line in sessions.read(key).inbox] == ["a"]
+    assert {turn.id: turn.state for turn in sessions.turns(key)} == {"a": "telling", "b": "stopped"}
+
+
+def test_beyond_the_concurrency_sessions_queue_and_are_served_in_order(sessions: Sessions) -> None:
+    keys = [put_session(sessions, key=f"k{n}") for n in range(3)]
+    token = reserve(sessions, keys[0], ONE)
+    assert isinstance(token, str)
+    assert reserve(sessions, keys[1], ONE) == Queued(1)
+    assert reserve(sessions, keys[2], ONE) == Queued(2)
+    assert reserve(sessions, keys[1], ONE) == Queued(1), "asking again keeps the place"
+    assert sessions.read(keys[1]).waking.state == "queued"
+
+    fence = sessions.update(keys[0], lambda draft: leases.confirm(draft, token, ONE)) or ""
+    assert sessions.update(keys[0], lambda draft: leases.release(draft, fence, ONE))
+    assert reserve(sessions, keys[2], ONE) == Queued(2), "nobody overtakes"
+    assert isinstance(reserve(sessions, keys[1], ONE), str)
+    assert reserve(sessions, keys[2], ONE) == Queued(1)
+    assert sessions.house()[0].queue == [keys[2]]
+
+
+def test_a_leaked_lease_does_not_hold_the_house_for_ever(sessions: Sessions) -> None:
+    put_session(sessions, key="k1")
+    put_session(sessions, key="k2")
+    assert isinstance(reserve(sessions, "k1", ONE), str)
+    sessions.update_house(lambda house: house.live.update(k1=time.time() - 1))
+    assert isinstance(reserve(sessions, "k2", ONE), str)
+
+
+def test_changes_of_many_threads_all_count(sessions: Sessions) -> None:
+    key = put_session(sessions)
+
+    def add(n: int) -> None:
+        sessions.update(key, lambda draft: draft.session.profile.update({f"k{n}": "v"}))
+
+    threads = [threading.Thread(target=add, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(sessions.read(key).profile) == [f"k{n}" for n in range(6)]
+
+
+def test_a_session_that_is_not_there(sessions: Sessions) -> None:
+    with pytest.raises(NoSession):
+        sessions.read("nobody")
+    with pytest.raises(NoSession):
+        sessions.update("nobody", lambda draft: None)
+
+
+def test_a_refused_change_writes_nothing(sessions: Sessions) -> None:
+    key = put_session(sessions)
+
+    def refuse(draft: Draft) -> None:
+        draft.session.profile["name"] = "x"
+        draft.add_turn("a", "x")
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011  our own, above
+        sessions.update(key, refuse)
+    assert sessions.read(key).profile == {}
+    assert sessions.turns(key) == []

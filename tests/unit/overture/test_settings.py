@@ -1,0 +1,52 @@
+"""Settings: typed, from the environment, refused in a sentence that names the variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from overture.settings import Settings, SettingsError
+
+
+def test_defaults_hold_where_nothing_is_set() -> None:
+    assert Settings.read({}) == Settings()
+    assert Settings().reservation_s > 60, "a reservation must outlive MaximumEventAge"
+
+
+def test_reads_types_from_text() -> None:
+    settings = Settings.read(
+        {"OVERTURE_LINGER_S": "2.5", "OVERTURE_CONCURRENCY": "3", "OVERTURE_MODEL": "/m", "PATH": "x"}
+    )
+    assert (settings.linger_s, settings.concurrency, settings.model) == (2.5, 3, Path("/m"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OVERTURE_LEASE_S", "long"),
+        ("OVERTURE_CONCURRENCY", "-1"),
+        ("OVERTURE_TOP_P", "0"),
+        ("OVERTURE_CONTEXT", "3.5"),
+        ("OVERTURE_SESSION_DAYS", "0"),
+    ],
+)
+def test_refuses_what_does_not_fit(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
+        Settings.read({name: value})
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "allowed"),
+    [
+        ("https://play.example", "https://play.example", True),
+        ("https://play.example, https://b.example/", "https://b.example", True),
+        ("https://play.example", "https://evil.example", False),
+        ("https://play.example", "null", False),
+        ("", "https://play.example", False),
+        ("", None, True),
+        ("*", "https://anywhere.example", True),
+    ],
+)
+def test_allows_origins(origins: str, origin: str | None, allowed: bool) -> None:
+    assert Settings(origins=origins).allows(origin) is allowed
