@@ -1,0 +1,136 @@
+"""`python -m local`: serves the play on one machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from local.plan import LocalError
+from local.play import CONCURRENCY, MODEL, WAIT_S, WORLD, check, overture
+from local.stack import ROOT, LocalStack
+
+PORT = 8080
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line. A wrong one is explained on standard error, with exit status 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local",
+        description="Serves the play on this machine, with the real handlers run as Lambda does.",
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=os.environ.get("PORT") or str(PORT),
+        metavar="N",
+        help=f"the port to serve on (default: the variable PORT, else {PORT})",
+    )
+    parser.add_argument(
+        "--wait",
+        type=_seconds,
+        default=WAIT_S,
+        metavar="S",
+        help="make the storyteller's loading last at least S seconds, as a large model's does "
+        f"(default {WAIT_S:.0f}; 0 is none)",
+    )
+    parser.add_argument(
+        "--model", type=Path, default=ROOT / MODEL, metavar="DIR", help=f"a Hugging Face Llama folder (default {MODEL})"
+    )
+    parser.add_argument(
+        "--world", type=Path, default=ROOT / WORLD, metavar="DIR", help=f"the world to play in (default {WORLD})"
+    )
+    parser.add_argument(
+        "--book", type=Path, metavar="DIR", help="the world's answer book (default build/worlds/NAME/book)"
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=_count,
+        default=CONCURRENCY,
+        metavar="N",
+        help=f"how many storytellers may be at work at once (default {CONCURRENCY})",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show what the functions print")
+    return parser.parse_args(argv)
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Runs the play until it is cancelled. Raises `LocalError` when it cannot."""
+    world = options.world.resolve()
+    book = options.book or ROOT / "build" / "worlds" / world.name / "book"
+    check(model=options.model, world=world, book=book)
+    plan = overture(model=options.model, world=world, book=book, wait_s=options.wait, concurrency=options.concurrency)
+    say("Setting the stage: Lambda, API Gateway and DynamoDB, all on this machine.")
+    async with LocalStack(plan, port=options.port, echo=options.verbose) as stack:
+        say("Waking Front. The storyteller sleeps until a visitor comes.")
+        await stack.prestart()
+        await stack.visit()
+        if options.wait > 0:
+            say(f"The storyteller will take {options.wait:g} s to wake. This wait is simulated; --wait 0 is none.")
+        if not options.verbose:
+            say(f"What the functions print goes to {stack.logs.folder}; --verbose shows it here.")
+        say(f"The play is ready: {stack.url}")
+        await asyncio.Event().wait()
+
+
+async def until_told(options: argparse.Namespace) -> None:
+    """`serve`, ended quietly by the first SIGINT or SIGTERM; later ones do not disturb the tidying up."""
+    serving = asyncio.create_task(serve(options))
+    told: list[signal.Signals] = []
+
+    def stop(number: signal.Signals) -> None:
+        if not told:
+            told.append(number)
+            serving.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not told:
+            raise
+
+
+def say(line: str) -> None:
+    """Tells whoever started us."""
+    print(line, flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; gives the exit status."""
+    options = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        asyncio.run(until_told(options))
+    except LocalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 65536:
+        raise ValueError(text)
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 3600:
+        raise ValueError(text)
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

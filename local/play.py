@@ -1,0 +1,102 @@
+"""The real play as a plan: its functions, its routes and what each function is told.
+
+This is the table that `infra/` deploys as constructs. It imports none of the functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from local.plan import Function, LocalError, Plan
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TABLE = "overture"
+MODEL = Path("models/demo")
+WORLD = Path("prologue/worlds/emerald_city")
+BOOK = Path("build/worlds/emerald_city/book")
+WAIT_S = 20.0
+CONCURRENCY = 2
+
+
+def overture(
+    *,
+    model: Path = ROOT / MODEL,
+    world: Path = ROOT / WORLD,
+    book: Path = ROOT / BOOK,
+    wait_s: float = WAIT_S,
+    concurrency: int = CONCURRENCY,
+) -> Plan:
+    """The plan of the play.
+
+    `wait_s` is the least time that the storyteller's loading takes (simulated: the model here is
+    small), `concurrency` how many storytellers may be at work.
+    """
+    front = Function("front", "front.handler.lambda_handler", timeout_s=29, memory_mb=1024, prestart=1)
+    ticket = Function("ticket", "front.ticket.lambda_handler", timeout_s=10, memory_mb=512, prestart=1)
+    authorizer = Function("authorizer", "front.authorizer.lambda_handler", timeout_s=10, memory_mb=512, prestart=1)
+    storyteller = Function(
+        "storyteller",
+        "storyteller.handler.lambda_handler",
+        timeout_s=900,
+        memory_mb=10_240,
+        concurrency=concurrency,
+        environment={"OVERTURE_MODEL": str(model.resolve()), "OVERTURE_LOAD_S": str(wait_s)},
+        retries=0,
+        event_age_s=60,
+        on_success="front",
+        on_failure="front",
+    )
+    return Plan(
+        functions=tuple(
+            replace(one, environment={"POWERTOOLS_SERVICE_NAME": one.name, **one.environment})
+            for one in (front, ticket, authorizer, storyteller)
+        ),
+        routes={"$connect": "front", "$disconnect": "front", "$default": "front"},
+        authorizer="authorizer",
+        identity=("ticket",),
+        http={"POST /ticket": "ticket"},
+        pages=ROOT / "client" / "web",
+        table=TABLE,
+        environment={
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'lambda'}",
+            "POWERTOOLS_METRICS_NAMESPACE": "Overture",
+            "POWERTOOLS_TRACE_DISABLED": "1",
+            "OVERTURE_TABLE": TABLE,
+            "OVERTURE_STORYTELLER": "storyteller",
+            "OVERTURE_WORLD": str(world.resolve()),
+            "OVERTURE_BOOK": str(book.resolve()),
+            "OVERTURE_CONCURRENCY": str(concurrency),
+        },
+    )
+
+
+def check(*, model: Path, world: Path, book: Path) -> None:
+    """Looks whether the folders can be what they shall be, cheaply. Raises `LocalError`.
+
+    What is in the files is for the functions to judge: they say so when they start.
+    """
+    make_model = "give --model a Hugging Face Llama folder, or leave it out for the demo model"
+    for name in ("config.json", "tokenizer.json"):
+        _readable(model / name, "The model folder", model, make_model)
+    if not any(model.glob("*.safetensors")):
+        raise LocalError(f"The model folder {model} has no .safetensors file; {make_model}.")
+    for name in ("world.yaml", "script.yaml", "storyteller.md"):
+        _readable(world / name, "The world folder", world, "give --world a folder like prologue/worlds/emerald_city")
+    if not book.is_dir() or not any(book.iterdir()):
+        raise LocalError(f"The answer book {book} has not been built; run make setup.")
+
+
+def _readable(path: Path, what: str, folder: Path, remedy: str) -> None:
+    if not folder.is_dir():
+        raise LocalError(f"{what} {folder} does not exist; {remedy}.")
+    if not path.is_file():
+        raise LocalError(f"{what} {folder} has no {path.name}; {remedy}.")
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise LocalError(
+            f"{what} {folder} has a {path.name} that cannot be read ({error.strerror}); {remedy}."
+        ) from None
