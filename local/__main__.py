@@ -9,8 +9,9 @@ import signal
 import sys
 from pathlib import Path
 
+from local.checks import check
 from local.plan import LocalError
-from local.play import CONCURRENCY, MODEL, WAIT_S, WORLD, check, overture
+from local.play import CONCURRENCY, MODEL, WAIT_S, WORLD, overture
 from local.stack import ROOT, LocalStack
 
 PORT = 8080
@@ -61,8 +62,16 @@ async def serve(options: argparse.Namespace) -> None:
     """Runs the play until it is cancelled. Raises `LocalError` when it cannot."""
     world = options.world.resolve()
     book = options.book or ROOT / "build" / "worlds" / world.name / "book"
+    origins = tuple(filter(None, os.environ.get("OVERTURE_ORIGINS", "").split(",")))
     check(model=options.model, world=world, book=book)
-    plan = overture(model=options.model, world=world, book=book, wait_s=options.wait, concurrency=options.concurrency)
+    plan = overture(
+        model=options.model,
+        world=world,
+        book=book,
+        wait_s=options.wait,
+        concurrency=options.concurrency,
+        origins=origins,
+    )
     say("Setting the stage: Lambda, API Gateway and DynamoDB, all on this machine.")
     async with LocalStack(plan, port=options.port, echo=options.verbose) as stack:
         say("Waking Front. The storyteller sleeps until a visitor comes.")
@@ -112,24 +121,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 65536:
-        raise ValueError(text)
-    return number
+    if not (text.isdecimal() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 (any free one) to 65535")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
     if not 0 <= number <= 3600:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
     return number
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

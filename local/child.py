@@ -54,6 +54,8 @@ class Child:
         """Whether it runs or is frozen, asked of the kernel: news of a death takes the loop a while."""
         if self._ending.done():
             return False
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13
+            return True
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         except ChildProcessError:

@@ -112,17 +112,17 @@ class Environment:
 
     async def start(
         self,
+        argv: list[str],
         address: str,
         *,
         variables: Mapping[str, str],
         folder: Path,
         keeper: Keeper,
         logs: Logs,
-        argv: Callable[[str], list[str]] = runtime_argv,
     ) -> None:
-        """Starts the process; its runtime will call the Runtime API at `address`."""
+        """Starts the process `argv`, a runtime that will call the Runtime API at `address`."""
         self._child = await Child.start(
-            argv(self.function.handler),
+            argv,
             environment={**variables, "AWS_LAMBDA_RUNTIME_API": address},
             folder=folder,
             keeper=keeper,

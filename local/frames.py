@@ -26,7 +26,6 @@ class Socket:
     """One open WebSocket. Iterate over it for the text messages; it ends when the connection does."""
 
     def __init__(self, transport: asyncio.Transport, *, frame_bytes: int, message_bytes: int) -> None:
-        self.frames = 0
         self._transport = transport
         self._protocol = ServerProtocol(state=OPEN, max_size=(message_bytes, frame_bytes))
         self._messages: asyncio.Queue[str | None] = asyncio.Queue()
@@ -91,7 +90,7 @@ class Socket:
             self._flush()
 
     def cut(self) -> None:
-        """Drops the connection without a word."""
+        """Drops the connection without a word, as a network that breaks."""
         self._transport.abort()
 
     # --- what aiohttp calls -------------------------------------------------------------------
@@ -116,7 +115,6 @@ class Socket:
     # --- inside -------------------------------------------------------------------------------
 
     def _take(self, frame: Frame) -> None:
-        self.frames += 1
         if not self.open or frame.opcode not in (Opcode.TEXT, Opcode.CONT, Opcode.BINARY):
             return
         if frame.opcode is Opcode.BINARY:

@@ -72,7 +72,6 @@ class Gateway:
         """Says goodbye to everyone, and lets go of what is still being worked on."""
         for connection in list(self.connections.values()):
             connection.socket.close(1001, "Going away")
-            connection.socket.cut()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

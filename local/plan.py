@@ -7,8 +7,9 @@ bytes unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -108,3 +109,17 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
     lambdas: LambdaLimits = field(default_factory=LambdaLimits)
     gateway: GatewayLimits = field(default_factory=GatewayLimits)
+
+    def __post_init__(self) -> None:
+        names = {function.name for function in self.functions}
+        targets = [name for one in self.functions for name in (one.on_success, one.on_failure)]
+        for name in (*self.routes.values(), *self.http.values(), self.authorizer, *targets):
+            if name is not None and name not in names:
+                raise ValueError(f"The plan names a function {name!r} that it does not have.")
+
+    def change(self, name: str, *, environment: Mapping[str, str] | None = None, **fields: Any) -> Plan:
+        """This plan with fields of one function changed; `environment` adds to what it has."""
+        found = {one.name: one for one in self.functions}
+        old = found[name]
+        found[name] = replace(old, environment={**old.environment, **(environment or {})}, **fields)
+        return replace(self, functions=tuple(found.values()))

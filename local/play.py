@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from local.plan import Function, LocalError, Plan
+from local.plan import Function, Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,11 +27,13 @@ def overture(
     book: Path = ROOT / BOOK,
     wait_s: float = WAIT_S,
     concurrency: int = CONCURRENCY,
+    origins: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of the play.
 
     `wait_s` is the least time that the storyteller's loading takes (simulated: the model here is
-    small), `concurrency` how many storytellers may be at work.
+    small), `concurrency` how many storytellers may be at work, `origins` the pages elsewhere that may
+    open a connection.
     """
     front = Function("front", "front.handler.lambda_handler", timeout_s=29, memory_mb=1024, prestart=1)
     ticket = Function("ticket", "front.ticket.lambda_handler", timeout_s=10, memory_mb=512, prestart=1)
@@ -59,6 +61,7 @@ def overture(
         http={"POST /ticket": "ticket"},
         pages=ROOT / "client" / "web",
         table=TABLE,
+        origins=origins,
         environment={
             "PYTHONPATH": f"{ROOT}:{ROOT / 'lambda'}",
             "POWERTOOLS_METRICS_NAMESPACE": "Overture",
@@ -70,33 +73,3 @@ def overture(
             "OVERTURE_CONCURRENCY": str(concurrency),
         },
     )
-
-
-def check(*, model: Path, world: Path, book: Path) -> None:
-    """Looks whether the folders can be what they shall be, cheaply. Raises `LocalError`.
-
-    What is in the files is for the functions to judge: they say so when they start.
-    """
-    make_model = "give --model a Hugging Face Llama folder, or leave it out for the demo model"
-    for name in ("config.json", "tokenizer.json"):
-        _readable(model / name, "The model folder", model, make_model)
-    if not any(model.glob("*.safetensors")):
-        raise LocalError(f"The model folder {model} has no .safetensors file; {make_model}.")
-    for name in ("world.yaml", "script.yaml", "storyteller.md"):
-        _readable(world / name, "The world folder", world, "give --world a folder like prologue/worlds/emerald_city")
-    if not book.is_dir() or not any(book.iterdir()):
-        raise LocalError(f"The answer book {book} has not been built; run make setup.")
-
-
-def _readable(path: Path, what: str, folder: Path, remedy: str) -> None:
-    if not folder.is_dir():
-        raise LocalError(f"{what} {folder} does not exist; {remedy}.")
-    if not path.is_file():
-        raise LocalError(f"{what} {folder} has no {path.name}; {remedy}.")
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise LocalError(
-            f"{what} {folder} has a {path.name} that cannot be read ({error.strerror}); {remedy}."
-        ) from None

@@ -22,7 +22,7 @@ class RuntimeApi:
         self._payload_bytes = payload_bytes
         self._environments: dict[int, Environment] = {}
         self._sites: dict[Environment, web.SockSite] = {}
-        app = web.Application(client_max_size=payload_bytes + 64 * 1024)
+        app = web.Application(client_max_size=payload_bytes)
         app.router.add_get(f"{VERSION}/invocation/next", self._next)
         app.router.add_post(f"{VERSION}/invocation/{{id}}/response", self._response)
         app.router.add_post(f"{VERSION}/invocation/{{id}}/error", self._error)
@@ -76,11 +76,13 @@ class RuntimeApi:
         return web.Response(body=event.payload, headers=headers, content_type="application/json")
 
     async def _response(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        if len(body) > self._payload_bytes:
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
             said = f"Response payload size exceeded maximum allowed payload size ({self._payload_bytes} bytes)."
             self._take(request, Outcome.error("Function.ResponseSizeTooLarge", said))
-            return _say(413, errorType="RequestEntityTooLarge", errorMessage=said)
+            # 413 would end awslambdaric, and with it the environment; AWS keeps both.
+            return _say(202)
         return self._take(request, Outcome(body))
 
     async def _error(self, request: web.Request) -> web.Response:

@@ -14,11 +14,11 @@ import secrets
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from local.environment import Environment, Event, Outcome
+from local.environment import Environment, Event, Outcome, runtime_argv
 from local.keeper import Keeper
 from local.logs import Logs
 from local.plan import REGION, Function, LambdaLimits
@@ -35,9 +35,10 @@ class UnknownFunctionError(Exception):
 
 
 class LambdaService:
-    """Runs the functions of a plan. `run` serves until the surrounding context ends.
+    """Runs the functions of a plan. Use as an async context manager; leaving it kills every environment.
 
-    `variables` are those that every environment gets beside its function's own.
+    `variables` are those that every environment gets beside its function's own, `runtime` gives the
+    command that runs a handler.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class LambdaService:
         logs: Logs,
         folder: Path,
         variables: Mapping[str, str],
+        runtime: Callable[[str], list[str]] = runtime_argv,
     ) -> None:
         self.limits = limits
         self._keeper = keeper
         self._logs = logs
         self._folder = folder
         self._variables = variables
+        self._runtime = runtime
         self._runtime_api = RuntimeApi(payload_bytes=limits.payload_bytes)
         self._pools = {
             function.name: Pool(function, limits, launch=self._launch, forget=self._runtime_api.close)
@@ -127,7 +130,8 @@ class LambdaService:
             if not outcome.failed or runs > function.retries:
                 condition = "RetriesExhausted" if outcome.failed else "Success"
                 break
-            await asyncio.sleep(min(self.limits.retry_s[min(runs, 2) - 1], max(0.0, left)))
+            left = function.event_age_s - (time.monotonic() - born)
+            await asyncio.sleep(max(0.0, min(self.limits.retry_s[min(runs, 2) - 1], left)))
         target = function.on_success if condition == "Success" else function.on_failure
         if target is not None:
             self.send(target, json.dumps(record(function, event, condition, runs, outcome)).encode())
@@ -141,7 +145,6 @@ class LambdaService:
 
     async def _launch(self, environment: Environment, prestarted: bool) -> None:
         function = environment.function
-        module_folder = str(self._folder)
         stream = f"{datetime.datetime.now(datetime.UTC):%Y/%m/%d}/[$LATEST]{secrets.token_hex(16)}"
         inherited = {
             key: value for key, value in os.environ.items() if key in INHERITED or key.startswith(INHERITED_PREFIXES)
@@ -166,13 +169,20 @@ class LambdaService:
             "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency" if prestarted else "on-demand",
             "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": stream,
-            "LAMBDA_TASK_ROOT": module_folder,
+            "LAMBDA_TASK_ROOT": str(self._folder),
             "_HANDLER": function.handler,
             **self._variables,
             **function.environment,
         }
         address = await self._runtime_api.open(environment)
-        await environment.start(address, variables=variables, folder=self._folder, keeper=self._keeper, logs=self._logs)
+        await environment.start(
+            self._runtime(function.handler),
+            address,
+            variables=variables,
+            folder=self._folder,
+            keeper=self._keeper,
+            logs=self._logs,
+        )
 
 
 def record(function: Function, event: Event, condition: str, runs: int, outcome: Outcome | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -27,7 +27,7 @@ import aiohttp
 from aiohttp import web
 
 from local.connections import Connections
-from local.environment import Environment, Outcome
+from local.environment import Environment, Outcome, runtime_argv
 from local.gateway import Gateway
 from local.keeper import Keeper
 from local.lambda_api import lambda_app
@@ -56,11 +56,14 @@ class LocalStack:
         folder: Path = ROOT,
         logs: Path = ROOT / "build" / "logs",
         echo: bool = False,
+        runtime: Callable[[str], list[str]] = runtime_argv,
     ) -> None:
         self.plan = plan
         self.port = port
         self.logs = Logs(logs, echo=echo)
+        self.stopping = asyncio.Event()
         self._folder = folder
+        self._runtime = runtime
         self._exit = AsyncExitStack()
 
     async def __aenter__(self) -> LocalStack:
@@ -106,11 +109,13 @@ class LocalStack:
                 logs=self.logs,
                 folder=self._folder,
                 variables={"OVERTURE_ORIGINS": ",".join(origins), **plan.environment, **self.variables},
+                runtime=self._runtime,
             )
         )
         self.gateway = Gateway(self.service, plan)
-        self._exit.push_async_callback(self.gateway.close)
-        await self._serve(self._visitors_app(plan), visitors)
+        visitors_app = self._visitors_app(plan)
+        visitors_app.on_shutdown.append(lambda _: self.gateway.close())
+        await self._serve(visitors_app, visitors)
         await self._serve(lambda_app(self.service), [invokes])
 
     def _visitors_app(self, plan: Plan) -> web.Application:
@@ -149,49 +154,59 @@ class LocalStack:
         return await self.service.invoke(name, payload)
 
     async def visit(self) -> None:
-        """Asks for the page and its configuration, as a visitor's browser would. Raises `LocalError`."""
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{self.port}") as session:
-            for path in ("/", "/config.json"):
-                async with session.get(path) as response:
-                    if response.status != 200:
-                        raise LocalError(
-                            f"{path} answers {response.status}: is client/web there? Get the whole repository."
-                        )
+        """Asks for the page and all that it asks for before its WebSocket. Raises `LocalError`."""
+        asked = ["GET /", "GET /config.json", *self.plan.http]
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{self.port}", headers={"Origin": self.url}) as session:
+            for what in asked:
+                async with session.request(*what.split(" ", 1)) as response:
+                    if response.status >= 400:
+                        said = f"{what} answers {response.status}, so no visitor could come in"
+                        raise LocalError(f"{said}; see {self.logs.folder}, or get the whole repository anew.")
 
 
 class RunningStack:
-    """A `LocalStack` in a thread. `call` runs a coroutine of it there and waits for the result."""
+    """A `LocalStack` (`stack`) that runs in a thread of its own; what is here may be called from any other."""
 
     def __init__(self, stack: LocalStack, loop: asyncio.AbstractEventLoop) -> None:
         self.stack = stack
+        self.url = stack.url
+        self.lambda_url = stack.lambda_url
+        self.dynamodb_url = stack.dynamodb_url
+        self.variables = stack.variables
         self._loop = loop
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stack, name)
-
     def call(self, work: Coroutine[Any, Any, T], timeout_s: float = 60) -> T:
-        """Runs `work` in the stack's loop."""
+        """Runs a coroutine of the stack in its loop and waits for the result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
     def environments(self, name: str | None = None) -> list[dict[str, Any]]:
         """As `LocalStack.environments`, each as `GET /_local/environments` describes it."""
         return [one.describe() for one in self.stack.environments(name)]
 
+    def invoke(self, name: str, payload: bytes = b"{}") -> Outcome:
+        """As `LocalStack.invoke`."""
+        return self.call(self.stack.invoke(name, payload))
+
+    def log(self, name: str) -> str:
+        """Everything a function has printed so far."""
+        return self.stack.logs.read(name)
+
+    def stop(self) -> None:
+        """Begins the end; `running` waits for it."""
+        self._loop.call_soon_threadsafe(self.stack.stopping.set)
+
 
 @contextlib.contextmanager
 def running(plan: Plan, *, prestart: bool = True, **how: Any) -> Iterator[RunningStack]:
     """Runs a plan in a thread until the context ends; `how` is what `LocalStack` takes."""
     started: Future[RunningStack] = Future()
-    stop: Future[asyncio.Event] = Future()
 
     async def main() -> None:
-        ending = asyncio.Event()
-        stop.set_result(ending)
         async with LocalStack(plan, **how) as stack:
             if prestart:
                 await stack.prestart()
             started.set_result(RunningStack(stack, asyncio.get_running_loop()))
-            await ending.wait()
+            await stack.stopping.wait()
 
     def run() -> None:
         try:
@@ -204,11 +219,11 @@ def running(plan: Plan, *, prestart: bool = True, **how: Any) -> Iterator[Runnin
     thread = threading.Thread(target=run, name="local-stack")
     thread.start()
     try:
-        running_stack = started.result()
+        found = started.result()
         try:
-            yield running_stack
+            yield found
         finally:
-            running_stack._loop.call_soon_threadsafe(stop.result().set)
+            found.stop()
     finally:
         thread.join()
 
