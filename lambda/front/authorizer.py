@@ -33,8 +33,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     origin = next((value for name, value in request.headers.items() if name.lower() == "origin"), None)
     ticket = request.query_string_parameters.get("ticket")
     admitted = settings.allows(origin) and tickets.redeem(table, ticket)
-    if not admitted:
-        metrics.add_metric("ConnectionsRefused", MetricUnit.Count, 1)
+    metrics.add_metric("ConnectionsAdmitted" if admitted else "ConnectionsRefused", MetricUnit.Count, 1)
     return {
         "principalId": "visitor",
         "policyDocument": {

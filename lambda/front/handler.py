@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayWebSocketEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -48,9 +49,11 @@ stage = Stage(
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers a route of the WebSocket, or takes the record of an asynchronous invocation."""
     if "requestPayload" in event:
+        metrics.add_metric("Settled", MetricUnit.Count, 1)
         wakes.settle(event)
         return {}
     socket = APIGatewayWebSocketEvent(event).request_context
+    metrics.add_metric("Frames", MetricUnit.Count, 1)
     match socket.route_key:
         case "$connect":
             pass  # the authorizer has seen the ticket; a session begins with `hello`

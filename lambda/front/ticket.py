@@ -30,12 +30,14 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     request = APIGatewayProxyEventV2(event)
     origin = request.headers.get("origin")
     if not settings.allows(origin):
+        metrics.add_metric("TicketsRefused", MetricUnit.Count, 1)
         return _answer(403, {"message": f"Pages from {origin} may not come in; the house's owner can allow them."})
     try:
         ticket = tickets.issue(table, settings, request.request_context.http.source_ip)
     except tickets.TooMany:
         metrics.add_metric("TicketsRefused", MetricUnit.Count, 1)
         return _answer(429, {"message": "Too many tickets for your address; wait a minute."}, origin)
+    metrics.add_metric("TicketsIssued", MetricUnit.Count, 1)
     return _answer(200, {"ticket": ticket, "expires_in": int(settings.ticket_s)}, origin)
 
 

@@ -68,7 +68,9 @@ class Telling:
     def work(self, waking: Waking) -> None:
         """Does it all. Raises what loading raised; a lost lease ends it silently."""
         try:
-            if not self._confirm():
+            confirmed = self._confirm()
+            self._metrics.add_metric("LeasesTaken" if confirmed else "StaleDeliveries", MetricUnit.Count, 1)
+            if not confirmed:
                 logger.info("this delivery is stale or doubled")
                 return
             if self._wake(waking):

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from aws_lambda_powertools import Logger
 
 from overture.sessions import Sessions
 from overture.table import Table
 from tests.unit.house import FakeConnections, FakeLambda, make_table
+
+#: The handlers make this logger; the modules' own are its children.
+logger = Logger()
 
 
 @pytest.fixture
