@@ -56,7 +56,7 @@ class House:
             WORLD,
             self.book,
             metrics,
-            1024,  # type: ignore[arg-type]
+            1024,
         )
         self.secret = ""
         self.count = 0
@@ -93,8 +93,7 @@ class House:
 
         while (turn := self.sessions.update(self.key, take)) is not None:
             turn.reply += reply
-            done = turn
-            self.sessions.update(self.key, lambda draft: leases.finish_line(draft, fence, done, "done", self.settings))
+            self._finish(fence, turn)
         assert self.sessions.update(self.key, lambda draft: leases.release(draft, fence, self.settings))
         assert turn_id in [turn.id for turn in self.sessions.turns(self.key)]
 
