@@ -1,0 +1,118 @@
+"""The city as data: places, who and what is there, and the phrases it is told with.
+
+Reads `city.yaml` and `phrases.yaml` beside this file. Knows nothing of dialogues; `walk` plays them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_PRONOUNS = {"he": ("he", "his", "him"), "she": ("she", "her", "her")}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is always found at one place."""
+
+    name: str
+    he: str
+    his: str
+    him: str
+    does: tuple[str, ...]
+    talk: tuple[str, ...]
+    self: str
+    secret: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place. `to` follows "go to", `at` follows "you are"; `things` maps each thing to its verbs and results."""
+
+    key: str
+    to: str
+    at: str
+    ways: tuple[str, ...]
+    arrive: tuple[str, ...]
+    scene: tuple[str, ...]
+    who: Person
+    things: dict[str, dict[str, tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
+class Quest:
+    """A small thing lost at one place and wanted at another."""
+
+    item: str
+    owner: str
+    found: str
+    lost: str
+    see: str
+    take: str
+    thanks: str
+
+
+@dataclass(frozen=True)
+class City:
+    """Everything the corpus is made of."""
+
+    places: dict[str, Place]
+    quests: tuple[Quest, ...]
+    phrases: dict[str, Any]
+
+    def step(self, start: str, goal: str) -> str:
+        """The first place on the shortest way from `start` to `goal`, two different places."""
+        frontier = [(way, way) for way in self.places[start].ways]
+        seen = {start}
+        for key, first in frontier:  # grows as it is walked
+            if key == goal:
+                return first
+            if key not in seen:
+                seen.add(key)
+                frontier += [(way, first) for way in self.places[key].ways]
+        raise KeyError(goal)
+
+    def choices(self, key: str) -> set[str]:
+        """Every choice that makes sense at the place `key`, whatever happened before."""
+        place, phrases = self.places[key], self.phrases
+        who = {"who": place.who.name, "he": place.who.he}
+        found = {template.format(to=self.places[way].to) for way in place.ways for template in phrases["go"]["choice"]}
+        for kind in ("talk", "self", "secret"):
+            found |= {template.format(**who) for template in phrases[kind]["choice"]}
+        found |= {t.format(topic=topic, **who) for topic in phrases["topics"] for t in phrases["topic_choice"]}
+        for thing, verbs in place.things.items():
+            found |= {phrases["verbs"][verb][0].format(t=thing) + "." for verb in verbs}
+        for quest in self.quests:
+            values = {"item": quest.item, **who}
+            if key == quest.owner:
+                found |= {phrases["quest_choice"][kind].format(**values) for kind in ("ask", "give")}
+            if key == quest.found:
+                found.add(phrases["quest_choice"]["take"].format(**values))
+        return found
+
+
+@cache
+def load_city() -> City:
+    """The city of `city.yaml`, checked to be joined up both ways. Raises `ValueError` where it is not."""
+    folder = Path(__file__).parent
+    raw = yaml.safe_load((folder / "city.yaml").read_text(encoding="utf-8"))
+    phrases = yaml.safe_load((folder / "phrases.yaml").read_text(encoding="utf-8"))
+    places = {key: _place(key, entry) for key, entry in raw.items()}
+    for place in places.values():
+        for way in place.ways:
+            if way not in places or place.key not in places[way].ways:
+                raise ValueError(f"city.yaml: the way from {place.key} to {way} does not lead back; mend `ways`.")
+    return City(places, tuple(Quest(**quest) for quest in phrases["quests"]), phrases)
+
+
+def _place(key: str, entry: dict[str, Any]) -> Place:
+    who = entry["who"]
+    he, his, him = _PRONOUNS[who["he"]]
+    person = Person(who["name"], he, his, him, tuple(who["does"]), tuple(who["talk"]), who["self"], who["secret"])
+    things = {t: {verb: tuple(lines) for verb, lines in verbs.items()} for t, verbs in entry["things"].items()}
+    texts = {k: tuple(entry[k]) for k in ("ways", "arrive", "scene")}
+    return Place(key=key, to=entry["to"], at=entry["at"], who=person, things=things, **texts)

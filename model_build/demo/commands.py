@@ -1,0 +1,88 @@
+"""The subcommand `demo`: corpus, tokenizer, train, pack, eval, or all of them in turn.
+
+Only arguments and order; torch is imported when it is needed, so `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_build.demo.recipe import MODEL, WORK, WORLD, Recipe
+
+if TYPE_CHECKING:
+    from model_build.demo.corpus import Encoder
+
+STAGES = ("corpus", "tokenizer", "train", "pack", "eval")
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `demo`."""
+    parser = subparsers.add_parser("demo", help="write a corpus, train the small demo Llama on it and pack it")
+    parser.add_argument("stage", choices=[*STAGES, "all"], help="what to do; each stage needs the ones before it")
+    parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimizer steps in all (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: as many as there are)")
+    parser.add_argument("--work", type=Path, default=WORK, help="corpus and checkpoints (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=MODEL, help="the packed model (default %(default)s)")
+    parser.add_argument("--world", type=Path, default=WORLD, help="whose prompt is used (default %(default)s)")
+    parser.add_argument(
+        "--replies", type=int, default=200, help="replies to judge in eval, a mode (default %(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the stage, or all stages."""
+    recipe = Recipe(steps=options.steps)
+    for stage in STAGES if options.stage == "all" else (options.stage,):
+        {"corpus": _corpus, "tokenizer": _tokenizer, "train": _train, "pack": _pack, "eval": _eval}[stage](
+            recipe, options
+        )
+
+
+def _corpus(recipe: Recipe, options: argparse.Namespace) -> None:
+    from model_build.demo.corpus import write_corpus
+
+    print("corpus sha256", write_corpus(recipe, options.work / "corpus"))
+
+
+def _tokenizer(recipe: Recipe, options: argparse.Namespace) -> None:
+    from model_build.demo.corpus import texts
+    from model_build.demo.tokens import train_tokenizer
+    from prologue.world import load_world
+
+    tokenizer = train_tokenizer(texts(load_world(options.world), options.work / "corpus", 2), recipe.vocabulary)
+    tokenizer.save(str(options.work / "tokenizer.json"))
+
+
+def _encoder(recipe: Recipe, options: argparse.Namespace) -> Encoder:
+    from model_build.demo.corpus import Encoder
+    from model_build.demo.tokens import load_tokenizer
+    from prologue.world import load_world
+
+    tokenizer = load_tokenizer(options.work / "tokenizer.json")
+    return Encoder(load_world(options.world), tokenizer, recipe.context, recipe.copied)
+
+
+def _train(recipe: Recipe, options: argparse.Namespace) -> None:
+    from model_build.demo.plot import plot_loss
+    from model_build.demo.training import read_log, train, use_threads
+
+    use_threads(options.threads)
+    train(recipe, _encoder(recipe, options), options.work / "corpus", options.work / "run")
+    plot_loss(list(read_log(options.work / "run" / "log.jsonl")), options.work / "run" / "loss.svg")
+
+
+def _pack(recipe: Recipe, options: argparse.Namespace) -> None:
+    from model_build.demo.folder import pack
+
+    pack(recipe, options.work, options.out)
+
+
+def _eval(recipe: Recipe, options: argparse.Namespace) -> None:
+    from model_build.demo.evaluation import evaluate
+    from model_build.demo.training import use_threads
+
+    use_threads(options.threads)
+    evaluate(recipe, _encoder(recipe, options), options.work / "corpus", options.out, options.replies)

@@ -1,0 +1,172 @@
+"""The corpus: simulated walks on disk, and how a walk becomes the tokens a model is trained on.
+
+A shard is a JSONL file of walks `{profile, turns: [[said, marked reply, place, intent], ...]}`, made from a
+seed and its number alone. `Encoder` puts a walk through the very prompt and chat template the storyteller
+uses, and weighs the tokens: nothing for what the model reads, one for what it should say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from model_build.demo.city import City, load_city
+from model_build.demo.recipe import Recipe
+from model_build.demo.visitor import play
+from model_build.demo.walk import MARK_OFF, MARK_ON, plain
+from prologue.prompt import Turn, compose
+from prologue.world import World
+
+BOS, END, HEADER, HEADER_END, EOT, PAD = (
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "<|pad|>",
+)
+SPECIALS = (BOS, END, HEADER, HEADER_END, EOT, PAD)
+#: Llama 3's chat format, without its tools and dates.
+CHAT_TEMPLATE = (
+    "{{- bos_token }}"
+    "{%- for message in messages %}"
+    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
+    "{{- message['content'] | trim + '<|eot_id|>' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
+)
+_REPLY = f"assistant{HEADER_END}\n\n"
+_TEMPLATE = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(CHAT_TEMPLATE)
+
+#: Words of the later plays and films, none of which belongs here.
+FORBIDDEN = re.compile(
+    r"rub[yi](?:es)? slippers?|elphaba|galinda|fiyero|nessarose|shiz|madame morrible|doctor dillamond|boq|wizomania"
+    r"|defying gravity|loathing|popular|yellow brick|over the rainbow|no place like home|ding[- ]dong|merry old land"
+    r"|lions and tigers|horse of a different colou?r|not in kansas|behind the curtain|follow the yellow|i'll get you"
+    r"|flying monkeys|miss gulch|professor marvel|lollipop guild|surrender dorothy|dorothy|toto",
+    re.IGNORECASE,
+)
+
+Walked = dict[str, Any]
+
+
+def make_shard(city: City, recipe: Recipe, number: int) -> list[Walked]:
+    """The walks of one shard; the same for the same seed and number on every machine."""
+    walks = []
+    for index in range(recipe.dialogues):
+        walk = play(city, Random(f"{recipe.seed}/{number}/{index}"), recipe.turns)
+        turns = [[turn.said, turn.reply, turn.place, turn.intent] for turn in walk.turns]
+        walks.append({"profile": walk.profile, "turns": turns})
+    return walks
+
+
+def write_corpus(recipe: Recipe, folder: Path) -> str:
+    """Writes every shard that is not there yet, and returns the corpus's SHA-256 (over the shards in order)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    city = load_city()
+    for number in tqdm(range(recipe.shards), desc="corpus", unit="shard"):
+        path = shard_path(folder, number)
+        if not path.exists():
+            lines = [json.dumps(walk, ensure_ascii=False) for walk in make_shard(city, recipe, number)]
+            partial = path.with_suffix(".part")
+            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            partial.rename(path)
+    return hash_corpus(folder)
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Where a shard lies."""
+    return folder / f"walks-{number:04}.jsonl"
+
+
+def hash_corpus(folder: Path) -> str:
+    """SHA-256 over the bytes of every shard, in order."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("walks-*.jsonl")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def read_shard(folder: Path, number: int) -> list[Walked]:
+    """The walks of a shard on disk. Raises `FileNotFoundError` when it was not written."""
+    with shard_path(folder, number).open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def told(walk: Walked, count: int | None = None) -> list[Turn]:
+    """The first `count` turns of a walk as the prompt takes them, without marks."""
+    return [Turn(said, plain(reply)) for said, reply, _, _ in walk["turns"][:count]]
+
+
+def render(messages: list[dict[str, str]], ask: bool) -> str:
+    """The messages in the chat format; with `ask`, up to where the reply begins."""
+    return _TEMPLATE.render(messages=messages, bos_token=BOS, add_generation_prompt=ask)
+
+
+def texts(world: World, folder: Path, shards: int) -> Iterator[str]:
+    """What a tokenizer is trained on: every message of the first shards, and the roles of the chat format."""
+    for number in range(shards):
+        for walk in read_shard(folder, number):
+            for message in compose(world, walk["profile"], told(walk)):
+                yield message["content"]
+                yield message["role"]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Turns walks into rows of `context + 1` tokens and the weight of each as a target."""
+
+    world: World
+    tokenizer: Tokenizer
+    context: int
+    copied: float
+
+    def encode(self, walk: Walked) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Token ids and weights, each of shape [context + 1], padded (weight 0) or cut."""
+        text = render(compose(self.world, walk["profile"], told(walk)), ask=False)
+        weight = np.zeros(len(text) + 1, np.float32)
+        place = 0
+        for _, reply, _, _ in walk["turns"]:
+            start = text.index(_REPLY, place) + len(_REPLY)
+            place = _weigh(weight, start, reply, self.copied)
+            weight[place : place + len(EOT)] = 1
+        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        size = self.context + 1
+        ids = np.full(size, self.tokenizer.token_to_id(PAD), np.int64)
+        weights = np.zeros(size, np.float32)
+        kept = encoding.ids[:size]
+        ids[: len(kept)] = kept
+        # a token weighs as its last character does: " Ada" begins with a space that was not copied
+        weights[: len(kept)] = weight[[max(0, end - 1) for _, end in encoding.offsets[:size]]]
+        return ids, weights
+
+    def batch(self, walks: list[Walked]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Several walks, stacked: two arrays of shape [len(walks), context + 1]."""
+        rows = [self.encode(walk) for walk in walks]
+        return np.stack([ids for ids, _ in rows]), np.stack([weights for _, weights in rows])
+
+
+def _weigh(weight: NDArray[np.float32], start: int, reply: str, copied: float) -> int:
+    """Sets the weights of a marked reply that begins at `start` in the plain text, and returns its end."""
+    now = 1.0
+    for character in reply:
+        if character == MARK_ON:
+            now = copied
+        elif character == MARK_OFF:
+            now = 1.0
+        else:
+            weight[start] = now
+            start += 1
+    return start

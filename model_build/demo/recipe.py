@@ -1,0 +1,61 @@
+"""The recipe: every number that decides what the demo model becomes, and where its files lie.
+
+Nothing here does anything. A `Recipe` goes into the packed folder as it was used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+WORLD = ROOT / "prologue" / "worlds" / "emerald_city"
+#: Where the corpus, the checkpoints and the plot go; not in the repository.
+WORK = ROOT / "build" / "demo"
+#: The packed model; in the repository.
+MODEL = ROOT / "models" / "demo"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes, seeds and rates. `steps` optimizer steps of `batch` rows of `context` tokens each."""
+
+    # corpus
+    seed: int = 1900
+    shards: int = 24
+    dialogues: int = 2048  # in a shard
+    turns: int = 10  # in a dialogue, before it is cut to the context
+    # model
+    vocabulary: int = 2048
+    context: int = 1024
+    width: int = 256
+    layers: int = 5
+    heads: int = 4
+    kv_heads: int = 2
+    hidden: int = 512
+    theta: float = 10000.0
+    eps: float = 1e-5
+    # training
+    batch: int = 8
+    steps: int = 3000
+    warmup: int = 20
+    cooling: float = 0.3  # the share of the steps over which the rate falls to nothing
+    muon_rate: float = 0.02
+    adam_rate: float = 0.004
+    copied: float = 3.0  # the weight of a token copied from the visitor, against 1 for any other of a reply
+    bf16: bool = True
+    compile: bool = False
+
+    @property
+    def head(self) -> int:
+        """The width of one attention head."""
+        return self.width // self.heads
+
+    def but(self, **changes: Any) -> Recipe:
+        """The recipe with some numbers changed."""
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)

@@ -1,0 +1,193 @@
+"""Training: steps over the corpus, a checkpoint now and then, and a log that a plot is drawn from.
+
+The rate warms up, stays flat and cools to nothing. A checkpoint of the flat phase is kept beside that of
+the cooling, so a longer run later goes on from there: training outlasts a sitting. A run that resumes does
+exactly what it would have done (a step depends on its number and the checkpoint alone).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from model_build.demo.corpus import Encoder, read_shard
+from model_build.demo.llama import Llama
+from model_build.demo.muon import Muon
+from model_build.demo.recipe import Recipe
+
+#: Of the corpus, the last shard is never trained on: perplexity is measured there.
+HELD_OUT = 1
+
+
+def use_threads(count: int) -> None:
+    """Lets torch use `count` threads; 0 leaves its own choice."""
+    if count:
+        torch.set_num_threads(count)
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """The share of the full rate at a step: up, flat, down."""
+    cool = int(recipe.steps * (1 - recipe.cooling))
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    return 1.0 if step < cool else max(0.02, (recipe.steps - step) / (recipe.steps - cool))
+
+
+class Rows:
+    """The corpus as batches: the batch of a step is always the same, whichever step came before."""
+
+    def __init__(self, recipe: Recipe, encoder: Encoder, folder: Path) -> None:
+        self.recipe, self.encoder, self.folder = recipe, encoder, folder
+        self.shard = -1
+        self.walks: list[dict[str, Any]] = []
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids, targets and weights of a step, each [batch, context]."""
+        per_shard = self.recipe.dialogues // self.recipe.batch
+        shard = step // per_shard % max(1, self.recipe.shards - HELD_OUT)
+        if shard != self.shard:
+            self.walks, self.shard = read_shard(self.folder, shard), shard
+        start = step % per_shard * self.recipe.batch
+        return tensors(self.encoder, self.walks[start : start + self.recipe.batch])
+
+
+def tensors(encoder: Encoder, walks: list[dict[str, Any]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, targets and weights of some walks, each [len(walks), context]."""
+    ids, weights = encoder.batch(walks)
+    return torch.from_numpy(ids[:, :-1]), torch.from_numpy(ids[:, 1:]), torch.from_numpy(weights[:, 1:])
+
+
+class Training:
+    """A model, its optimizers and the step they have come to."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        torch.manual_seed(recipe.seed)
+        self.model = Llama(recipe)
+        matrices = [p for n, p in self.model.named_parameters() if p.dim() == 2 and n.startswith("layers.")]
+        others = [p for n, p in self.model.named_parameters() if p.dim() == 1 or not n.startswith("layers.")]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            Muon(matrices, recipe.muon_rate),
+            torch.optim.AdamW(others, recipe.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
+        ]
+        self.step = 0
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        state = {
+            "step": self.step,
+            "steps": self.recipe.steps,
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Goes back to a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step = state["step"]
+
+    def advance(self, loss: nn.Module, rows: Rows) -> tuple[float, float]:
+        """One step; returns the loss before it and the gradient's norm."""
+        share = rate(self.recipe, self.step)
+        for optimizer, full in zip(self.optimizers, (self.recipe.muon_rate, self.recipe.adam_rate), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = full * share
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
+            value = loss(*rows.batch(self.step))
+        value.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.step += 1
+        return value.item(), norm.item()
+
+
+class _Loss(nn.Module):
+    def __init__(self, model: Llama) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return self.model.loss(ids, targets, weights)
+
+
+def train(recipe: Recipe, encoder: Encoder, corpus: Path, folder: Path, every: int = 25) -> Training:
+    """Trains to `recipe.steps` from the newest fitting checkpoint in `folder`; returns the training at its end."""
+    training = Training(recipe)
+    cooling, flat = folder / f"cooling-{recipe.steps}.pt", folder / "flat.pt"
+    for path in (cooling, flat):
+        if path.exists():
+            training.load(path)
+            break
+    cool = int(recipe.steps * (1 - recipe.cooling))
+    if training.step > cool and not cooling.exists():
+        raise ValueError(
+            f"{flat} is at step {training.step}, past the flat part of {recipe.steps} steps: ask for more."
+        )
+    rows = Rows(recipe, encoder, corpus)
+    loss: nn.Module = _Loss(training.model)
+    if recipe.compile:
+        loss = torch.compile(loss, dynamic=False)  # type: ignore[assignment]
+    log = folder / "log.jsonl"
+    _forget_after(log, training.step)
+    began = time.monotonic()
+    with tqdm(total=recipe.steps, initial=training.step, desc="train", unit="step") as bar:
+        while training.step < recipe.steps:
+            value, norm = training.advance(loss, rows)
+            if not np.isfinite(value):
+                raise ValueError(f"The loss is {value} at step {training.step}: lower the rates in the recipe.")
+            entry = {"step": training.step, "loss": round(value, 4), "norm": round(norm, 3)}
+            entry["seconds"] = round(time.monotonic() - began, 1)
+            _append(log, entry)
+            bar.set_postfix(loss=f"{value:.3f}")
+            bar.update()
+            if training.step % every == 0 or training.step in (cool, recipe.steps):
+                training.save(flat if training.step <= cool else cooling)
+    return training
+
+
+@torch.no_grad()
+def held_out(training_model: Llama, encoder: Encoder, walks: list[dict[str, Any]], batch: int = 8) -> float:
+    """The mean loss per reply token over some walks, every token weighed alike."""
+    total = count = 0.0
+    for start in range(0, len(walks), batch):
+        ids, targets, weights = tensors(encoder, walks[start : start + batch])
+        told = (weights > 0).float()
+        total += float(training_model.loss(ids, targets, told)) * float(told.sum())
+        count += float(told.sum())
+    return total / max(count, 1.0)
+
+
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """The entries of a log."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _append(path: Path, entry: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def _forget_after(path: Path, step: int) -> None:
+    if path.exists():
+        kept = [json.dumps(entry) for entry in read_log(path) if entry["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -1,0 +1,255 @@
+"""A walk through the city: one simulated visitor, turn by turn.
+
+The walk holds the state (where the visitor is, what was lost and found, what has been said) and answers
+each line from it, so the choices a reply offers are always moves that exist. What was copied from the
+visitor's own words lies between `MARK_ON` and `MARK_OFF`, so that training can weigh it; `plain` takes
+the marks away. Knows nothing of tokens or prompts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from model_build.demo import words
+from model_build.demo.city import City, Place, Quest
+
+MARK_ON, MARK_OFF = "\ue000", "\ue001"
+_MARKS = re.compile(f"[{MARK_ON}{MARK_OFF}]")
+_SENTENCE = re.compile(r"(?<=[.!?])[\"”]?(?=\s+[\"“A-Z]|\s*$)")
+
+
+def plain(text: str) -> str:
+    """The text without its marks."""
+    return _MARKS.sub("", text)
+
+
+def mark(text: str) -> str:
+    """The text as something copied from the visitor."""
+    return f"{MARK_ON}{text}{MARK_OFF}"
+
+
+def sentences(text: str) -> int:
+    """How many sentences the text has; a question in quotes ends one when a capital follows."""
+    return len(_SENTENCE.findall(plain(text)))
+
+
+def capital(text: str) -> str:
+    """The text with its first letter (past a quote) as a capital; what the visitor wrote is left alone."""
+    place = 1 if text.startswith('"') else 0
+    return text[:place] + text[place : place + 1].upper() + text[place + 1 :]
+
+
+def refer(companion: str) -> str:
+    """How a story speaks of the companion: `A small dog` is `the small dog`, `my cat Mog` is `your cat Mog`."""
+    for article, other in (("a ", "the "), ("an ", "the "), ("my ", "your "), ("the ", "the "), ("your ", "your ")):
+        if companion.lower().startswith(article):
+            return other + companion[len(article) :]
+    return companion
+
+
+@dataclass
+class Turn:
+    """A visitor's line (empty for an opening unasked for), the marked reply, where it is told, and what it was."""
+
+    said: str
+    reply: str
+    place: str
+    intent: str
+
+
+@dataclass
+class Walk:
+    """One visitor's walk. `profile` is what the prologue gathered; a missing key is told with the world's default."""
+
+    city: City
+    rng: Random
+    profile: dict[str, str]
+    place: str = "avenue"
+    turns: list[Turn] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        rng = self.rng
+        self.before: str | None = None
+        self.weather = rng.choice(list(self.city.phrases["weather"]))
+        self.told: set[str] = set()  # lines that were used: no walk says the same thing twice
+        self.done: set[str] = set()  # choices that were taken
+        self.offered: list[str] = []
+        self.bag: list[str] = []
+        self.asked: dict[str, bool] = {}  # item: given back already
+        self.quest: Quest = rng.choice(self.city.quests)
+        name = self.profile.get("name") or "the traveller"
+        companion = self.profile.get("companion") or "nobody"
+        self.alone = companion.lower() in {n.lower() for n in words.NOBODY}
+        spectacles = self.profile.get("spectacles") or "green"
+        self.known = {
+            "name": mark(name.removeprefix("the ") if name == "the traveller" else name),
+            "companion": mark(refer(companion)),
+            "reason": mark((self.profile.get("reason") or "curiosity").rstrip(".!?")),
+            "spectacles": mark(spectacles[0].lower() + spectacles[1:]),
+        }
+
+    # --- the parts of a reply -----------------------------------------------------------------
+
+    @property
+    def here(self) -> Place:
+        """The place the visitor is at."""
+        return self.city.places[self.place]
+
+    def fill(self, template: str, **more: str) -> str:
+        """A template filled with what is known of the visitor and of this place."""
+        who = self.here.who
+        values = {**self.known, "who": who.name, "he": who.he, "his": who.his, "at": self.here.at, **more}
+        values |= {key.capitalize(): capital(value) for key, value in values.items()}
+        text = template.format(**values)
+        return capital(text)
+
+    def fresh(self, lines: Any) -> str:
+        """One of the lines that was not told yet on this walk, or any when all were."""
+        options = [line for line in lines if line not in self.told] or list(lines)
+        line: str = self.rng.choice(options)
+        self.told.add(line)
+        return line
+
+    def line(self, lines: Any, **more: str) -> str:
+        """`fresh`, filled."""
+        return self.fill(self.fresh(lines), **more)
+
+    def says(self, speech: str) -> str:
+        """Words put into the mouth of whoever is here."""
+        speech = capital(speech.rstrip("."))
+        template = self.rng.choice(self.city.phrases["talk_says"])
+        text = template.replace("{Line.}", speech + ".").replace("{Line}", speech + ",")
+        return self.fill(text)
+
+    def flavour(self, arriving: bool) -> list[str]:
+        """Templates not told yet that may follow in any reply here, in the order to try them."""
+        p, rng = self.city.phrases, self.rng
+        pool = [
+            (0.55, self.here.scene),
+            (0.25 if arriving else 0.12, p["weather"][self.weather]),
+            (0.5 if arriving else 0.2, self.here.who.does),
+            (0.0 if self.alone else 0.42, p["companion_lines"]),
+            (0.4, p["name_lines"]),
+            (0.14, p["spectacles_lines"]),
+            (0.1, p["reason_lines"]),
+        ]
+        picked = [lines for chance, lines in pool if rng.random() < chance]
+        rng.shuffle(picked)
+        spare = [self.here.scene, p["weather"][self.weather], self.here.who.does, p["anywhere"], p["anywhere"]]
+        rng.shuffle(spare)
+        told = []
+        for lines in [*picked, *spare, p["anywhere"], p["name_lines"]]:
+            if any(line not in self.told and line not in told for line in lines):
+                told.append(self.rng.choice([line for line in lines if line not in self.told and line not in told]))
+        return told
+
+    def tell(self, said: str, core: list[str], intent: str, arriving: bool = False) -> Turn:
+        """Ends the turn: the core, as much flavour as makes three to six sentences, and two choices."""
+        wanted = self.rng.choice((3, 3, 4, 4, 5) if sentences(" ".join(core)) < 4 else (4, 5, 6))
+        for template in self.flavour(arriving):
+            line = self.fill(template)
+            if sentences(" ".join(core)) >= wanted:
+                break
+            if sentences(" ".join([*core, line])) <= 6:
+                self.told.add(template)
+                core.append(line)
+        self.offered = self.choose()
+        reply = typeset(" ".join(core)) + "\n\n" + "\n".join(f"> {choice}" for choice in self.offered)
+        turn = Turn(said, reply, self.place, intent)
+        self.turns.append(turn)
+        return turn
+
+    # --- choices ------------------------------------------------------------------------------
+
+    def choose(self) -> list[str]:
+        """Two different choices that are valid here, favouring what was not done and what a quest asks for."""
+        p, rng, place = self.city.phrases, self.rng, self.here
+        who = {"who": place.who.name, "he": place.who.he}
+        things = [
+            p["verbs"][verb][0].format(t=t) + "."
+            for t, verbs in place.things.items()
+            for verb in verbs
+            if verb != "buy"
+        ]
+        talks = [t.format(**who) for kind in ("talk", "self", "secret") for t in p[kind]["choice"]]
+        talks += [t.format(topic=topic, **who) for topic in p["topics"] for t in p["topic_choice"]]
+        ways = [way for way in place.ways if way != self.before] or list(place.ways)
+        way = self.city.places[rng.choice(ways)].to
+        moves = [rng.choice(p["go"]["choice"]).format(to=way)]
+        kinds = [rng.choices([things, talks, moves], (5, 2, 4))[0], rng.choices([things, talks, moves], (3, 3, 5))[0]]
+        if kinds[0] is kinds[1] is moves:
+            kinds[0] = things
+        picked: list[str] = []
+        quest = self.quest_choice()
+        if quest and rng.random() < 0.8:
+            picked.append(quest)
+            kinds = kinds[1:]
+        for kind in kinds:
+            options = [c for c in kind if c not in self.done and c not in picked] or [
+                c for c in things if c not in picked
+            ]
+            picked.append(rng.choice(options))
+        rng.shuffle(picked)
+        return picked
+
+    def quest_choice(self) -> str | None:
+        """The next step of the quest, when it can be done here."""
+        quest, p = self.quest, self.city.phrases["quest_choice"]
+        values = {"item": quest.item, "who": self.here.who.name}
+        if self.place == quest.owner and quest.item not in self.asked:
+            return str(p["ask"].format(**values))
+        if (
+            self.place == quest.found
+            and quest.item in self.asked
+            and quest.item not in self.bag
+            and not self.asked[quest.item]
+        ):
+            return str(p["take"].format(**values))
+        if self.place == quest.owner and quest.item in self.bag:
+            return str(p["give"].format(**values))
+        return None
+
+    # --- what a visitor may do ----------------------------------------------------------------
+
+    def open(self, said: str = "") -> Turn:
+        """The first turn: through the gate on to the avenue; `said` is a line typed before it."""
+        p, rng = self.city.phrases, self.rng
+        core = [self.line(p["openings"])]
+        if rng.random() < 0.85:
+            core.append(self.line(p["opening_name"]))
+        if self.alone:
+            core += [self.line(p["opening_alone"])] if rng.random() < 0.4 else []
+        elif rng.random() < 0.85:
+            core.append(self.line(p["opening_companion"]))
+        if rng.random() < 0.4:
+            core.append(self.line(p["opening_reason"]))
+        return self.tell(said, core, "opening", arriving=True)
+
+    def go(self, key: str, said: str) -> Turn:
+        """Moves to a neighbouring place."""
+        self.before, self.place = self.place, key
+        core = [self.line(self.here.arrive)]
+        quest = self.quest
+        if key == quest.found and self.asked.get(quest.item) is False and quest.item not in self.bag:
+            core.append(self.fill(quest.see))
+        elif self.rng.random() < 0.5:
+            core.append(self.line(self.here.who.does))
+        return self.tell(said, core, "go", arriving=True)
+
+    def use(self, thing: str, verb: str, said: str) -> Turn:
+        """Does something with a thing that is here."""
+        lead = [self.line(self.city.phrases["lead"])] if self.rng.random() < 0.3 else []
+        self.done.add(self.city.phrases["verbs"][verb][0].format(t=thing) + ".")
+        return self.tell(said, [*lead, self.line(self.here.things[thing][verb])], verb)
+
+
+def typeset(text: str) -> str:
+    """Straight quotes as the book prints them, except in what the visitor wrote."""
+    parts = re.split(f"({MARK_ON}.*?{MARK_OFF})", text, flags=re.DOTALL)
+    for place in range(0, len(parts), 2):
+        opening = r'(^|[\s(])"' if place == 0 else r'([\s(])"'
+        parts[place] = re.sub(opening, r"\1“", parts[place].replace("'", "’")).replace('"', "”")
+    return "".join(parts)
