@@ -32,6 +32,8 @@ class Turn:
     error: str | None = None
     held: dict[int, str] = field(default_factory=dict, repr=False)
     ends: int = 0
+    #: Whether it is known to be a line of the story: the book may still answer one that was just said.
+    sure: bool = False
 
     @property
     def live(self) -> bool:
@@ -129,7 +131,7 @@ class Story:
     @property
     def begun(self) -> bool:
         """Whether the prologue is over: a line has been put to the storyteller."""
-        return self.last is not None
+        return any(turn.sure for turn in self._turns.values() if turn.state != "answered")
 
     def get(self, turn_id: str) -> Turn | None:
         """The turn with this id, if it has been heard of."""
@@ -139,8 +141,16 @@ class Story:
         """The visitor has said a line (or, with the id `opening`, the first scene is due)."""
         if turn_id in self._turns:
             return []
-        turn = self._turns[turn_id] = Turn(turn_id, said=text)
+        turn = self._turns[turn_id] = Turn(turn_id, said=text, sure=turn_id == OPENING)
         return [Appeared(turn)]
+
+    def assure(self, turn_id: str) -> list[Change]:
+        """The book has had time to answer this line and has not: it is a line of the story."""
+        turn = self._turns.get(turn_id)
+        if turn is None or turn.sure or turn.state == "answered":
+            return []
+        turn.sure = True
+        return [Altered(turn)]
 
     def forget(self, turn_id: str) -> list[Change]:
         """The turn is taken back, or never was."""
@@ -248,8 +258,9 @@ class Story:
     def _find(self, to: str) -> tuple[Turn, list[Change]]:
         turn = self._turns.get(to)
         if turn is not None:
+            turn.sure = True
             return turn, []
-        turn = self._turns[to] = Turn(to)
+        turn = self._turns[to] = Turn(to, sure=True)
         return turn, [Appeared(turn)]
 
     def _begin(self, turn: Turn, take: int) -> list[Change]:
@@ -277,7 +288,7 @@ class Story:
         said, reply, state, take = view["said"], view["reply"], view["state"], view["take"]
         was = (turn.said, turn.state)
         changes: list[Change] = [Appeared(turn)] if new else []
-        turn.said = said
+        turn.said, turn.sure = said, True
         if take < turn.take:  # saved before the attempt this client has already heard of
             return changes
         if take > turn.take:
@@ -307,4 +318,4 @@ def _insert_after(turns: dict[str, Turn], previous: str | None, turn: Turn) -> d
 
 
 def _from_view(view: dict[str, Any]) -> Turn:
-    return Turn(view["id"], view["said"], view["reply"], view["state"], view["take"])
+    return Turn(view["id"], view["said"], view["reply"], view["state"], view["take"], sure=True)

@@ -57,6 +57,7 @@ class Patience:
     ping_after: float = 300.0  # idle connections are closed after 600
     pong: float = 10.0
     gap: float = 1.0  # a frame may overtake another; only then is the reply asked for again
+    answer: float = 1.0  # the book answers a line at once, or it is one for the storyteller
     silence: float = 25.0  # a reply is awaited and nothing at all comes: ask how it stands
     retry_first: float = 0.5
     retry_most: float = 20.0
@@ -529,6 +530,8 @@ class Play:
         ):
             if not self.story.begun:
                 self._emit_all(self.story.said(OPENING, ""))
+        elif action == "say":
+            self._errand(self._assure(pending.id))
         elif action == "undo":
             self._emit_all(self.story.forget(of))
         elif action == "remember":
@@ -536,6 +539,11 @@ class Play:
             self.profile = {key: value for key, value in changed.items() if value}
         elif action in ("retry", "edit", "continue"):
             self._emit_all(self.story.reopened(of, pending.mark, pending.frame.get("text")))
+
+    async def _assure(self, turn_id: str) -> None:
+        if not self.story.begun:
+            await asyncio.sleep(self._patience.answer)
+        self._emit_all(self.story.assure(turn_id))
 
     def _errand(self, what: Coroutine[Any, Any, None]) -> None:
         errand = asyncio.create_task(what)

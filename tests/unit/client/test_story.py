@@ -180,3 +180,12 @@ def test_an_answer_is_no_turn_of_the_story() -> None:
     assert story.answered("q", "A storyteller.", {}) == []
     assert not story.begun
     assert story.last is None
+
+
+def test_a_line_just_said_has_not_ended_the_prologue_yet() -> None:
+    story = Story()
+    story.said("a", "hello?")
+    assert not story.begun
+    story.said("b", "I knock")
+    assert [type(change) for change in story.assure("b")] == [Altered]
+    assert story.begun

@@ -1,0 +1,35 @@
+// The prologue's pace: a beat's lines in their own time, then its question or its end. The server sits
+// idle meanwhile. Knows timers, not the page nor the socket.
+
+/** Reading speed in characters a second, and the bounds of the pause after a beat's last line, in seconds. */
+const READING = { perSecond: 18, least: 1.2, most: 2.5 };
+
+export class Pacer {
+  #timers = [];
+
+  /** `onLine(text, beat)`, `onQuestion(beat)` and `onEnd(beat)` are called in time. */
+  constructor({ onLine, onQuestion, onEnd }) {
+    Object.assign(this, { onLine, onQuestion, onEnd });
+  }
+
+  tell(beat) {
+    this.stop();
+    let endS = 0;
+    for (const { text, at_s: atS } of beat.lines) {
+      this.#at(atS, () => this.onLine(text, beat));
+      endS = Math.max(endS, atS + Math.min(READING.most, Math.max(READING.least, text.length / READING.perSecond)));
+    }
+    // A question follows its last line closely; the reader decides how long it stands.
+    if (beat.ask) this.#at(Math.max(0, endS - 0.6), () => this.onQuestion(beat));
+    else this.#at(endS, () => this.onEnd(beat));
+  }
+
+  stop() {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers = [];
+  }
+
+  #at(seconds, act) {
+    this.#timers.push(setTimeout(act, seconds * 1000));
+  }
+}

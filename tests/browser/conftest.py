@@ -1,0 +1,67 @@
+"""A real Chromium for the browser tests, and a place for their pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+#: Without these Chromium, as root and without a network, does not start or looks for Google's hosts.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+
+
+def find_chromium() -> str:
+    """Where Chromium is. Without one these tests fail in CI and are skipped elsewhere, saying so."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return found
+    remedy = "no Chromium here: apt-get install --no-install-recommends chromium"
+    if os.environ.get("CI"):
+        pytest.fail(remedy)
+    pytest.skip(remedy)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    path = find_chromium()
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A desktop page; it fails the test where a script of the page fails."""
+    page = await browser.new_page(viewport={"width": 1200, "height": 800})
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
+    yield page
+    await page.close()
+    assert not wrong
+
+
+@pytest.fixture
+def keep_picture() -> Callable[[Page, str], Awaitable[None]]:
+    """`await keep_picture(page, "prologue")`: a screenshot among the test artifacts."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+    async def keep(page: Page, name: str) -> None:
+        await page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    return keep
