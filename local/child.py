@@ -19,11 +19,13 @@ from local.logs import Lines
 class Child:
     """A running process that leads its own group, so that signals reach what it starts, too."""
 
-    def __init__(self, process: asyncio.subprocess.Process, keeper: Keeper, take: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, output: int, keeper: Keeper, take: Callable[[int, str], None]
+    ) -> None:
         self.pid = process.pid
         self._process = process
         self._keeper = keeper
-        self._reading = asyncio.create_task(self._read(take))
+        self._reading = asyncio.create_task(self._read(output, take))
         self._ending = asyncio.create_task(self._end())
 
     @classmethod
@@ -37,17 +39,25 @@ class Child:
         take: Callable[[int, str], None],
     ) -> Child:
         """Starts `argv` in `folder`; `take(pid, line)` gets each line of its output."""
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            env=dict(environment),
-            cwd=folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        # A pipe of our own: with asyncio's, the news of an end would wait for whoever else holds it.
+        output, inside = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                env=dict(environment),
+                cwd=folder,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=inside,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(inside)
         keeper.watch(process.pid)
-        return cls(process, keeper, take)
+        return cls(process, output, keeper, take)
 
     @property
     def alive(self) -> bool:
@@ -82,12 +92,17 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
-    async def _read(self, take: Callable[[int, str], None]) -> None:
-        assert self._process.stdout is not None
+    async def _read(self, output: int, take: Callable[[int, str], None]) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb"))
         lines = Lines(lambda line: take(self.pid, line))
-        while chunk := await self._process.stdout.read(65536):
-            lines.feed(chunk)
-        lines.end()
+        try:
+            while chunk := await reader.read(65536):
+                lines.feed(chunk)
+        finally:
+            lines.end()
+            pipe.close()
 
     async def _end(self) -> int:
         status = await self._process.wait()

@@ -41,6 +41,7 @@ class Pool:
         self._limits = limits
         self._launch = launch
         self._forget = forget
+        self._dying: set[Environment] = set()
         self._timers: dict[Environment, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -131,12 +132,14 @@ class Pool:
     def _ended(self, environment: Environment) -> None:
         if timer := self._timers.pop(environment, None):
             timer.cancel()
+        self._dying.discard(environment)
         self._spawn(self._forget(environment))
 
     def _reap(self, environment: Environment) -> None:
         self._timers.pop(environment, None)
-        if environment.claimable and len(self.living) > self.function.prestart:
+        if environment.claimable and len(self.living) - len(self._dying) > self.function.prestart:
             environment.reserved = True
+            self._dying.add(environment)
             self._spawn(environment.kill())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

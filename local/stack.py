@@ -173,11 +173,11 @@ class RunningStack:
         self.lambda_url = stack.lambda_url
         self.dynamodb_url = stack.dynamodb_url
         self.variables = stack.variables
-        self._loop = loop
+        self.loop = loop
 
     def call(self, work: Coroutine[Any, Any, T], timeout_s: float = 60) -> T:
         """Runs a coroutine of the stack in its loop and waits for the result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_s)
 
     def environments(self, name: str | None = None) -> list[dict[str, Any]]:
         """As `LocalStack.environments`, each as `GET /_local/environments` describes it."""
@@ -193,7 +193,7 @@ class RunningStack:
 
     def stop(self) -> None:
         """Begins the end; `running` waits for it."""
-        self._loop.call_soon_threadsafe(self.stack.stopping.set)
+        self.loop.call_soon_threadsafe(self.stack.stopping.set)
 
 
 @contextlib.contextmanager
