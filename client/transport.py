@@ -199,6 +199,11 @@ class Play:
         """The turns heard of so far, oldest first."""
         return self.story.turns
 
+    @property
+    def busy(self) -> bool:
+        """Whether an action still waits for its acknowledgement."""
+        return any(not pending.done for pending in self._queue)
+
     # --- actions ------------------------------------------------------------------------
 
     def say(self, text: str, *, ask: str | None = None) -> Pending:
@@ -340,7 +345,9 @@ class Play:
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
-            await socket.close()
+            # asyncio (3.11) trips over a transport that broke while a large frame was still on its way.
+            with contextlib.suppress(AttributeError, OSError):
+                await socket.close()
         return self._account_for(socket)
 
     def _account_for(self, socket: ClientConnection) -> str:
