@@ -31,7 +31,7 @@ from overture.table import Table
 from tests.tiny_llama import write_tiny_llama
 
 #: A reply of so many tokens takes some seconds: long enough to do something in the middle of it.
-LONG = 2_500
+LONG = 1_200
 
 
 @pytest.fixture(scope="session")
