@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from model_build.demo.corpus import BOS, CHAT_TEMPLATE, END, EOT, PAD, SPECIALS, hash_corpus
+from model_build.demo.corpus import BOS, CHAT_TEMPLATE, END, EOT, PAD, SPECIALS
 from model_build.demo.llama import Llama
 from model_build.demo.recipe import Recipe
 from model_build.demo.tokens import load_tokenizer
+from model_build.demo.training import CORPORA
 
 #: Everything in the folder that is hashed, in the order of the manifest.
 PARTS = (
@@ -58,7 +59,7 @@ def pack(recipe: Recipe, work: Path, out: Path) -> None:
         "recipe": recipe.as_dict(),
         "parameters": sum(weight.numel() for weight in weights.values()),
         "tokens": recipe.steps * recipe.batch * recipe.context,
-        "corpus_sha256": hash_corpus(work / "corpus"),
+        "corpora": json.loads((work / "run" / CORPORA).read_text(encoding="utf-8")),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "tokenizers", "safetensors", "numpy", "jinja2")},
     }

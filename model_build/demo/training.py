@@ -18,13 +18,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from model_build.demo.corpus import Encoder, read_shard
+from model_build.demo.corpus import Encoder, hash_corpus, read_shard
 from model_build.demo.llama import Llama
 from model_build.demo.muon import Muon
 from model_build.demo.recipe import Recipe
 
 #: Of the corpus, the last shard is never trained on: perplexity is measured there.
 HELD_OUT = 1
+#: Beside the checkpoints: which corpus from which step on.
+CORPORA = "corpora.json"
 
 
 def use_threads(count: int) -> None:
@@ -140,6 +142,7 @@ def train(recipe: Recipe, encoder: Encoder, corpus: Path, folder: Path, every: i
         raise ValueError(
             f"{flat} is at step {training.step}, past the flat part of {recipe.steps} steps: ask for more."
         )
+    note_corpus(folder / CORPORA, training.step, hash_corpus(corpus))
     rows = Rows(recipe, encoder, corpus)
     loss: nn.Module = _Loss(training.model)
     if recipe.compile:
@@ -160,6 +163,17 @@ def train(recipe: Recipe, encoder: Encoder, corpus: Path, folder: Path, every: i
             if training.step % every == 0 or training.step in (cool, recipe.steps):
                 training.save(flat if training.step <= cool else cooling)
     return training
+
+
+def note_corpus(path: Path, step: int, sha256: str) -> list[dict[str, Any]]:
+    """Notes from which step on which corpus was trained on, and returns the notes so far."""
+    notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    notes = [note for note in notes if note["from_step"] < step] if step else []
+    if not notes or notes[-1]["sha256"] != sha256:
+        notes.append({"from_step": step, "sha256": sha256})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(notes), encoding="utf-8")
+    return notes
 
 
 @torch.no_grad()

@@ -317,14 +317,21 @@ def play(city: City, rng: Random, turns: int, profile: dict[str, str] | None = N
     walk = Walk(city, rng, stranger(rng) if profile is None else profile)
     intents, weights = [intent for intent, _ in INTENTS], [weight for _, weight in INTENTS]
     if rng.random() < 0.25:
-        walk.place = rng.choice(list(city.places))  # the beginning of the story was cut off
+        # the beginning of the story was cut off, half of the time where a quest may begin
+        walk.place = walk.quest.owner if rng.random() < 0.5 else rng.choice(list(city.places))
         walk.offered = walk.choose()
     elif rng.random() < 0.3:
         _speak_early(walk, rng.choices(intents, weights)[0])
     else:
         walk.open()
     while len(walk.turns) < turns:
-        if rng.random() < 0.4:
+        errand = walk.errand()
+        if errand and rng.random() < 0.75:
+            step = city.step(walk.place, errand)
+            walk.go(step, _said(walk, None, city.phrases["go"]["said"], to=city.places[step].to))
+        elif walk.quest_choice() and rng.random() < 0.5:
+            quest(walk, None)
+        elif rng.random() < 0.4:
             choose(walk)
         else:
             rng.choices(intents, weights)[0](walk, None)

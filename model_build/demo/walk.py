@@ -177,7 +177,9 @@ class Walk:
         talks = [t.format(**who) for kind in ("talk", "self", "secret") for t in p[kind]["choice"]]
         talks += [t.format(topic=topic, **who) for topic in p["topics"] for t in p["topic_choice"]]
         ways = [way for way in place.ways if way != self.before] or list(place.ways)
-        way = self.city.places[rng.choice(ways)].to
+        errand = self.errand()
+        key = self.city.step(self.place, errand) if errand and rng.random() < 0.7 else rng.choice(ways)
+        way = self.city.places[key].to
         moves = [rng.choice(p["go"]["choice"]).format(to=way)]
         kinds = [rng.choices([things, talks, moves], (5, 2, 4))[0], rng.choices([things, talks, moves], (3, 3, 5))[0]]
         if kinds[0] is kinds[1] is moves:
@@ -211,6 +213,14 @@ class Walk:
         if self.place == quest.owner and quest.item in self.bag:
             return str(p["give"].format(**values))
         return None
+
+    def errand(self) -> str | None:
+        """Where the quest leads next, when it leads away from here."""
+        item = self.quest.item
+        if self.asked.get(item) is not False:
+            return None
+        goal = self.quest.owner if item in self.bag else self.quest.found
+        return goal if goal != self.place else None
 
     # --- what a visitor may do ----------------------------------------------------------------
 
