@@ -97,6 +97,7 @@ class Door:
             raise _refused(error, url, post) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
+            reason = getattr(reason, "strerror", None) or reason
             raise DoorError(f"Nobody answers at {self.address} ({reason}); is it running there?") from None
         except ValueError:
             raise DoorError(

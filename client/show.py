@@ -1,0 +1,408 @@
+"""The show: a play on a screen. What happens becomes words; what is typed becomes actions.
+
+It paces the prologue, counts the waiting and knows the commands. It knows no terminal: a `Screen`
+shows, and whoever reads the keyboard calls `typed` and `interrupt`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from client.countdown import Countdown
+from client.events import AnswerCame, Beat, BeatCame, Connection, Earlier, Event, Failed, Welcomed, Woke
+from client.screen import Screen
+from client.story import Altered, Anew, Appeared, Change, Ended, Removed, Told, Turn
+from client.transcript import as_markdown
+from client.transport import Play
+
+HELP = [
+    ("a line", "say it; while a question stands, it is the reply (a number takes a choice, nothing passes it over)"),
+    ("/say LINE", "say a line while a question stands"),
+    ("/skip", "end the prologue and go in"),
+    ("/stop", "stop the reply (also Ctrl-C; a second one leaves)"),
+    ("/retry  /continue  /undo", "have the last reply told again, go on, or taken back with your line"),
+    ("/edit LINE", "have said something else"),
+    ("/memory [KEY WORDS]", "what the storyteller knows of you; change it, or forget it with no words"),
+    ("/earlier", "show earlier turns"),
+    ("/save [FILE]", "keep the story as Markdown"),
+    ("/backstage", "what the replies took and cost, and what the written answers spared"),
+    ("/back", "take the story back from another window, or come back at once"),
+    ("/again", "start over as a new visitor"),
+    ("/quit", "leave; the story is there when you come back"),
+]
+
+
+class Show:
+    """One play on one screen. `run` gives `quit` or `again` when it is over."""
+
+    def __init__(self, play: Play, screen: Screen, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.play, self.screen = play, screen
+        self._clock = clock
+        self._countdown = Countdown(clock())
+        self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._asked: Beat | None = None
+        self._pacer: asyncio.Task[None] | None = None
+        self._choices: list[str] = []
+        self._waiting_since = self._heard_at = clock()
+        self._lost: tuple[str, float] | None = None
+        self._stopped: Turn | None = None
+        self._last_input_over = False
+        self._acted: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> str:
+        """Shows events until the visitor leaves or starts over."""
+        watchers = [asyncio.create_task(self._follow()), asyncio.create_task(self._tick())]
+        try:
+            waited: list[asyncio.Future[Any]] = [self._over, *watchers]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            for watcher in watchers:
+                if watcher.done():
+                    watcher.result()  # raises what went wrong
+            return self._over.result() if self._over.done() else "quit"
+        finally:
+            self._stop_pacing()
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+            self.screen.status("")
+
+    # --- what the visitor does ----------------------------------------------------------
+
+    def typed(self, line: str) -> None:
+        """A line was typed."""
+        line = line.strip()
+        if line.startswith("/"):
+            command, _, rest = line[1:].partition(" ")
+            self._command(command.lower(), rest.strip())
+        elif self._asked:
+            self._reply(line)
+        elif line:
+            number = int(line) if line.isascii() and line.isdigit() and len(line) < 3 else 0
+            self._say(self._choices[number - 1] if 0 < number <= len(self._choices) else line)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the first stops a reply, the second leaves."""
+        live = self.play.story.live
+        if live is None or live is self._stopped:
+            self._leave("quit")
+        else:
+            self._stop()
+
+    def end_of_input(self) -> None:
+        """Nothing more will be typed: what is being told is told to its end."""
+        self._last_input_over = True
+
+    def _say(self, line: str) -> None:
+        self._choices = []
+        self.screen.say(line)
+        self._waiting_since = self._clock()
+        self.play.say(line)
+
+    def _reply(self, line: str) -> None:
+        beat = self._asked
+        assert beat is not None
+        assert beat.ask is not None
+        if not line:
+            self._asked = None
+            self.play.next(beat.id)
+            return
+        if line.isascii() and line.isdigit() and 0 < int(line) <= len(beat.ask.choices):
+            line = beat.ask.choices[int(line) - 1]
+        self._asked = None
+        self.screen.say(line)
+        self.play.say(line, ask=beat.ask.key)
+
+    def _command(self, command: str, rest: str) -> None:
+        last = self.play.story.last
+        match command:
+            case "quit" | "exit" | "q":
+                self._leave("quit")
+            case "again":
+                self._leave("again")
+            case "help" | "?":
+                self.screen.table("What you can do", HELP)
+            case "say" if rest:
+                self._say(rest)
+            case "skip":
+                self._stop_pacing()
+                self._asked = None
+                self.play.skip()
+            case "stop":
+                self._stop()
+            case "back":
+                self.play.take_back()
+            case "earlier":
+                if self.play.earlier() is None:
+                    self.screen.note("There is nothing earlier yet.")
+            case "memory":
+                self._memory(rest)
+            case "save":
+                self._save(rest)
+            case "backstage":
+                self._backstage()
+            case "retry" | "undo" | "edit" | "continue" if last is None:
+                self.screen.note("The story has not begun yet.")
+            case "retry" if last:
+                self.play.retry(last)
+            case "undo" if last:
+                self.play.undo(last)
+            case "continue" if last:
+                self.play.go_on(last)
+            case "edit" if last and rest:
+                self.screen.say(rest)
+                self.play.edit(last, rest)
+            case "say" | "edit":
+                self.screen.note(f"/{command} wants words after it.")
+            case _:
+                self.screen.note(f"/{command} is no command; /help tells which there are.")
+
+    def _stop(self) -> None:
+        live = self.play.story.live
+        if live is None:
+            self.screen.note("Nothing is being told.")
+            return
+        self._stopped = live
+        task = asyncio.create_task(self.play.stop(live))
+        self._acted.add(task)
+        task.add_done_callback(self._acted.discard)
+
+    def _memory(self, rest: str) -> None:
+        if rest:
+            key, _, value = rest.partition(" ")
+            self.play.remember({key: value.strip()})
+            return
+        known = list(self.play.profile.items())
+        self.screen.table("What the storyteller knows of you", known or [("nothing", "yet")])
+
+    def _save(self, name: str) -> None:
+        file = Path(name or time.strftime("overture-%Y%m%d-%H%M%S.md")).expanduser()
+        try:
+            with file.open("x", encoding="utf-8") as out:
+                out.write(as_markdown("The Emerald City", self.play.turns))
+        except OSError as error:
+            self.screen.note(f"The story could not be written to {file}: {error.strerror}.", style="red")
+        else:
+            self.screen.note(f"The story is in {file}.")
+
+    def _backstage(self) -> None:
+        told = [turn for turn in self.play.turns if turn.stats and turn.stats["tokens"]]
+        answered = [turn.answer["saved"] for turn in self.play.turns if turn.answer]
+        rows = [
+            (
+                f"reply {number}",
+                f"first token {turn.stats['ttft_ms']:,.0f} ms, {turn.stats['tokens']} tokens at "
+                f"{turn.stats['tokens_per_s']:.3g}/s, {turn.stats['total_ms'] / 1000:.3g} s in all, "
+                f"${turn.stats['usd']:.2g} (${turn.stats['usd_per_million']:.3g} per million tokens), "
+                f"{turn.stats['mwh']:.3g} mWh, {turn.stats['gco2e']:.2g} g CO2e",
+            )
+            for number, turn in enumerate(told, 1)
+            if turn.stats
+        ]
+        rows.append(
+            (
+                "written answers",
+                f"{len(answered)}; spared {sum(saved['tokens'] for saved in answered)} tokens, "
+                f"${sum(saved['usd'] for saved in answered):.2g}, {sum(saved['mwh'] for saved in answered):.3g} mWh",
+            )
+        )
+        reading = self._countdown.read(self._clock())
+        rows.append(("the waking", f"{reading.words.lower()}; {reading.progress:.0%} read"))
+        self.screen.table("Backstage (costs and energy are estimates; docs/costs.md has the assumptions)", rows)
+
+    def _leave(self, how: str) -> None:
+        if not self._over.done():
+            self._over.set_result(how)
+
+    # --- what happens -------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        async for event in self.play:
+            self._heard_at = self._clock()
+            self._hear(event)
+
+    def _hear(self, event: Event | Change) -> None:
+        screen = self.screen
+        match event:
+            case Welcomed(resumed=True, again=False):
+                self._return()
+            case BeatCame(beat=beat):
+                self._stop_pacing()
+                self._asked = None
+                self._pacer = asyncio.create_task(self._pace(beat))
+            case Woke(wake=wake):
+                self._countdown.hear(wake, self._clock())
+            case AnswerCame(turn=turn):
+                screen.note(turn.reply, style="cyan")
+                saved = turn.answer["saved"] if turn.answer else None
+                spared = f", which spared {saved['tokens']} tokens" if saved and saved["tokens"] else ""
+                screen.note(f"A written answer, without the storyteller{spared}.")
+                if self._asked:
+                    self._show_question(self._asked)
+            case Appeared(turn=turn) if not turn.live or turn.reply:
+                self._recall(turn)
+            case Appeared(turn=turn) | Altered(turn=turn) if turn.live and self.play.story.begun:
+                self._end_prologue()
+                self._waiting_since = self._clock()
+            case Anew(turn=turn):
+                screen.pause()
+                if turn.state != "answered":
+                    screen.note("Told anew:")
+            case Told(turn=turn, text=text):
+                if turn.state == "answered":
+                    screen.note(text, style="cyan")
+                    return
+                self._end_prologue()
+                screen.tell("".join(line for line in _without_choices(turn, text)))
+            case Ended(turn=turn):
+                self._end(turn)
+            case Removed(turn=turn):
+                screen.pause()
+                screen.note("Taken back.")
+                self._choices = self.play.story.last.choices if self.play.story.last else []
+            case Earlier(turns=turns):
+                for turn in turns:
+                    self._recall(turn)
+                    screen.tell(turn.reply)
+                    screen.pause()
+                screen.note("That was earlier." if turns else "Nothing came before that.")
+            case Failed():
+                self._refused(event)
+            case Connection():
+                self._connection(event)
+            case _:
+                pass
+
+    def _recall(self, turn: Turn) -> None:
+        """Shows a turn of an earlier visit, or one said in another window."""
+        self.screen.pause()
+        if turn.state != "answered":
+            self._end_prologue()
+        if turn.said:
+            self.screen.say(turn.said)
+
+    def _return(self) -> None:
+        """The story so far stands on the screen again: what it offers, too."""
+        last = self.play.story.last
+        if last is None or last.live:
+            return
+        self.screen.pause()
+        if last.choices != self._choices:
+            self._choices = last.choices
+            self.screen.offer(self._choices)
+
+    def _end(self, turn: Turn) -> None:
+        self._end_prologue()
+        self.screen.pause()
+        self._stopped = None
+        match turn.state:
+            case "stopped":
+                self.screen.note("Stopped.")
+            case "failed":
+                self.screen.note(turn.error or "This could not be told to its end; /retry tries again.", style="red")
+        if turn.reason in ("length", "deadline"):
+            self.screen.note("It had to pause here; /continue lets it go on.")
+        if turn.stats and turn.stats["tokens"]:
+            stats = turn.stats
+            self.screen.note(
+                f"{stats['tokens']} tokens, first after {stats['ttft_ms'] / 1000:.2g} s, "
+                f"{stats['tokens_per_s']:.2g} tokens/s, ${stats['usd']:.2g}, {stats['mwh']:.2g} mWh"
+            )
+        self._choices = turn.choices
+        self.screen.offer(self._choices)
+        self._waiting_since = self._clock()
+
+    def _refused(self, failure: Failed) -> None:
+        action = failure.action or {}
+        if failure.turn is not None and failure.turn.error:
+            return  # its end says so
+        self.screen.note(failure.message, style="red")
+        beat = self.play.beat
+        if action.get("ask") and beat and beat.ask and beat.ask.key == action["ask"] and not self.play.story.begun:
+            self._asked = beat
+            self._show_question(beat)
+
+    def _connection(self, event: Connection) -> None:
+        self._lost = (event.sentence, self._clock() + event.retry_s) if event.retry_s is not None else None
+        match event.state:
+            case "taken":
+                self.screen.note("This story is open elsewhere and goes on there; /back takes it back here.")
+            case "closed":
+                self.screen.note(event.sentence, style="red")
+                self._leave("quit")
+            case "lost":
+                self.screen.pause()
+                self.screen.note(event.sentence)
+
+    # --- the prologue's pace ------------------------------------------------------------
+
+    async def _pace(self, beat: Beat) -> None:
+        began = self._clock()
+        for line in sorted(beat.lines, key=lambda line: line.at_s):
+            await asyncio.sleep(max(0.0, began + line.at_s - self._clock()))
+            self.screen.speak(line.text, beat.speaker)
+        # A question follows its last line closely; the visitor decides how long it stands.
+        end = beat.length_s - 0.6 if beat.ask else beat.length_s
+        await asyncio.sleep(max(0.0, began + end - self._clock()))
+        if beat.ask:
+            self._asked = beat
+            self._show_question(beat)
+        else:
+            self.play.next(beat.id)
+
+    def _show_question(self, beat: Beat) -> None:
+        assert beat.ask is not None
+        self.screen.note(beat.ask.text, style="bold")
+        self.screen.offer(list(beat.ask.choices))
+
+    def _end_prologue(self) -> None:
+        self._stop_pacing()
+        self._asked = None
+
+    def _stop_pacing(self) -> None:
+        if self._pacer:
+            self._pacer.cancel()
+            self._pacer = None
+
+    # --- what is being waited for -------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            self.screen.status(*self._status())
+            await asyncio.sleep(0.25)
+            idle = not self.play.story.live and not self.play.busy
+            if self._last_input_over and idle and (self._asked or self.play.story.begun):
+                self._leave("quit")
+
+    def _status(self) -> tuple[str, str, float | None]:
+        now = self._clock()
+        reading = self._countdown.read(now)
+        live = self.play.story.live
+        if self._lost:
+            return f"Coming back in {max(0.0, self._lost[1] - now):.0f} s", self._lost[0], None
+        if not self.play.connected:
+            return ("Another window has the story", "/back", None) if self.play.taken else ("Coming in…", "", None)
+        if live and live.state == "telling":
+            silent = now - self._heard_at
+            return (f"The storyteller looks for a word… {silent:.0f} s", "", None) if silent > 2 else ("", "", None)
+        if live and reading.state == "ready":
+            return f"The storyteller draws breath… {now - self._waiting_since:.0f} s", "", None
+        if live or not self.play.story.begun:
+            return reading.words, reading.figures, reading.progress
+        return "", "", None
+
+
+def _without_choices(turn: Turn, fresh: str) -> list[str]:
+    """The fresh end of a reply without its choices, which are offered when it has ended."""
+    whole = turn.reply
+    start = len(whole) - len(fresh)
+    kept: list[str] = []
+    at = 0
+    for line in whole.splitlines(keepends=True):
+        begin, at = at, at + len(line)
+        if at > start and not line.lstrip().startswith(">"):
+            kept.append(line[max(0, start - begin) :])
+    return kept

@@ -1,0 +1,180 @@
+"""The terminal client as its visitors start it: through pipes, and in a terminal of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.browser.fake_play import ANSWER, FakePlay
+
+ROOT = Path(__file__).parents[3]
+CLIENT = [sys.executable, "-m", "client.terminal"]
+#: Makes its input the controlling terminal of its session, so that Ctrl-C is a signal, and goes on as what it is given.
+CONTROLLED = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+class Terminal:
+    """A terminal client running on `fd`, and all it has shown."""
+
+    def __init__(self, process: asyncio.subprocess.Process, fd: int) -> None:
+        self.process, self._fd = process, fd
+        self.shown = ""
+        self._news = asyncio.Event()
+        asyncio.get_running_loop().add_reader(fd, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, 65536)
+        except OSError:  # the other end is closed
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._fd)
+        self.shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode(errors="replace"))
+        self._news.set()
+
+    async def until(self, text: str) -> None:
+        """Waits until this was shown."""
+        async with asyncio.timeout(30):
+            while text not in self.shown:
+                self._news.clear()
+                await self._news.wait()
+
+    def type(self, keys: str) -> None:
+        os.write(self._fd, keys.encode())
+
+
+@asynccontextmanager
+async def terminal(address: str, home: Path, *options: str) -> AsyncIterator[Terminal]:
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    environment = os.environ | {"XDG_STATE_HOME": str(home), "COLUMNS": "80", "LINES": "30", "TERM": "xterm"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CONTROLLED, *CLIENT, *options, address,
+        cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    client = Terminal(process, ours)
+    try:
+        yield client
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        asyncio.get_running_loop().remove_reader(ours)
+        os.close(ours)
+
+
+async def piped(address: str, home: Path, said: str) -> tuple[int | None, str, str]:
+    """Runs the client with this for its input. Gives its status, what it wrote, and its complaints."""
+    process = await asyncio.create_subprocess_exec(
+        *CLIENT, address, cwd=ROOT, env=os.environ | {"XDG_STATE_HOME": str(home)},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        out, complaints = await process.communicate(said.encode())
+    return process.returncode, out.decode(), complaints.decode()
+
+
+async def test_through_pipes(tmp_path: Path) -> None:
+    async with FakePlay(wait_s=0.2) as house:
+        status, out, complaints = await piped(house.address, tmp_path, "What can you do?\n/skip\n")
+        assert (status, complaints) == (0, "")
+        assert ANSWER in out
+        assert "joined by rows of bright stones.\n" in out
+        assert out.count("The gate swings") == 1
+        assert "  1 Ask the boy his name.\n  2 Follow the marble street.\n" in out
+        # The next visit goes on with the same story.
+        status, out, _ = await piped(house.address, tmp_path, "/backstage\n")
+        assert house.hellos == [None, "s" * 32]
+        assert out.count("The gate swings") == 1
+        assert "  2 Follow the marble street.\n" in out
+
+
+async def test_waiting_is_never_silent_for_three_seconds(tmp_path: Path) -> None:
+    async with FakePlay(wait_s=7) as house:
+        _, out, _ = await piped(house.address, tmp_path, "/skip\n")
+        assert len(re.findall(r"\[Awake .* s so far\]", out)) >= 2
+
+
+async def test_in_a_terminal(tmp_path: Path) -> None:
+    async with FakePlay(wait_s=3, line_s=0.3) as house, terminal(house.address, tmp_path) as client:
+        await client.until("Ah. I heard the bell.")
+        await client.until("Awake in about")
+        await client.until("What name shall I write")
+        client.type("Adb\x7fa\r")
+        await client.until("1 green")
+        client.type("mauve\r")
+        await client.until("Choose one of these")
+        client.type("2\r")
+        await client.until("1 Ask the boy his name.")
+        assert house.profile == {"name": "Ada", "spectacles": "gold"}
+        assert "joined by rows of bright stones." in re.sub(r"\s+", " ", client.shown)
+
+        house.token_s = 0.2
+        client.type("1\r")
+        await client.until("You do")
+        client.type("\x03")  # Ctrl-C stops the reply …
+        await client.until("Stopped.")
+        assert client.process.returncode is None
+        client.type("\x03")  # … and the next one leaves
+        assert await client.process.wait() == 0
+
+
+async def test_a_second_interrupt_leaves_while_a_reply_is_being_told(tmp_path: Path) -> None:
+    async with FakePlay(wait_s=0.1, token_s=5) as house, terminal(house.address, tmp_path) as client:
+        await client.until("Ah. I heard the bell.")
+        client.type("/skip\r")
+        await client.until("draws breath")
+        client.process.send_signal(signal.SIGINT)
+        while not house.stopped:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        client.process.send_signal(signal.SIGINT)
+        assert await client.process.wait() == 0
+
+
+async def test_a_cut_connection_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with FakePlay(wait_s=0.1, token_s=0.05) as house, terminal(house.address, tmp_path) as client:
+        await client.until("Ah. I heard the bell.")
+        client.type("/skip\r")
+        await client.until("The gate swings")
+        await house.cut()
+        await client.until("1 Ask the boy his name.")
+        # Above the lines below, which are drawn again and again, each line of the story stands once.
+        assert "A boy with a tray of green lemonade looks up." in client.shown
+        assert house.hellos == [None, "s" * 32]
+
+
+async def test_again_and_new_start_over(tmp_path: Path) -> None:
+    async with FakePlay(wait_s=0.1) as house:
+        async with terminal(house.address, tmp_path) as client:
+            await client.until("Ah. I heard the bell.")
+            client.type("/again\r")
+            await client.until("A new visitor comes to the gate.")
+            await client.until("Come in under the arch")
+            client.type("/quit\r")
+            assert await client.process.wait() == 0
+        async with terminal(house.address, tmp_path, "--new") as client:
+            await client.until("Ah. I heard the bell.")
+            client.type("\x04")
+            assert await client.process.wait() == 0
+        assert house.hellos == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("http://127.0.0.1:9", "Nobody answers at http://127.0.0.1:9/"), ("elsewhere", "is not the address of a page")],
+)
+async def test_no_way_in_is_one_sentence(tmp_path: Path, address: str, words: str) -> None:
+    status, out, complaints = await piped(address, tmp_path, "")
+    assert (status, out) == (1, "")
+    assert words in complaints
+    assert complaints.count("\n") == 1

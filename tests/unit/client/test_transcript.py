@@ -1,0 +1,18 @@
+"""A kept story is Markdown, and nothing said in it is."""
+
+from __future__ import annotations
+
+from client.story import Turn
+from client.transcript import as_markdown
+
+
+def test_a_story_as_markdown() -> None:
+    turns = [
+        Turn("opening", reply="The gate opens.\n\nIt is *green*.\n> Go in.\n> Wait.", state="done"),
+        Turn("q", said="who?", reply="A storyteller.", state="answered"),
+        Turn("a", said="# I go\nin", reply="1. You do.", state="stopped"),
+    ]
+    assert as_markdown("The Emerald City", turns) == (
+        "# The Emerald City\n\nThe gate opens.\n\nIt is \\*green\\*.\n\n- Go in.\n\n- Wait.\n\n"
+        "> who?\n\n*A storyteller.*\n\n> \\# I go\n> in\n\n1\\. You do.\n"
+    )
