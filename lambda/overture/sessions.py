@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from overture.table import Conflict, Delete, Put, Table
-from overture.wire import TurnState, TurnView, WakeState
+from overture.wire import EndReason, TurnState, TurnView, WakeState
 
 T = TypeVar("T")
 
@@ -73,7 +73,8 @@ class Waking(Struct):
 class Turn(Struct):
     """A visitor's line and its reply. `base`: characters of the reply that an earlier telling left.
 
-    `version` is the document's, kept here for the next write; 0 before the first.
+    `reason` says how the last telling ended. `version` is the document's, kept here for the next
+    write; 0 before the first.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Turn(Struct):
     state: TurnState = "waiting"
     take: int = 1
     base: int = 0
+    reason: EndReason | None = None
     version: int = 0
 
     def view(self) -> TurnView:

@@ -22,7 +22,8 @@ from overture.sessions import Draft, NoSession, Session, Sessions, Turn
 from overture.sessions import Waking as WakingState
 from overture.settings import Settings
 from overture.table import Conflict
-from prologue.prompt import compose, trim
+from prologue.prompt import Told, compose, trim
+from prologue.prompt import Turn as StoryTurn
 from prologue.world import World
 from storyteller.loading import Waking
 
@@ -38,6 +39,9 @@ _CLOSING_S = 10.0
 #: With less time than this left no line is begun: the next invocation takes it.
 _WORTHWHILE_S = 45.0
 _LINGER_STEP_S = 0.25
+#: What a visitor says who has nothing to say: a reply that had come to its end is continued with it.
+_GO_ON = "Go on."
+_PARAGRAPH = "\n\n"
 #: The oldest turns beyond this never reach the prompt; the token budget drops more.
 _TURNS = 200
 
@@ -177,8 +181,11 @@ class Telling:
         )
         done: Completion | None = None
         try:
+            prompt = self._prompt(engine, turn)
+            if _had_ended(turn):
+                stream.write(_PARAGRAPH)
             done = engine.generate(
-                self._prompt(engine, turn),
+                prompt,
                 Sampling(
                     temperature=settings.temperature,
                     top_p=settings.top_p,
@@ -205,13 +212,18 @@ class Telling:
         turns = [told for told in reversed(self._sessions.turns(self._key, limit=_TURNS)) if told.state != "answered"]
         turns = [told for told in turns if told.seq < turn.seq]
         profile = self._sessions.read(self._key).profile
-        messages = compose(self._world, profile, [*turns, turn])
+        # A reply that was cut goes on in the middle of its sentence; one that ended gets a new paragraph.
+        asked: list[Told] = [*turns, turn]
+        if _had_ended(turn):
+            asked.append(StoryTurn(_GO_ON))
+        messages = compose(self._world, profile, asked)
         room = engine.context - self._settings.max_tokens
-        return engine.encode_chat(trim(messages, room, engine.count_chat), go_on=bool(turn.reply))
+        go_on = messages[-1]["role"] == "assistant"
+        return engine.encode_chat(trim(messages, room, engine.count_chat), go_on=go_on)
 
     def _finish(self, turn: Turn, stream: ReplyStream, done: Completion | None) -> None:
-        turn.reply = stream.reply
         reason: wire.EndReason = done.reason if done is not None else "error"
+        turn.reply, turn.reason = stream.reply, reason
         state = {"cancelled": "stopped", "error": "failed"}.get(reason, "done")
 
         def finish(draft: Draft) -> None:
@@ -246,6 +258,10 @@ class Telling:
             connection = self._sessions.read(self._key).connection
             if connection != self._connection and self._connections.post(connection, message):
                 self._connection = connection
+
+
+def _had_ended(turn: Turn) -> bool:
+    return bool(turn.reply) and turn.reason == "stop"
 
 
 class _Listener:

@@ -36,6 +36,7 @@ class FakeEngine:
         self.sampled: list[Sampling] = []
         self.between: Callable[[], None] = lambda: None
         self.error: Exception | None = None
+        self.reason: Any = "stop"
 
     def count_chat(self, messages: list[dict[str, str]]) -> int:
         return sum(len(message["content"].split()) for message in messages)
@@ -57,7 +58,7 @@ class FakeEngine:
         if self.error is not None:
             raise self.error
         told = 0
-        reason: Any = "stop"
+        reason = self.reason
         for word in self.words:
             if cancelled():
                 reason = "cancelled"
@@ -259,16 +260,17 @@ def test_near_its_end_an_invocation_leaves_the_line_to_the_next(shift: Shift) ->
     assert left.token is not None
 
 
-def test_a_continued_reply_goes_on_from_its_text(shift: Shift) -> None:
+def go_on(draft: Draft) -> Any:
+    turn = draft.turn(1)
+    turn.base, turn.state = len(turn.reply), "waiting"
+    draft.put(turn)
+    leases.append(draft, turn)
+    return leases.reserve(draft, SETTINGS)
+
+
+def test_a_reply_that_was_cut_goes_on_in_the_middle(shift: Shift) -> None:
+    shift.engine.reason = "length"
     shift.work(shift.say("a"))
-
-    def go_on(draft: Draft) -> Any:
-        turn = draft.turn(1)
-        turn.base, turn.state = len(turn.reply), "waiting"
-        draft.put(turn)
-        leases.append(draft, turn)
-        return leases.reserve(draft, shift.settings)
-
     shift.connections.take()
     shift.engine.words = [" It ", "opens."]
     shift.work(shift.sessions.update(shift.key, go_on))
@@ -277,6 +279,19 @@ def test_a_continued_reply_goes_on_from_its_text(shift: Shift) -> None:
     tokens = [message for message in shift.connections.take() if isinstance(message, wire.Token)]
     assert tokens[0].at == len("You stand at the gate.")
     assert shift.reply("a") == ("You stand at the gate. It opens.", "done")
+
+
+def test_a_reply_that_had_ended_gets_another_paragraph(shift: Shift) -> None:
+    shift.work(shift.say("a"))
+    shift.engine.words = ["It ", "opens."]
+    shift.work(shift.sessions.update(shift.key, go_on))
+    assert shift.engine.went_on == [False, False]
+    assert [message["content"] for message in shift.engine.prompts[-1][1:]] == [
+        "I knock.",
+        "You stand at the gate.",
+        "Go on.",
+    ]
+    assert shift.reply("a") == ("You stand at the gate.\n\nIt opens.", "done")
 
 
 def test_a_line_the_engine_refuses_ends_with_its_reason(shift: Shift) -> None:
