@@ -123,10 +123,11 @@ class LiveScreen:
 
     def table(self, title: str, rows: list[tuple[str, str]]) -> None:
         """Names and values."""
-        table = Table(title=Text(title), show_header=False, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        self._print(Text(f"\n{title}", style="bold"))
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         for name, value in rows:
             table.add_row(Text(clean(name), style="dim"), Text(clean(value)))
-        self._print(Padding(table, (1, 0)))
+        self._print(Padding(table, (0, 0, 1, 0)))
 
     def status(self, words: str, figures: str = "", progress: float | None = None) -> None:
         """What is being waited for."""

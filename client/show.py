@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ class Show:
         self._lost: tuple[str, float] | None = None
         self._stopped: Turn | None = None
         self._last_input_over = False
-        self._acted: set[asyncio.Task[None]] = set()
+        self._asked_for_memory = False
+        self._errands: set[asyncio.Task[None]] = set()
 
     async def run(self) -> str:
         """Shows events until the visitor leaves or starts over."""
@@ -166,17 +167,20 @@ class Show:
             self.screen.note("Nothing is being told.")
             return
         self._stopped = live
-        task = asyncio.create_task(self.play.stop(live))
-        self._acted.add(task)
-        task.add_done_callback(self._acted.discard)
+        self._errand(self.play.stop(live))
+
+    def _errand(self, what: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(what)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     def _memory(self, rest: str) -> None:
         if rest:
             key, _, value = rest.partition(" ")
             self.play.remember({key: value.strip()})
             return
-        known = list(self.play.profile.items())
-        self.screen.table("What the storyteller knows of you", known or [("nothing", "yet")])
+        self._asked_for_memory = True
+        self._errand(self.play.refresh())
 
     def _save(self, name: str) -> None:
         file = Path(name or time.strftime("overture-%Y%m%d-%H%M%S.md")).expanduser()
@@ -229,6 +233,10 @@ class Show:
         match event:
             case Welcomed(resumed=True, again=False):
                 self._return()
+            case Welcomed(again=True) if self._asked_for_memory:
+                self._asked_for_memory = False
+                known = list(self.play.profile.items())
+                screen.table("What the storyteller knows of you", known or [("nothing", "yet")])
             case BeatCame(beat=beat):
                 self._stop_pacing()
                 self._asked = None
@@ -374,7 +382,7 @@ class Show:
             self.screen.status(*self._status())
             await asyncio.sleep(0.25)
             idle = not self.play.story.live and not self.play.busy
-            if self._last_input_over and idle and (self._asked or self.play.story.begun):
+            if self._last_input_over and idle and not self._asked_for_memory and (self._asked or self.play.story.begun):
                 self._leave("quit")
 
     def _status(self) -> tuple[str, str, float | None]:

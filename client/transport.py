@@ -256,6 +256,10 @@ class Play:
         self._stopping.add(turn.id)
         await self._send({"action": "stop", "of": turn.id})
 
+    async def refresh(self) -> None:
+        """Asks how things stand: a `Welcomed` with `again` follows, and `profile` is what the server has."""
+        await self._say_hello()
+
     async def ping(self) -> None:
         """Asks for a sign of life; without one the connection counts as lost."""
         if self.connected:
@@ -537,6 +541,9 @@ class Play:
         ):
             if not self.story.begun:
                 self._emit_all(self.story.said(OPENING, ""))
+        elif action == "say" and pending.frame.get("ask"):
+            # As it was said; the server may have taken less of it ("I am Ada": Ada), which the next welcome tells.
+            self.profile[pending.frame["ask"]] = pending.frame["text"]
         elif action == "say":
             self._errand(self._assure(pending.id))
         elif action == "undo":

@@ -109,6 +109,11 @@ export class Play {
     this.#send({ action: "stop", of: turn.id });
   }
 
+  /** Asks how things stand: a `welcome` with `again` follows, and `profile` is what the server has. */
+  refresh() {
+    if (this.connected) this.#hello();
+  }
+
   /** Asks for a sign of life; without one the connection counts as lost. */
   ping() {
     if (!this.connected) return;
@@ -409,9 +414,12 @@ export class Play {
   #acknowledge(to) {
     const pending = this.#settle(to);
     if (!pending) return;
-    const { action, of, text, beat, profile } = pending.frame;
+    const { action, ask, of, text, beat, profile } = pending.frame;
     if (action === "skip" || (action === "next" && this.beat?.final && beat === this.beat.id)) {
       if (!this.story.begun) this.#emitAll(this.story.said(OPENING, ""));
+    } else if (action === "say" && ask) {
+      // As it was said; the server may have taken less of it ("I am Ada": Ada), which the next welcome tells.
+      this.profile = { ...this.profile, [ask]: text };
     } else if (action === "say") {
       setTimeout(() => this.#emitAll(this.story.assure(to)), this.story.begun ? 0 : this.patience.answer);
     } else if (action === "undo") this.#emitAll(this.story.forget(of));

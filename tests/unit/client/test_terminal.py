@@ -117,6 +117,8 @@ async def test_in_a_terminal(tmp_path: Path) -> None:
         client.type("2\r")
         await client.until("1 Ask the boy his name.")
         assert house.profile == {"name": "Ada", "spectacles": "gold"}
+        client.type("/memory spectacles blue\r/memory\r")
+        await client.until("spectacles  blue")
         assert "joined by rows of bright stones." in re.sub(r"\s+", " ", client.shown)
 
         house.token_s = 0.2
