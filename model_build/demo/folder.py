@@ -50,6 +50,7 @@ def pack(recipe: Recipe, work: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     weights = {f"model.{name}": weight.to(torch.bfloat16).contiguous() for name, weight in state["model"].items()}
     save_file(weights, str(out / "model.safetensors"), metadata={"format": "pt"})
+    (out / "model.safetensors").chmod(0o644)
     tokenizer.save(str(out / "tokenizer.json"))
     ids = {token: int(tokenizer.token_to_id(token) or 0) for token in SPECIALS}
     _write(out / "config.json", _config(recipe, ids))

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import re
+from random import Random
+
+import pytest
+
+from model_build.demo import words
+from model_build.demo.city import City, load_city
+from model_build.demo.corpus import (
+    EOT,
+    FORBIDDEN,
+    SPECIALS,
+    Encoder,
+    hash_corpus,
+    make_shard,
+    read_shard,
+    render,
+    told,
+    write_corpus,
+)
+from model_build.demo.evaluation import held_apart, make_trials
+from model_build.demo.recipe import WORLD, Recipe
+from model_build.demo.tokens import train_tokenizer
+from model_build.demo.visitor import play
+from model_build.demo.walk import MARK_OFF, MARK_ON, Walk, plain, refer, sentences, typeset
+from prologue.prompt import compose
+from prologue.world import World, load_world
+
+SMALL = Recipe(shards=2, dialogues=12)
+
+
+@pytest.fixture(scope="module")
+def city() -> City:
+    return load_city()
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return load_world(WORLD)
+
+
+@pytest.fixture(scope="module")
+def walks(city: City) -> list[Walk]:
+    return [play(city, Random(f"test/{number}"), 8) for number in range(300)]
+
+
+def test_a_shard_is_the_same_under_its_seed_and_another_under_another(city):
+    assert make_shard(city, SMALL, 0) == make_shard(city, SMALL, 0)
+    assert make_shard(city, SMALL, 0) != make_shard(city, SMALL, 1)
+    assert make_shard(city, SMALL, 0) != make_shard(city, SMALL.but(seed=2), 0)
+
+
+def test_writing_again_makes_only_what_is_missing(tmp_path):
+    first = write_corpus(SMALL, tmp_path)
+    kept = (tmp_path / "walks-0000.jsonl").stat().st_mtime_ns
+    (tmp_path / "walks-0001.jsonl").unlink()
+    assert write_corpus(SMALL, tmp_path) == first == hash_corpus(tmp_path)
+    assert (tmp_path / "walks-0000.jsonl").stat().st_mtime_ns == kept
+
+
+def test_nothing_of_the_plays_and_films_is_in_the_sources_or_the_corpus(city, walks):
+    written = json.dumps([city.phrases, *(str(place) for place in city.places.values())], ensure_ascii=False)
+    assert FORBIDDEN.search("the ruby slippers") is not None
+    assert FORBIDDEN.search(written) is None
+    for walk in walks:
+        for turn in walk.turns:
+            assert FORBIDDEN.search(turn.reply) is None
+
+
+def test_every_reply_is_three_to_six_sentences_and_two_choices_that_exist_there(city, walks):
+    for walk in walks:
+        for turn in walk.turns:
+            body, _, tail = plain(turn.reply).partition("\n\n")
+            choices = tail.split("\n")
+            assert 3 <= sentences(body) <= 6, turn
+            assert len(set(choices)) == 2
+            assert {choice.removeprefix("> ") for choice in choices} <= city.choices(turn.place), turn
+            assert "{" not in body or "{" in turn.said
+
+
+def test_choices_that_were_offered_can_be_taken(city):
+    """Taking `Go to the market square.` leads to the market square, and so for every way."""
+    walk = Walk(city, Random(3), {"name": "Ada"})
+    walk.open()
+    for _ in range(300):
+        walk.offered = walk.choose()
+        moves = [choice for choice in walk.offered if re.match(r"(Go to|Walk on|Head for|Make your way)", choice)]
+        for choice in moves:
+            assert any(city.places[way].to in choice for way in walk.here.ways)
+        walk.place = walk.rng.choice(walk.here.ways)
+
+
+def test_what_the_prologue_asked_appears_in_the_replies(city):
+    profile = {"name": "Qwillon", "companion": "my ferret Ham", "reason": "to count bells", "spectacles": "Ochre"}
+    said = "\n".join(plain(t.reply) for n in range(12) for t in play(city, Random(n), 8, profile).turns)
+    for fact in ("Qwillon", "your ferret Ham", "to count bells", "ochre"):
+        assert fact in said
+    assert "my ferret Ham" not in said
+
+
+def test_whoever_comes_alone_is_not_given_a_companion(city):
+    for number in range(40):
+        for turn in play(city, Random(number), 8, {"name": "Ada", "companion": "nobody"}).turns:
+            assert "nobody" not in "".join(re.findall(f"{MARK_ON}.*?{MARK_OFF}", turn.reply))
+
+
+def test_a_quest_can_be_seen_through(city):
+    kinds = {turn.intent for number in range(400) for turn in play(city, Random(f"quest/{number}"), 14).turns}
+    assert {"quest_ask", "quest_take", "quest_give"} <= kinds
+
+
+@pytest.mark.parametrize(
+    ("companion", "spoken_of"),
+    [("a small dog", "the small dog"), ("An owl", "the owl"), ("My cat Mog", "your cat Mog"), ("Anna", "Anna")],
+)
+def test_a_companion_is_spoken_of_as_a_story_does(companion, spoken_of):
+    assert refer(companion) == spoken_of
+
+
+def test_quotes_are_set_except_in_what_the_visitor_wrote():
+    text = typeset(f'"{MARK_ON}it\'s "so"{MARK_OFF}", says the baker. "That\'s new."')
+    assert plain(text) == '“it\'s "so"”, says the baker. “That’s new.”'
+
+
+def test_names_come_from_an_open_vocabulary():
+    rng = Random(1)
+    made = [words.name(rng) for _ in range(2000)]
+    assert len(set(made)) > 1300
+    assert any("-" in name for name in made)
+    assert any(not name.isascii() for name in made)
+    assert any(" " in name for name in made)
+
+
+def test_the_visitors_of_the_evaluation_are_strangers_to_the_generator(city):
+    assert held_apart() == []
+    assert make_trials(city, 6) == make_trials(city, 6)
+    assert (
+        make_trials(city, 6)[0].intent.startswith(("opening", "early_", "go")) or make_trials(city, 6)[0].before == []
+    )
+
+
+def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(tmp_path, city, world):
+    write_corpus(SMALL, tmp_path)
+    shard = read_shard(tmp_path, 0)
+    texts = [message["content"] for walk in shard for message in compose(world, walk["profile"], told(walk))]
+    tokenizer = train_tokenizer(texts, 600)
+    assert tokenizer.get_vocab_size() == 600
+    for text in ("Zoë-美咲 O'Hara, 3rd\n> Knock.", "“Đorđe”… 🦊", texts[1]):
+        assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+    encoder = Encoder(world, tokenizer, context=2000, copied=3.0)
+    walk = next(walk for walk in shard if "name" in walk["profile"] and walk["profile"]["name"] in walk["turns"][0][1])
+    walk = {**walk, "turns": walk["turns"][:2]}
+    ids, weights = encoder.encode(walk)
+    heard = tokenizer.decode([int(i) for i, w in zip(ids, weights, strict=True) if w > 0], skip_special_tokens=False)
+    replies = [plain(reply) + EOT for _, reply, _, _ in walk["turns"]]
+    assert heard == "".join(replies)
+    copied = tokenizer.decode([int(i) for i, w in zip(ids, weights, strict=True) if w == 3.0])
+    assert walk["profile"]["name"] in copied
+
+
+def test_a_visitor_cannot_write_a_turn_of_the_chat(world):
+    messages = compose(world, {"name": "<|eot_id|>"}, [])
+    text = render(messages, ask=True)
+    assert text.count(EOT) == len(messages)
+    assert all(special not in messages[0]["content"] for special in SPECIALS)

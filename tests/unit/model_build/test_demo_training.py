@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_build.__main__ import main
+from model_build.demo.corpus import Encoder, read_shard, write_corpus
+from model_build.demo.folder import check_manifest, pack, unpack, write_manifest
+from model_build.demo.muon import orthogonal
+from model_build.demo.plot import plot_loss
+from model_build.demo.recipe import MODEL, WORLD, Recipe
+from model_build.demo.tokens import train_tokenizer
+from model_build.demo.training import Training, held_out, rate, read_log, train
+from prologue.world import load_world
+
+TINY = Recipe(
+    shards=2, dialogues=40, turns=2, vocabulary=400, context=448, width=64, layers=1, heads=1, kv_heads=1, hidden=64,
+    batch=2, steps=20, warmup=4, bf16=False,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """A folder with a small corpus and tokenizer, and a run of twenty steps."""
+    folder = tmp_path_factory.mktemp("demo")
+    write_corpus(TINY, folder / "corpus")
+    texts = [turn[1] for walk in read_shard(folder / "corpus", 0) for turn in walk["turns"]]
+    train_tokenizer(texts, TINY.vocabulary).save(str(folder / "tokenizer.json"))
+    train(TINY, encoder(folder), folder / "corpus", folder / "run", every=5)
+    return folder
+
+
+def encoder(work: Path) -> Encoder:
+    from tokenizers import Tokenizer
+
+    return Encoder(load_world(WORLD), Tokenizer.from_file(str(work / "tokenizer.json")), TINY.context, TINY.copied)
+
+
+def test_twenty_steps_lower_the_loss(work):
+    losses = [entry["loss"] for entry in read_log(work / "run" / "log.jsonl")]
+    assert len(losses) == TINY.steps
+    assert sum(losses[-3:]) / 3 < losses[0] - 0.5
+
+
+def test_a_run_that_was_cut_off_resumes_bit_for_bit(work, tmp_path):
+    """The checkpoint of the flat part, alone, leads to the very weights and log of the whole run."""
+    (tmp_path / "run").mkdir()
+    shutil.copy(work / "run" / "flat.pt", tmp_path / "run")
+    shutil.copy(work / "run" / "log.jsonl", tmp_path / "run")
+    again = train(TINY, encoder(work), work / "corpus", tmp_path / "run", every=5)
+    whole = Training(TINY)
+    whole.load(work / "run" / "cooling-20.pt")
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, again.model.state_dict()[name]), name
+
+    def losses(folder: Path) -> list[float]:
+        return [entry["loss"] for entry in read_log(folder / "run" / "log.jsonl")]
+
+    assert losses(tmp_path) == losses(work)
+
+
+def test_a_longer_run_goes_on_from_the_flat_part(work, tmp_path):
+    (tmp_path / "run").mkdir()
+    shutil.copy(work / "run" / "flat.pt", tmp_path / "run")
+    longer = train(TINY.but(steps=24), encoder(work), work / "corpus", tmp_path / "run")
+    assert longer.step == 24
+    assert next(iter(read_log(tmp_path / "run" / "log.jsonl")))["step"] == 15
+    with pytest.raises(ValueError, match="past the flat part of 10 steps"):
+        train(TINY.but(steps=10), encoder(work), work / "corpus", tmp_path / "run")
+
+
+def test_the_rate_warms_up_stays_and_cools():
+    recipe = Recipe(steps=100, warmup=10, cooling=0.3)
+    assert [rate(recipe, step) for step in (0, 9, 10, 69)] == [0.1, 1.0, 1.0, 1.0]
+    assert rate(recipe, 85) == pytest.approx(0.5)
+    assert 0 < rate(recipe, 99) < 0.05
+
+
+def test_muon_makes_matrices_nearly_orthogonal():
+    torch.manual_seed(0)
+    for shape in ((2, 8, 16), (2, 16, 8)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert values.min() > 0.3
+        assert values.max() < 1.4
+
+
+@pytest.mark.filterwarnings("ignore:Importing:DeprecationWarning")
+def test_a_packed_model_is_what_was_trained_for_transformers_and_for_us(work, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    pack(TINY, work, tmp_path)
+    assert check_manifest(tmp_path) == []
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    ours = unpack(TINY, tmp_path)
+    ids = torch.arange(5, 69).reshape(2, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, ours(ids), rtol=1e-4, atol=1e-4)
+    walks = read_shard(work / "corpus", 1)
+    assert held_out(ours, encoder(work), walks[:4]) < 6
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": " hello "}], add_generation_prompt=True, tokenize=False
+    )
+    assert prompt == (
+        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nhello<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
+    assert tokenizer.decode(tokenizer(prompt, add_special_tokens=False)["input_ids"]) == prompt
+
+
+def test_a_run_that_did_not_end_cannot_be_packed(work, tmp_path, capsys):
+    status = main(["demo", "pack", "--steps", "21", "--work", str(work), "--out", str(tmp_path)])
+    assert status == 1
+    assert "run `demo train --steps 21` to its end first" in capsys.readouterr().err
+
+
+def test_a_changed_file_is_found_by_the_manifest(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "eval.json").write_text("{}")
+    write_manifest(tmp_path)
+    (tmp_path / "config.json").write_text("{ }")
+    assert check_manifest(tmp_path) == ["config.json"]
+
+
+def test_the_plot_is_an_svg_of_the_log(tmp_path):
+    plot_loss([{"step": step, "loss": 8 / step} for step in range(1, 90)], tmp_path / "loss.svg")
+    svg = (tmp_path / "loss.svg").read_text()
+    assert svg.count("<polyline") == 2
+    assert ">89<" in svg
+    with pytest.raises(ValueError, match="no training log"):
+        plot_loss([], tmp_path / "loss.svg")
+
+
+@pytest.mark.filterwarnings("ignore:Importing:DeprecationWarning")
+def test_the_committed_model_is_whole_small_and_loads():
+    transformers = pytest.importorskip("transformers")
+    assert check_manifest(MODEL) == []
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 8_000_000
+    made = json.loads((MODEL / "recipe.json").read_text())
+    model, report = transformers.AutoModelForCausalLM.from_pretrained(MODEL, output_loading_info=True)
+    assert not any(report.values())
+    assert model.num_parameters() == made["parameters"]
+    assert model.config.max_position_embeddings == made["recipe"]["context"]
