@@ -1,0 +1,127 @@
+"""`python -m prologue`: build an answer book, ask it, measure it; check and play a world's prologue."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from prologue.answers import STATES
+from prologue.files import WorldError
+
+
+class CommandError(Exception):
+    """What a command cannot do: one sentence with the remedy."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; gives the exit status: 0, or 1 after one sentence on stderr."""
+    options = _parser().parse_args(arguments)
+    # FAISS and the embedder are only imported by the commands that need them.
+    from prologue.book import BookError
+    from prologue.embedder import EmbedderError
+
+    try:
+        status: int = options.run(options)
+    except (WorldError, BookError, EmbedderError, CommandError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m prologue", description="Worlds: their prologues and answer books.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    build = commands.add_parser("build", help="make an answer book")
+    build.add_argument("--answers", type=Path, required=True, metavar="FILE", help="the answers (YAML)")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the book")
+    build.add_argument(
+        "--negatives", type=Path, metavar="FILE", help="lines without an answer, beside the general ones"
+    )
+    build.add_argument("--budget", type=_share, default=0.01, help="share of false answers allowed (default 0.01)")
+    build.add_argument("--embedder", type=Path, default=Path("build/embedder"), metavar="DIR", help="made if missing")
+    build.set_defaults(run=_build)
+
+    ask = commands.add_parser("ask", help="ask a book one line")
+    ask.add_argument("book", type=Path, metavar="DIR")
+    ask.add_argument("text")
+    ask.add_argument("--state", choices=STATES, default="lobby")
+    ask.add_argument("--budget", type=_share, default=None, help="another share of false answers")
+    ask.set_defaults(run=_ask)
+
+    measure = commands.add_parser("measure", help="measure a book on labelled lines")
+    measure.add_argument("book", type=Path, metavar="DIR")
+    measure.add_argument("lines", type=Path, metavar="FILE.jsonl", help="lines {text, answer: id or null, state?}")
+    measure.add_argument("--budget", type=_share, default=None, help="another share of false answers")
+    measure.add_argument("--json", action="store_true", help="print JSON")
+    measure.set_defaults(run=_measure)
+    return parser
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _build(options: argparse.Namespace) -> int:
+    from prologue.book_build import build_book
+
+    report = build_book(
+        options.answers,
+        options.out,
+        negatives_file=options.negatives,
+        budget=options.budget,
+        embedder=options.embedder,
+    )
+    for phrasing, one, other in report.shared:
+        print(f"Shared: {phrasing!r} is a phrasing of {one} and of {other}; only {one} answers to it.", file=sys.stderr)
+    print(f"{options.out}: {report.answers} answers, {report.phrasings} phrasings, {report.negatives} negatives")
+    print(f"budget {report.budget:.2%} false answers; phrasings held out, found again by the others:")
+    for state in STATES:
+        low, high = report.interval[state]
+        print(
+            f"  {state:<9} recall {report.recall[state]:.3f} (95% {low:.3f} to {high:.3f}),"
+            f" wrong answer {report.wrong[state]:.3f}, threshold {report.thresholds[state]:.3f}"
+        )
+    return 0
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from prologue.book import load_book
+
+    verdict = load_book(options.book, options.budget).judge([options.text], options.state)[0]
+    if verdict.match is None:
+        print(f"(silent: {verdict.why}, score {verdict.score:.3f})")
+        return 0
+    match = verdict.match
+    print(match.text)
+    print(f"[{match.id}: {match.matched!r}, score {match.score:.3f}]")
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from prologue.book import load_book
+    from prologue.measure import measure, read_labelled
+
+    figures = measure(load_book(options.book, options.budget), read_labelled(options.lines))
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:<20} {value if isinstance(value, int) or value is None else format(value, '.4f')}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

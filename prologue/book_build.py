@@ -1,0 +1,208 @@
+"""Makes an answer book: reads answers and negatives, embeds, calibrates, measures, writes the folder.
+
+Runs where things are built; scikit-learn is needed here and by `calibration` only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from prologue.answers import GENERAL_NEGATIVES, STATES, Answer, State, read_answers, read_negatives
+from prologue.book import BOOK, EMBEDDER, FORMAT, INDEX, NEIGHBOURS, SHARES, make_judge
+from prologue.calibration import cluster_folds, extend, fit_detectors, phrasing_folds, tilt
+from prologue.decision import Judge, threshold
+from prologue.embedder import Embedder
+from prologue.embedder_build import build_embedder, share_embedder
+from prologue.guards import find_entities, read_signs
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+#: Held-out phrasings are scored by a book made of the other folds' phrasings.
+RECALL_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build found. Rates are shares; `interval` is of the recall, 95%, answers resampled."""
+
+    answers: int
+    phrasings: int
+    negatives: int
+    budget: float
+    recall: dict[State, float]
+    interval: dict[State, tuple[float, float]]
+    wrong: dict[State, float]
+    thresholds: dict[State, float]
+    shared: list[tuple[str, str, str]]
+
+
+def build_book(
+    answers_file: Path, out: Path, *, negatives_file: Path | None = None, budget: float = 0.01, embedder: Path
+) -> Report:
+    """Makes the book of a file of answers in the folder `out`, replacing the one there.
+
+    The negatives are those of `negatives_file`, or of `negatives.txt` beside the answers where there
+    is one, together with the general set. `embedder` is the folder of the embedder, made if missing.
+    Raises `WorldError` or `EmbedderError`.
+    """
+    answers = read_answers(answers_file)
+    beside = answers_file.with_name("negatives.txt")
+    own = negatives_file or (beside if beside.is_file() else None)
+    negatives = list(dict.fromkeys([*(read_negatives(own) if own else []), *read_negatives(GENERAL_NEGATIVES)]))
+    build_embedder(embedder)
+    model = Embedder(embedder)
+    raw, rows, report = make_book(answers, negatives, model, budget)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as aside:
+        made = Path(aside) / "book"
+        made.mkdir(mode=0o755)
+        (made / BOOK).write_text(json.dumps(raw, ensure_ascii=False, indent=0), encoding="utf-8")
+        index = faiss.IndexFlatIP(rows.shape[1])
+        index.add(rows)
+        faiss.write_index(index, str(made / INDEX))
+        share_embedder(embedder, made / EMBEDDER)
+        if out.exists():
+            shutil.rmtree(out)
+        made.rename(out)
+    return report
+
+
+def make_book(
+    answers: Sequence[Answer], negatives: Sequence[str], model: Embedder, budget: float
+) -> tuple[dict[str, Any], Floats, Report]:
+    """The content of `book.json`, the rows of the index [phrasings, d+1] and what was measured."""
+    texts = [phrasing for answer in answers for phrasing in answer.phrasings]
+    labels = np.array([n for n, answer in enumerate(answers) for _ in answer.phrasings], np.int64)
+    shared = find_shared(answers)
+    entities = sorted(find_entities([*texts, *negatives, *(answer.text for answer in answers)]))
+    listed = [
+        {
+            "id": answer.id,
+            "text": answer.text,
+            "when": list(answer.when),
+            "any_name": answer.any_name,
+            "phrasings": list(answer.phrasings),
+            "exact": [read_signs(phrasing).exact for phrasing in answer.phrasings],
+        }
+        for answer in answers
+    ]
+    judge = make_judge(listed, entities)
+    # A negative that is also a phrasing would teach the detector against itself.
+    phrased = {leaf.exact for leaf in judge.leaves}
+    negatives = [line for line in negatives if read_signs(line).exact not in phrased]
+    vectors, away = model.embed(texts), model.embed(negatives)
+    rows = tilt(vectors, labels, fit_detectors(vectors, labels, away))
+    calibration = _calibrate(judge, vectors, labels, negatives, away)
+    limits = {s: threshold(calibration[s]["scores"], calibration[s]["count"], budget * SHARES[s]) for s in STATES}
+    found = _held_out(judge, texts, vectors, labels, away)
+    recall, interval, wrong = {}, {}, {}
+    for state in STATES:
+        asked = np.array([state in answers[label].when for label in labels])
+        given = [label if score >= limits[state] else -1 for label, score in found[state]]
+        hit = np.array(given) == labels
+        miss = ~hit & (np.array(given) >= 0)
+        recall[state] = float(hit[asked].mean()) if asked.any() else 0.0
+        wrong[state] = float(miss.mean())
+        interval[state] = _interval(hit[asked], labels[asked])
+    report = Report(len(answers), len(texts), len(negatives), budget, recall, interval, wrong, limits, shared)
+    raw = {
+        "format": FORMAT,
+        "embedder": model.id,
+        "budget": budget,
+        "about": {
+            "negatives": len(negatives),
+            "recall": recall,
+            "interval": interval,
+            "wrong": wrong,
+        },
+        "calibration": calibration,
+        "entities": entities,
+        "answers": listed,
+    }
+    return raw, rows, report
+
+
+def find_shared(answers: Sequence[Answer]) -> list[tuple[str, str, str]]:
+    """Phrasings that two answers share: (phrasing, one answer, the other)."""
+    owner: dict[str, str] = {}
+    shared = []
+    for answer in answers:
+        for phrasing in answer.phrasings:
+            first = owner.setdefault(read_signs(phrasing).exact, answer.id)
+            if first != answer.id:
+                shared.append((phrasing, first, answer.id))
+    return shared
+
+
+def _calibrate(
+    judge: Judge, vectors: Floats, labels: Ints, negatives: Sequence[str], away: Floats
+) -> dict[State, dict[str, Any]]:
+    """For each state the scores of the negatives, each by detectors that saw nothing like it."""
+    scores: dict[State, list[float]] = {state: [] for state in STATES}
+    for held in cluster_folds(away):
+        rows = tilt(vectors, labels, fit_detectors(vectors, labels, away[~held]))
+        lines = [line for line, out in zip(negatives, held, strict=True) if out]
+        for state, found in _ask(judge, rows, lines, away[held]).items():
+            scores[state] += [round(score, 5) for _, score in found if math.isfinite(score)]
+    return {state: {"count": len(negatives), "scores": sorted(scores[state], reverse=True)} for state in STATES}
+
+
+def _held_out(
+    judge: Judge, texts: Sequence[str], vectors: Floats, labels: Ints, away: Floats
+) -> dict[State, list[tuple[int, float]]]:
+    """For each state and phrasing (answer, score) by a book that was made without it."""
+    found: dict[State, list[tuple[int, float]]] = {state: [(-1, -math.inf)] * len(texts) for state in STATES}
+    for held in phrasing_folds(labels, RECALL_FOLDS):
+        kept = np.flatnonzero(~held)
+        if not len(kept) or not held.any():
+            continue
+        rows = tilt(vectors[kept], labels[kept], fit_detectors(vectors[kept], labels[kept], away))
+        places = np.flatnonzero(held)
+        answered = _ask(
+            judge, rows, [text for text, out in zip(texts, held, strict=True) if out], vectors[places], kept
+        )
+        for state, given in answered.items():
+            for place, one in zip(places, given, strict=True):
+                found[state][place] = one
+    return found
+
+
+def _ask(
+    judge: Judge, rows: Floats, lines: Sequence[str], vectors: Floats, leaves: Ints | None = None
+) -> dict[State, list[tuple[int, float]]]:
+    """For each state and line (answer, score) from these rows; `leaves` says which leaf each row is."""
+    scores = extend(vectors) @ rows.T
+    near = np.argsort(-scores, axis=1)[:, :NEIGHBOURS]
+    found: dict[State, list[tuple[int, float]]] = {state: [] for state in STATES}
+    for line, places, given in zip(lines, near, scores, strict=True):
+        signs = judge.read(line)
+        ranked = [(int(place if leaves is None else leaves[place]), float(given[place])) for place in places]
+        for state in STATES:
+            leaf, score, _ = judge.find(signs, ranked, state)
+            found[state].append((-1 if leaf is None else judge.leaves[leaf].page, score))
+    return found
+
+
+def _interval(hits: npt.NDArray[np.bool_], labels: Ints, draws: int = 2000) -> tuple[float, float]:
+    """The 95% interval of the share of hits, whole answers resampled: their phrasings stand or fall together."""
+    if not len(hits):
+        return 0.0, 1.0
+    owners = np.unique(labels)
+    right = np.array([hits[labels == owner].sum() for owner in owners])
+    count = np.array([(labels == owner).sum() for owner in owners])
+    drawn = np.random.default_rng(20).integers(len(owners), size=(draws, len(owners)))
+    rates = right[drawn].sum(axis=1) / count[drawn].sum(axis=1)
+    low, high = np.quantile(rates, [0.025, 0.975])
+    return float(low), float(high)
