@@ -289,6 +289,8 @@ class Story:
         was = (turn.said, turn.state)
         changes: list[Change] = [Appeared(turn)] if new else []
         turn.said, turn.sure = said, True
+        if state == turn.state == "answered":
+            return changes
         if take < turn.take:  # saved before the attempt this client has already heard of
             return changes
         if take > turn.take:

@@ -1,34 +1,45 @@
 // The page: joins the play to what is seen of it. Everything shown begins here; the wire is in
 // play.js, the story's rules in story.js, the log in log.js.
 
+import { Backstage } from "./backstage.js";
+import { Lantern } from "./city.js";
 import { Countdown, inWords } from "./countdown.js";
 import { byId, setText } from "./dom.js";
+import { asMarkdown, asPage, hand } from "./keep.js";
 import { Log } from "./log.js";
+import { Memory } from "./memory.js";
+import { MusicBox } from "./music.js";
 import { Play } from "./play.js";
 import { Pacer } from "./prologue.js";
 
-const SESSION = "overture.session";
+/** Private windows may forbid storage: then what is kept lasts as long as its page. */
+class Kept {
+  constructor(name) {
+    this.name = `overture.${name}`;
+    this.value = null;
+  }
 
-/** Private windows may forbid storage: then a session lasts as long as its page. */
-const store = {
-  kept: null,
   read() {
     try {
-      return localStorage.getItem(SESSION) ?? this.kept;
+      return localStorage.getItem(this.name) ?? this.value;
     } catch {
-      return this.kept;
+      return this.value;
     }
-  },
-  write(session) {
-    this.kept = session;
+  }
+
+  write(value) {
+    this.value = value;
     try {
-      if (session) localStorage.setItem(SESSION, session);
-      else localStorage.removeItem(SESSION);
+      if (value === null) localStorage.removeItem(this.name);
+      else localStorage.setItem(this.name, value);
     } catch {
       // kept above
     }
-  },
-};
+  }
+}
+
+const store = new Kept("session");
+const title = document.querySelector("h1").textContent;
 
 const log = new Log(byId("log"), byId("announcer"), {
   say: (text) => say(text),
@@ -42,6 +53,10 @@ const pacer = new Pacer({
   onQuestion: (beat) => log.question(beat),
   onEnd: (beat) => play.next(beat.id),
 });
+
+const lantern = new Lantern(byId("pictures"));
+const backstage = new Backstage();
+const memory = new Memory(byId("memory"), (changes) => play.remember(changes));
 
 let countdown = new Countdown();
 let lastNews = Date.now();
@@ -74,13 +89,19 @@ const HANDLERS = {
     log.clear();
     log.note("The house has forgotten the story you were in: this is a new one.");
   },
-  welcome: () => redraw(),
+  welcome: () => {
+    memory.show(play.profile);
+    redraw();
+  },
   beat: ({ beat }) => {
+    if (beat.ask) memory.show(play.profile, [beat.ask.key]);
     log.dropQuestion();
     pacer.tell(beat);
   },
   wake: ({ wake }) => {
     countdown.hear(wake, now());
+    backstage.hear(wake, now());
+    showBackstage();
     tick();
   },
   done: ({ action }) => {
@@ -93,10 +114,16 @@ const HANDLERS = {
     redraw();
   },
   appeared: () => redraw(),
-  told: () => redraw(),
+  told: ({ turn }) => {
+    if (turn.state !== "answered" && document.body.dataset.curtain === "down") raiseCurtain();
+    redraw();
+  },
   anew: () => redraw(),
   altered: () => redraw(),
-  ended: () => redraw(),
+  ended: () => {
+    redraw();
+    showBackstage();
+  },
   removed: ({ turn }) => {
     log.remove(turn);
     redraw();
@@ -116,11 +143,37 @@ function redraw() {
     document.body.dataset.act = "story";
     pacer.stop();
     log.dropQuestion();
+    log.markFirst(turns.find((turn) => turn.state !== "answered"));
+    // Returning to a story that is told already needs no curtain.
+    if (turns.some((turn) => turn.state !== "answered" && turn.reply)) {
+      document.body.dataset.curtain = "up";
+      lantern.turnTo("story");
+    }
   }
   byId("stop").hidden = !live;
   byId("skip").hidden = begun || !play.beat;
   byId("earlier").hidden ||= !turns.length;
   tick();
+}
+
+/** The first words of the story have come: the curtain falls on the gate and rises on the city. */
+function raiseCurtain() {
+  document.body.dataset.curtain = "up";
+  const curtain = byId("curtain");
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (!still) curtain.className = "curtain closing";
+  setTimeout(
+    () => {
+      lantern.turnTo("story");
+      if (!still) curtain.className = "curtain opening";
+    },
+    still ? 0 : 900,
+  );
+  setTimeout(() => (curtain.className = "curtain"), 2700);
+}
+
+function showBackstage() {
+  if (byId("backstage").open) backstage.show(byId("backstage-body"), play.story.turns);
 }
 
 // --- what the visitor does ------------------------------------------------------------
@@ -176,9 +229,68 @@ function revive() {
   else if (!play.taken) play.comeBack();
 }
 
-for (const button of document.querySelectorAll("[data-opens]")) {
-  button.addEventListener("click", () => byId(button.dataset.opens).showModal());
+const BEFORE_OPENING = {
+  memory: () => play.refresh(),
+  backstage: () => backstage.show(byId("backstage-body"), play.story.turns),
+  keep: () => setText(byId("keep-said"), ""),
+};
+
+function open(name) {
+  BEFORE_OPENING[name]?.();
+  byId(name).showModal();
 }
+
+for (const button of document.querySelectorAll("[data-opens]")) {
+  button.addEventListener("click", () => open(button.dataset.opens));
+}
+
+addEventListener("keydown", (event) => {
+  if (event.key !== "F2") return;
+  event.preventDefault();
+  if (byId("backstage").open) byId("backstage").close();
+  else if (!document.querySelector("dialog[open]")) open("backstage");
+});
+
+const KEEPING = {
+  "keep-markdown": () => hand("emerald-city.md", "text/markdown", asMarkdown(title, play.story.turns)),
+  "keep-page": () => hand("emerald-city.html", "text/html", asPage(title, play.story.turns)),
+  "keep-copy": async () => {
+    await navigator.clipboard.writeText(asMarkdown(title, play.story.turns));
+    return "Copied.";
+  },
+  "keep-share": async () => {
+    await navigator.share({ title, text: asMarkdown(title, play.story.turns) });
+  },
+};
+byId("keep-share").hidden = !navigator.share;
+for (const [id, keep] of Object.entries(KEEPING)) {
+  byId(id).addEventListener("click", async () => {
+    try {
+      setText(byId("keep-said"), (await keep()) ?? "");
+    } catch (error) {
+      if (error.name !== "AbortError") setText(byId("keep-said"), "This browser did not allow that; save it instead.");
+    }
+  });
+}
+
+// --- the music box --------------------------------------------------------------------
+
+const music = new MusicBox();
+const keptVolume = new Kept("volume");
+
+byId("sound").addEventListener("click", () => {
+  if (music.isPlaying) music.stop();
+  else music.start();
+  byId("sound").setAttribute("aria-pressed", String(music.isPlaying));
+  setText(byId("sound"), music.isPlaying ? "Silence the music box" : "Play the music box");
+  byId("volume-label").hidden = !music.isPlaying;
+});
+byId("volume").addEventListener("input", () => {
+  music.volume = byId("volume").value / 100;
+  keptVolume.write(byId("volume").value);
+});
+byId("volume").value = keptVolume.read() ?? 60;
+music.volume = byId("volume").value / 100;
 
 byId("over").addEventListener("close", () => {
   if (byId("over").returnValue !== "over") return;
@@ -188,7 +300,7 @@ byId("over").addEventListener("close", () => {
   log.clear();
   store.write(null);
   countdown = new Countdown();
-  document.body.dataset.act = "prologue";
+  setTheStage();
   problem("");
   play = begin();
   line.focus();
@@ -196,6 +308,12 @@ byId("over").addEventListener("close", () => {
 
 // --- what goes on by itself: never three seconds without something new ------------------
 
+function setTheStage() {
+  Object.assign(document.body.dataset, { act: "prologue", curtain: "down" });
+  lantern.turnTo("prologue");
+}
+
+setTheStage();
 setInterval(tick, 500);
 
 function tick() {
@@ -209,6 +327,7 @@ function tick() {
   const bar = byId("waking-bar");
   bar.setAttribute("aria-valuenow", Math.round(waking.progress * 100));
   bar.setAttribute("aria-valuetext", words);
+  music.mood = begun ? "story" : waking.state === "ready" || (waking.leftS ?? 99) < 6 ? "nearly" : "prologue";
   bar.firstElementChild.style.transform = `scaleX(${waking.progress})`;
   for (const turn of play.story.turns) {
     if (turn.live) log.wait(turn, turn === live ? waitInWords(turn, waking) : "Kept for when this was told.");

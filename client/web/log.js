@@ -131,6 +131,11 @@ export class Log {
     this.#follow();
   }
 
+  /** The story begins with this turn. */
+  markFirst(turn) {
+    this.#turns.get(turn)?.classList.add("first");
+  }
+
   /** What is said while nothing comes yet. */
   wait(turn, words) {
     const element = this.#turns.get(turn);

@@ -220,6 +220,7 @@ export class Story {
     const was = `${turn.state} ${turn.said}`;
     const changes = isNew ? [{ kind: "appeared", turn }] : [];
     Object.assign(turn, { said, sure: true });
+    if (state === "answered" && turn.state === "answered") return changes;
     if (take < turn.take) return changes; // saved before the attempt already heard of
     if (take > turn.take) changes.push(...this.#begin(turn, take));
     // The reply so far is saved about once a second: while it is being told, this page may be ahead.

@@ -118,6 +118,13 @@ def test_welcome_drops_what_the_server_no_longer_knows_but_not_what_waits() -> N
     assert [turn.id for turn in story.turns] == ["a", "unsent", "q"]
 
 
+def test_a_written_answer_is_not_told_again() -> None:
+    story = Story()
+    story.said("q", "who are you?")
+    story.answered("q", "A storyteller.", {})
+    assert story.welcome([view("q", "A storyteller.", "answered", said="who are you?")], never) == []
+
+
 def test_turns_older_than_the_first_one_named_stay() -> None:
     story = Story()
     story.welcome([view("b", "B", "done"), view("c", "C", "done")], never)
