@@ -12,7 +12,12 @@ import sys
 from collections.abc import Sequence
 
 #: Modules with a `register(subparsers)`; add a line to add a subcommand.
-COMMANDS: tuple[str, ...] = ("model_build.demo.commands",)
+COMMANDS: tuple[str, ...] = (
+    "model_build.demo.commands",
+    "model_build.kernel",
+    "model_build.pack",
+    "model_build.pack_prefix",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

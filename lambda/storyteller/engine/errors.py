@@ -6,5 +6,5 @@ Knows nothing of models; every module of the engine may import it.
 from __future__ import annotations
 
 
-class EngineError(Exception):
+class EngineError(ValueError):
     """A model folder or a request that the engine cannot work with, told in one sentence."""

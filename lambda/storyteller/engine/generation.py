@@ -10,38 +10,65 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .drafting import Drafter
 from .errors import EngineError
 from .request import Completion, Reason, Sampling, TokenLogprob
+from .texts import Text, Texts
 from .tokenizer import TextStream, Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Tokens of a prompt computed at a time, and so how long a cancel or a deadline may go unseen.
+#: Tokens of a prompt computed at a time, where their number could change the result.
 CHUNK = 64
+#: Where it could not: about as many as take this long, so that a cancel or a deadline acts soon.
+_CHUNK_S, _CHUNK_LEAST, _CHUNK_MOST = 0.25, 8, 256
 
 
 class Model(Protocol):
     """What the engine asks of a model: logits, and a cache addressed by position."""
 
+    name: str
     context: int
+    vocab: int
+    steady: bool
+    batches: bool
 
-    @property
-    def vocab(self) -> int:
-        """How many token ids there are."""
-
-    def forward(self, ids: Sequence[int], start: int, rows: int = 1) -> Tensor:
+    def forward(self, ids: Sequence[int], start: int, cache: Any, rows: int = 1) -> Tensor:
         """Logits [rows, vocab] after the last `rows` of `ids`, which go to positions `start`.. of the cache."""
+
+    def new_cache(self) -> Any:
+        """Room for the keys and values of one text."""
+
+    def copy_cache(self, source: Any, target: Any, count: int) -> None:
+        """Makes the first `count` positions of `target` those of `source`."""
+
+    def take_cache(self, cache: Any, count: int) -> tuple[Tensor, Tensor]:
+        """The first `count` positions as plain [layers, kv_heads, positions, head_dim] tensors."""
 
 
 class Engine:
-    """One model with one cache. `generate` is for one caller at a time; a second one waits."""
+    """One model and the texts it has in memory. `generate` is for one caller at a time; a second one waits.
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, stop_ids: Sequence[int]) -> None:
+    `texts` is how many stories are kept for their return; `prefix` is a text shipped with the model.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: Tokenizer,
+        stop_ids: Sequence[int],
+        *,
+        texts: int = 2,
+        prefix: Text | None = None,
+        speculate: bool = True,
+    ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._stop_ids = frozenset(stop_ids)
-        self._cached: list[int] = []
+        self._texts = Texts(model, texts, prefix)
+        self._drafter = Drafter() if speculate and model.steady and model.batches else None
+        self._chunk = CHUNK
         self._lock = threading.Lock()
 
     @property
@@ -53,6 +80,11 @@ class Engine:
     def tokenizer(self) -> Tokenizer:
         """The checkpoint's tokenizer."""
         return self._tokenizer
+
+    @property
+    def kernel(self) -> str:
+        """What multiplies the matrices, as it was logged at load."""
+        return self._model.name
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -100,60 +132,84 @@ class Engine:
 
         began = time.monotonic()
         self._check(prompt)
-        reused = self._reuse(prompt)
+        text, reused = self._texts.take(prompt)
         limit = min(sampling.max_tokens, self.context - len(prompt))
-        sampler, stream, gate = Sampler(sampling), TextStream(self._tokenizer, prompt), StopTexts(sampling.stop)
-        history, logprobs, told, first = list(prompt), list[TokenLogprob](), list[str](), 0.0
+        sampler, reply = Sampler(sampling), Reply(self._tokenizer, prompt, self._stop_ids, sampling.stop, limit, emit)
+        history, logprobs, first = list(prompt), list[TokenLogprob](), 0.0
+        drafted = accepted = 0
         reason: Reason | None = None
-
-        def tell(text: str) -> None:
-            if text:
-                told.append(text)
-                emit(text)
-
-        def interrupted() -> Reason | None:
-            if cancelled():
-                return "cancelled"
-            return "deadline" if deadline is not None and time.monotonic() >= deadline else None
-
-        at = reused
         while reason is None:
-            if (reason := interrupted()) is not None:
+            if cancelled():
+                reason = "cancelled"
                 break
-            fresh = history[at : at + CHUNK]
-            last = at + len(fresh) == len(history)
-            logits = self._forward(fresh, at, rows=int(last))
-            at += len(fresh)
-            if not last:
+            if deadline is not None and time.monotonic() >= deadline:
+                reason = "deadline"
+                break
+            at = len(text.ids)
+            fresh = history[at : at + self._chunk]
+            if at + len(fresh) < len(history):
+                self._compute(text, fresh, rows=0)
                 continue
-            token = sampler.pick(logits[0], history)
-            if token in self._stop_ids:
-                reason = "stop"
-                break
-            if sampling.logprobs is not None:
-                logprobs.append(token_logprob(logits[0], token, sampling.logprobs))
-            history.append(token)
-            first = first or time.monotonic()
-            tell(gate.push(stream.push(token)))
-            if gate.hit:
-                reason = "stop"
-            elif len(history) - len(prompt) >= limit:
-                reason = "length"
-        if not gate.hit:
-            tell(gate.push(stream.flush()))
-            tell(gate.flush())
+            draft = self._draft(history, limit - reply.tokens - 1, began=first > 0)
+            logits = self._compute(text, fresh + draft, rows=1 + len(draft))
+            for row, guess in enumerate([*draft, None]):
+                token = sampler.pick(logits[row], history)
+                first = first or time.monotonic()
+                reason = reply.push(token)
+                if token not in self._stop_ids:
+                    history.append(token)
+                    if sampling.logprobs is not None:
+                        logprobs.append(token_logprob(logits[row], token, sampling.logprobs))
+                if reason is not None or token != guess:
+                    break
+                accepted += 1
+                if cancelled():  # between the tokens of one draft too
+                    reason = "cancelled"
+                    break
+            drafted += len(draft)
+            if self._drafter and draft:
+                self._drafter.learn(len(draft), row)
+            # What was drafted and not said leaves the text.
+            del text.ids[len(history) - 1 :]
+        reply.close()
         ended = time.monotonic()
         return Completion(
-            text="".join(told),
+            text=reply.text,
             reason=reason,
-            tokens=len(history) - len(prompt),
+            tokens=reply.tokens,
             prompt_tokens=len(prompt),
             reused_tokens=reused,
             ttft_s=(first or ended) - began,
             total_s=ended - began,
             ids=tuple(history[len(prompt) :]),
             logprobs=tuple(logprobs),
+            drafted_tokens=drafted,
+            accepted_tokens=accepted,
         )
+
+    def score(self, ids: Sequence[int], rivals: int = 0) -> list[TokenLogprob]:
+        """The log-probability of each token of a text after those before it; none for the first token."""
+        from .sampling import token_logprob
+
+        with self._lock:
+            tokens = list(ids)
+            self._check(tokens)
+            text = Text(self._model.new_cache())
+            scored: list[TokenLogprob] = []
+            for at in range(0, len(tokens) - 1, CHUNK):
+                fresh = tokens[at : min(at + CHUNK, len(tokens) - 1)]
+                logits = self._compute(text, fresh, rows=len(fresh))
+                scored += [token_logprob(row, tokens[at + n + 1], rivals) for n, row in enumerate(logits)]
+            return scored
+
+    def compute_prefix(self, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The keys and values of a text, [layers, kv_heads, tokens, head_dim], to be shipped with the model."""
+        with self._lock:
+            self._check(list(ids))
+            text = Text(self._model.new_cache())
+            for at in range(0, len(ids), CHUNK):
+                self._compute(text, list(ids[at : at + CHUNK]), rows=0)
+            return self._model.take_cache(text.cache, len(ids))
 
     def _check(self, prompt: list[int]) -> None:
         if not prompt:
@@ -166,21 +222,67 @@ class Engine:
         if min(prompt) < 0 or max(prompt) >= self._model.vocab:
             raise EngineError("The prompt holds a token id that the model does not know: use its own tokenizer.")
 
-    def _reuse(self, prompt: list[int]) -> int:
-        """Cuts the cache down to what it shares with `prompt`, short of its last token, and counts that."""
-        shared = 0
-        for mine, theirs in zip(self._cached, prompt[:-1], strict=False):
-            if mine != theirs:
-                break
-            shared += 1
-        del self._cached[shared:]
-        return shared
+    def _draft(self, history: list[int], room: int, *, began: bool) -> list[int]:
+        """What may come next, to be checked together with the token before it."""
+        if self._drafter is None or not began or room < 1:
+            return []
+        return self._drafter.draft(history)[:room]
 
-    def _forward(self, ids: list[int], start: int, rows: int) -> Tensor:
-        del self._cached[start:]
-        logits = self._model.forward(ids, start, rows)
-        self._cached.extend(ids)
+    def _compute(self, text: Text, ids: list[int], rows: int) -> Tensor:
+        began = time.monotonic()
+        logits = self._model.forward(ids, len(text.ids), text.cache, rows)
+        text.ids.extend(ids)
+        if self._model.steady and len(ids) >= _CHUNK_LEAST:
+            fitting = int(len(ids) * _CHUNK_S / max(time.monotonic() - began, 1e-6)) // 8 * 8
+            self._chunk = max(_CHUNK_LEAST, min(fitting, _CHUNK_MOST, 2 * self._chunk))
         return logits
+
+
+class Reply:
+    """The text of a reply as its tokens come, and whether a token ends it."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        prompt: Sequence[int],
+        stop_ids: frozenset[int],
+        stops: Sequence[str],
+        limit: int,
+        emit: Callable[[str], Any],
+    ) -> None:
+        self.tokens = 0
+        self._stream = TextStream(tokenizer, prompt)
+        self._gate = StopTexts(stops)
+        self._stop_ids = stop_ids
+        self._limit = limit
+        self._emit = emit
+        self._told: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """Everything told so far."""
+        return "".join(self._told)
+
+    def push(self, token: int) -> Reason | None:
+        """Tells what the token completes; the reason, if the reply ends with it."""
+        if token in self._stop_ids:
+            return "stop"
+        self.tokens += 1
+        self._tell(self._gate.push(self._stream.push(token)))
+        if self._gate.hit:
+            return "stop"
+        return "length" if self.tokens >= self._limit else None
+
+    def close(self) -> None:
+        """Tells what was held back."""
+        if not self._gate.hit:
+            self._tell(self._gate.push(self._stream.flush()))
+            self._tell(self._gate.flush())
+
+    def _tell(self, text: str) -> None:
+        if text:
+            self._told.append(text)
+            self._emit(text)
 
 
 class StopTexts:

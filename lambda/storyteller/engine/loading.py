@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from .bundle import BundleReading, KernelName, is_bundle, read_manifest
 from .checkpoint import CheckpointReading
 from .config import LlamaConfig, read_config
 from .errors import EngineError
@@ -29,8 +30,13 @@ def load_engine(
     pace_s: float = 0.0,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
     chat: bool = True,
+    kernel: KernelName = "auto",
+    copy: bool = False,
+    texts: int = 2,
+    speculate: bool = True,
+    check: bool | None = None,
 ) -> Engine:
-    """The engine for a Hugging Face Llama checkpoint folder.
+    """The engine for a bundle, or for a Hugging Face Llama checkpoint folder.
 
     `progress(done, total)` gets the true count of weight bytes read, from another thread, never
     falling, and (total, total) last. `context` is cut to what the model was made for. `threads` is
@@ -38,33 +44,52 @@ def load_engine(
     take at least so many seconds, to try the wait that larger weights bring. `dtype` is what a
     16 or 32-bit checkpoint is computed in. Without `chat`, a missing chat template is no error.
 
+    Of a bundle only: `kernel` is which code multiplies; `copy` reads the weights into this process's
+    own memory instead of mapping the files; `check` compares every byte with its checksum (None:
+    where that takes no time). `texts` is how many stories are kept in memory for their return, and
+    `speculate` drafts tokens ahead where that pays; neither changes a token.
+
     Raises EngineError, one sentence, for a folder that is missing, incomplete or no Llama.
     """
     path = Path(folder)
-    config = read_config(path)
-    if not (path / "tokenizer.json").exists():
-        Tokenizer(path)  # says so, before gigabytes are read
 
     def report(done: int, total: int) -> None:
         if done < total:  # the end is told when the engine is ready
             progress(done, total)
 
-    weights = CheckpointReading(path, config, report, pace_s)
+    weights: CheckpointReading | BundleReading
+    if is_bundle(path):
+        manifest = read_manifest(path)
+        config = manifest.config
+        weights = BundleReading(manifest, report, pace_s=pace_s, copy=copy, check=check)
+    else:
+        config = read_config(path)
+        if not (path / "tokenizer.json").exists():
+            Tokenizer(path)  # says so, before gigabytes are read
+        weights = CheckpointReading(path, config, report, pace_s)
+    context = min(context, config.context)
+    count = threads or usable_cpus()
+    prefix = None
     try:
         import torch
 
-        from .model import build_dense
+        from .model import Llama, build_dense
 
-        torch.set_num_threads(threads or usable_cpus())
         tokenizer = load_tokenizer(path, config, chat=chat)
-        kind: torch.dtype = getattr(torch, dtype)
-        model = build_dense(config, weights.tensors(kind), context=min(context, config.context), dtype=kind)
+        model: Llama
+        torch.set_num_threads(count)
+        if isinstance(weights, BundleReading):
+            model = weights.build(context=context, threads=count, kernel=kernel)
+            prefix = weights.prefix(model)
+        else:
+            kind: torch.dtype = getattr(torch, dtype)
+            model = build_dense(config, weights.tensors(kind), context=context, dtype=kind)
+            _log.info("computing in %s, %d threads, context %d", dtype, count, context)
     except BaseException:
         weights.reading.abandon()
         raise
-    _log.info("loaded %s: %s, %d threads, context %d", path, dtype, torch.get_num_threads(), model.context)
     progress(weights.reading.total, weights.reading.total)
-    return Engine(model, tokenizer, stop_ids(config, tokenizer))
+    return Engine(model, tokenizer, stop_ids(config, tokenizer), texts=texts, prefix=prefix, speculate=speculate)
 
 
 def load_tokenizer(folder: Path, config: LlamaConfig, *, chat: bool) -> Tokenizer:
@@ -84,7 +109,7 @@ def load_tokenizer(folder: Path, config: LlamaConfig, *, chat: bool) -> Tokenize
 def stop_ids(config: LlamaConfig, tokenizer: Tokenizer) -> tuple[int, ...]:
     """Every token that ends a reply: the model's, the generation config's and the tokenizer's."""
     own = tokenizer.eos_id()
-    return (*config.eos_ids, *([] if own is None else [own]))
+    return tuple(dict.fromkeys([*config.eos_ids, *([] if own is None else [own])]))
 
 
 def usable_cpus() -> int:

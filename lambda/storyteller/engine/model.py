@@ -1,4 +1,4 @@
-"""Llama in PyTorch: grouped-query attention, rotary positions, RMSNorm, SwiGLU and a static KV cache.
+"""Llama in PyTorch: the forward pass over whatever matrices, operations and cache it is given.
 
 Works on token ids and positions. Knows nothing of text, of sampling or of where weights come from.
 """
@@ -6,7 +6,7 @@ Works on token ids and positions. Knows nothing of text, of sampling or of where
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,18 +14,10 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it
 from torch import Tensor
 
 from .config import LlamaConfig, Rope
+from .linears import Dense, Linear
+from .ops import Cache, Operations, TorchOperations
 
-
-@dataclass(frozen=True)
-class Linear:
-    """y = x W^T + b in the weights' own type, float32 in and out. `weight` is [outputs, inputs]."""
-
-    weight: Tensor
-    bias: Tensor | None = None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """[tokens, outputs] for `x` [tokens, inputs]."""
-        return F.linear(x.to(self.weight.dtype), self.weight, self.bias).float()
+__all__ = ["Cache", "Layer", "Llama", "build_dense", "rope_frequencies"]
 
 
 @dataclass(frozen=True)
@@ -58,79 +50,69 @@ def rope_frequencies(rope: Rope, head_dim: int) -> Tensor:
 
 
 class Llama:
-    """The weights, the cache of one conversation, and the forward pass over both.
+    """The weights and the forward pass. `context` is how many positions its caches have.
 
-    The cache holds keys and values for positions 0 to `context`; whoever calls `forward` says where
-    in it the new tokens go and so decides what is kept.
+    `steady` says that a token's logits are the same bits however the text before it was computed:
+    in one pass, in parts, or one by one. `batches` says that a few tokens at once cost little more
+    than one, so that drafting ahead can pay.
     """
 
     def __init__(
         self,
         config: LlamaConfig,
-        embedding: Tensor,
+        embed: Callable[[Tensor], Tensor],
         layers: Sequence[Layer],
         norm: Tensor,
         head: Linear,
+        operations: Operations,
         *,
+        name: str,
         context: int,
-        cache_dtype: torch.dtype = torch.float32,
+        steady: bool,
+        batches: bool,
     ) -> None:
         self.config = config
+        self.name = name
         self.context = context
-        self._embedding = embedding
+        self.vocab = config.vocab
+        self.operations = operations
+        self.steady = steady
+        self.batches = batches
+        self._embed = embed
         self._layers = tuple(layers)
         self._norm = norm
         self._head = head
         angles = torch.outer(torch.arange(context, dtype=torch.float32), rope_frequencies(config.rope, config.head_dim))
         self._cos, self._sin = angles.cos(), angles.sin()
-        shape = (config.layers, config.kv_heads, context, config.head_dim)
-        self._keys = torch.zeros(shape, dtype=cache_dtype)
-        self._values = torch.zeros(shape, dtype=cache_dtype)
 
-    @property
-    def vocab(self) -> int:
-        """How many token ids there are."""
-        return self.config.vocab
+    def new_cache(self) -> Cache:
+        """Room for the keys and values of one text."""
+        return self.operations.new_cache(self.context)
+
+    def copy_cache(self, source: Cache, target: Cache, count: int) -> None:
+        """Makes the first `count` positions of `target` those of `source`."""
+        self.operations.copy(source, target, count)
+
+    def take_cache(self, cache: Cache, count: int) -> tuple[Tensor, Tensor]:
+        """The first `count` positions as plain [layers, kv_heads, positions, head_dim] tensors."""
+        return self.operations.take(cache, count)
 
     @torch.inference_mode()
-    def forward(self, ids: Sequence[int], start: int, rows: int = 1) -> Tensor:
-        """Puts `ids` at positions `start`.. into the cache; logits [rows, vocab] of the last `rows` of them.
+    def forward(self, ids: Sequence[int], start: int, cache: Cache, rows: int = 1) -> Tensor:
+        """Puts `ids` at positions `start`.. of `cache`; logits [rows, vocab] of the last `rows` of them.
 
         Attends to all positions before each token, so those must be in the cache. Float32.
         """
-        c, count = self.config, len(ids)
-        x = F.embedding(torch.tensor(ids), self._embedding).float()
+        eps, ops, count = self.config.norm_eps, self.operations, len(ids)
+        x = self._embed(torch.tensor(ids))
         cos, sin = self._cos[start : start + count], self._sin[start : start + count]
         for number, layer in enumerate(self._layers):
-            h = F.rms_norm(x, (c.width,), layer.attention_norm, c.norm_eps)
-            x = x + layer.out(self._attend(layer.qkv(h), number, start, cos, sin))
-            h = F.rms_norm(x, (c.width,), layer.mlp_norm, c.norm_eps)
-            gate, up = layer.gate_up(h).chunk(2, dim=-1)
-            x = x + layer.down(F.silu(gate) * up)
-        x = F.rms_norm(x[count - rows :], (c.width,), self._norm, c.norm_eps)
-        return self._head(x) if rows else x
-
-    def _attend(self, qkv: Tensor, number: int, start: int, cos: Tensor, sin: Tensor) -> Tensor:
-        c, count = self.config, len(qkv)
-        parts = qkv.view(count, -1, c.head_dim)
-        q, k, v = parts[:, : c.heads], parts[:, c.heads : -c.kv_heads], parts[:, -c.kv_heads :]
-        keys, values = self._keys[number], self._values[number]
-        end = start + count
-        keys[:, start:end] = turn(k, cos, sin).transpose(0, 1)
-        values[:, start:end] = v.transpose(0, 1)
-        seen = torch.ones(count, end, dtype=torch.bool).tril(start)
-        q = turn(q, cos, sin).transpose(0, 1)
-        out = F.scaled_dot_product_attention(
-            q[None], keys[None, :, :end].float(), values[None, :, :end].float(), attn_mask=seen, enable_gqa=True
-        )
-        return out[0].transpose(0, 1).reshape(count, -1)
-
-
-def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotates each head's halves against each other: [tokens, heads, head_dim] by [tokens, head_dim / 2]."""
-    a, b = x.chunk(2, dim=-1)
-    cos, sin = cos[:, None], sin[:, None]
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+            qkv = layer.qkv(ops.norm(x, layer.attention_norm, eps))
+            x = layer.out(ops.attend(qkv, cache, number, start, cos, sin), onto=x)
+            x = layer.down(ops.swiglu(layer.gate_up(ops.norm(x, layer.mlp_norm, eps))), onto=x)
+        if not rows:
+            return x[:0]
+        return self._head(ops.norm(x[count - rows :].contiguous(), self._norm, eps))[:, : self.vocab]
 
 
 def build_dense(
@@ -139,10 +121,10 @@ def build_dense(
     """A Llama from (name, tensor) pairs under Hugging Face's names, computing in `dtype`."""
     held = dict(tensors)
 
-    def fused(at: str, *names: str) -> Linear:
+    def fused(at: str, *names: str) -> Dense:
         weights = [held.pop(f"{at}{name}_proj.weight") for name in names]
         biases = [held.pop(f"{at}{name}_proj.bias") for name in names if f"{at}{name}_proj.bias" in held]
-        return Linear(
+        return Dense(
             torch.cat(weights) if len(weights) > 1 else weights[0],
             torch.cat(biases) if biases else None,
         )
@@ -159,6 +141,15 @@ def build_dense(
         for i in range(config.layers)
     ]
     embedding = held["model.embed_tokens.weight"]
-    head = Linear(held.get("lm_head.weight", embedding))
-    norm = held["model.norm.weight"].float()
-    return Llama(config, embedding, layers, norm, head, context=context, cache_dtype=dtype)
+    return Llama(
+        config,
+        lambda ids: F.embedding(ids, embedding).float(),
+        layers,
+        held["model.norm.weight"].float(),
+        Dense(held.get("lm_head.weight", embedding)),
+        TorchOperations(config, dtype, rowwise=False),
+        name=f"dense {str(dtype).removeprefix('torch.')}",
+        context=context,
+        steady=False,
+        batches=True,
+    )

@@ -32,13 +32,13 @@ def engine(folder: Path) -> Engine:
 class Scripted:
     """A model that says a given line whatever it is asked, and counts how it was asked."""
 
-    context, vocab = 256, 512
+    name, context, vocab, steady, batches = "scripted", 256, 512, False, False
 
     def __init__(self, script: Sequence[int], prompt: int, before: Callable[[int], None] = lambda at: None) -> None:
         self.script, self.prompt, self.before = script, prompt, before
         self.forwards: list[tuple[int, int]] = []
 
-    def forward(self, ids: Sequence[int], start: int, rows: int = 1) -> Tensor:
+    def forward(self, ids: Sequence[int], start: int, cache: object, rows: int = 1) -> Tensor:
         self.forwards.append((start, len(ids)))
         self.before(start)
         logits = torch.zeros(rows, self.vocab)
@@ -47,6 +47,15 @@ class Scripted:
             if 0 <= place < len(self.script):
                 logits[row, self.script[place]] = 100.0
         return logits
+
+    def new_cache(self) -> None:
+        return None
+
+    def copy_cache(self, source: object, target: object, count: int) -> None:
+        return None
+
+    def take_cache(self, cache: object, count: int) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
 
 
 def scripted(engine: Engine, script: Sequence[int], before: Callable[[int], None] = lambda at: None) -> Engine:
@@ -60,7 +69,7 @@ def ids_of(engine: Engine, text: str) -> list[int]:
 def test_greedy_is_argmax_without_a_cache(engine: Engine, folder: Path) -> None:
     plain, history = load_engine(folder)._model, list(PROMPT)
     for _ in range(GREEDY.max_tokens):
-        token = int(plain.forward(history, 0)[0].argmax())
+        token = int(plain.forward(history, 0, plain.new_cache())[0].argmax())
         if token in engine.stop_ids:
             break
         history.append(token)

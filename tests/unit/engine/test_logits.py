@@ -27,6 +27,10 @@ def load(folder: Path, dtype: torch.dtype = torch.float32) -> Llama:
     return build_dense(config, reading.tensors(dtype), context=config.context, dtype=dtype)
 
 
+def whole_pass(model: Llama, ids: list[int]) -> torch.Tensor:
+    return model.forward(ids, 0, model.new_cache(), rows=len(ids))
+
+
 @pytest.mark.parametrize(
     "form",
     [
@@ -52,7 +56,7 @@ def test_logits_equal_those_of_transformers(tmp_path: Path, form: dict[str, Any]
     ids = torch.randint(0, 256, (150,), generator=torch.Generator().manual_seed(7)).tolist()
     with torch.inference_mode():
         theirs = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)(torch.tensor([ids])).logits[0]
-    ours = load(folder).forward(ids, 0, rows=len(ids))
+    ours = whole_pass(load(folder), ids)
     assert theirs.std() > 0.1  # or the comparison would prove nothing
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -60,7 +64,7 @@ def test_logits_equal_those_of_transformers(tmp_path: Path, form: dict[str, Any]
 def test_bf16_stays_near_float32(tmp_path: Path) -> None:
     folder = write_tiny_llama(tmp_path, stored=torch.bfloat16)
     ids = list(range(100))
-    exact, rounded = load(folder).forward(ids, 0, rows=100), load(folder, torch.bfloat16).forward(ids, 0, rows=100)
+    exact, rounded = whole_pass(load(folder), ids), whole_pass(load(folder, torch.bfloat16), ids)
     assert 0 < (exact - rounded).norm() / exact.norm() < 0.03
 
 
@@ -68,6 +72,8 @@ def test_bf16_stays_near_float32(tmp_path: Path) -> None:
 def test_chunks_and_steps_give_the_logits_of_one_pass(tmp_path: Path, chunk: int) -> None:
     model = load(write_tiny_llama(tmp_path))
     ids = list(range(90))
-    whole = model.forward(ids, 0, rows=90)
-    parts = [model.forward(ids[at : at + chunk], at, rows=len(ids[at : at + chunk])) for at in range(0, 90, chunk)]
+    whole, cache = whole_pass(model, ids), model.new_cache()
+    parts = [
+        model.forward(ids[at : at + chunk], at, cache, rows=len(ids[at : at + chunk])) for at in range(0, 90, chunk)
+    ]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-4)

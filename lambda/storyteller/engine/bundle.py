@@ -1,0 +1,273 @@
+"""A bundle: an INT4 Llama whose bytes are used as they lie in the file.
+
+The manifest (`bundle.json`) says what the files are; this module checks it, maps the files while
+reader threads fetch them, and puts a model together without packing or converting a byte. It knows
+no checkpoint and no quantization; `model_build` makes bundles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .config import LlamaConfig, parse_config, read_json
+from .errors import EngineError
+from .layout import GROUP, LAYOUT, ROWS, packed_bytes
+from .reading import Part, Progress, Reading
+from .tensorfile import TensorSpan, open_tensor_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .model import Llama
+    from .texts import Text
+
+MANIFEST, FORMAT, VERSION = "bundle.json", "overture-bundle", 1
+PREFIX = "prefix.safetensors"
+
+#: Bundles up to this size are compared with their checksums at every load; it costs some 30 ms.
+_CHECKED_BYTES = 64 << 20
+
+KernelName = Literal["auto", "native", "kleidi", "stock", "reference"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself; `files` gives each file's size and sha256, in the order of use."""
+
+    folder: Path
+    raw: dict[str, Any]
+    config: LlamaConfig
+    embedding: Literal["int4", "int8"]
+    files: dict[str, tuple[int, str]]
+
+    @property
+    def weights(self) -> list[Path]:
+        """The weight files, in the order of use."""
+        return [self.folder / name for name in self.files if name.startswith("weights")]
+
+
+def head_rows(config: LlamaConfig) -> int:
+    """Rows of the packed head: the vocabulary, rounded up to whole slabs of every kernel."""
+    return -(-config.vocab // 16) * 16
+
+
+def matrices(config: LlamaConfig) -> dict[str, tuple[int, int]]:
+    """Rows and columns of each kind of packed matrix of a layer."""
+    queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    return {
+        "qkv": (queries + 2 * keys, config.width),
+        "out": (config.width, queries),
+        "gate_up": (2 * config.hidden, config.width),
+        "down": (config.width, config.hidden),
+    }
+
+
+def expected(config: LlamaConfig, embedding: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Every tensor of a bundle in the order of use, with its type and shape."""
+    c = config
+    head = ("U8", (packed_bytes(head_rows(c), c.width),))
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
+    if embedding == "int8":
+        tensors["embedding.values"] = ("I8", (c.vocab, c.width))
+        tensors["embedding.scales"] = ("BF16", (c.vocab, c.width // GROUP))
+    elif not c.tied:
+        tensors["embedding.packed"] = head
+    for layer in range(c.layers):
+        shapes = matrices(c)
+        tensors[f"layers.{layer}.attention_norm"] = ("F32", (c.width,))
+        tensors |= {f"layers.{layer}.{name}": ("U8", (packed_bytes(*shapes[name]),)) for name in ("qkv", "out")}
+        tensors[f"layers.{layer}.mlp_norm"] = ("F32", (c.width,))
+        tensors |= {f"layers.{layer}.{name}": ("U8", (packed_bytes(*shapes[name]),)) for name in ("gate_up", "down")}
+    tensors["norm"] = ("F32", (c.width,))
+    tensors["head"] = head
+    return tensors
+
+
+def check_sizes(config: LlamaConfig, path: Path) -> None:
+    """Raises EngineError when a Llama's sizes do not fit the layout."""
+    c = config
+    for name, size in {
+        "hidden_size": c.width,
+        "intermediate_size": c.hidden,
+        "num_attention_heads x head_dim": c.heads * c.head_dim,
+        "num_key_value_heads x head_dim": c.kv_heads * c.head_dim,
+    }.items():
+        if size % GROUP:
+            raise EngineError(
+                f"{path}: {name} is {size}, no multiple of {GROUP}, so it cannot be packed: use another model."
+            )
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder says that it is a bundle."""
+    return (folder / MANIFEST).exists()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """A bundle's manifest, with every file there and of its size; raises EngineError otherwise."""
+    path = folder / MANIFEST
+    raw = read_json(path, "give the folder of a bundle (python -m model_build pack makes one).")
+    again = "pack the model again with this version of Overture."
+    if raw.get("format") != FORMAT:
+        raise EngineError(f"{path} is no bundle's manifest: {again}")
+    if raw.get("version") != VERSION:
+        raise EngineError(f"{path} is of version {raw.get('version')}, but this engine knows {VERSION}: {again}")
+    if raw.get("layout") != LAYOUT:
+        raise EngineError(f"{path} names the layout {raw.get('layout')}, but this engine knows {LAYOUT}: {again}")
+    embedding = raw.get("embedding")
+    if embedding not in ("int4", "int8"):
+        raise EngineError(f"{path}: embedding is {embedding!r}, but must be int4 or int8: {again}")
+    try:
+        config = parse_config(raw["config"], path, [int(token) for token in raw.get("eos_ids", [])])
+        files = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in raw["files"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise EngineError(f"{path} lacks its {error}: {again}") from None
+    check_sizes(config, path)
+    for name, (size, _) in files.items():
+        if Path(name).name != name:
+            raise EngineError(f"{path} names {name!r}, which is no file of its folder: {again}")
+        if not (folder / name).exists():
+            raise EngineError(f"{folder / name} is missing: copy the whole bundle again.")
+        found = (folder / name).stat().st_size
+        if found != size:
+            word = "cut short" if found < size else "too long"
+            raise EngineError(f"{folder / name} is {word} ({found:,} of {size:,} bytes): copy it again.")
+    return Manifest(folder, raw, config, embedding, files)
+
+
+def verify(manifest: Manifest, progress: Progress = lambda done, total: None) -> None:
+    """Compares every byte with the manifest's sha256; raises EngineError naming the file that differs."""
+    total, done = sum(size for size, _ in manifest.files.values()), 0
+    for name, (_, wanted) in manifest.files.items():
+        digest = hashlib.sha256()
+        with (manifest.folder / name).open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+                done += len(block)
+                progress(done, total)
+        if digest.hexdigest() != wanted:
+            raise EngineError(f"{manifest.folder / name} is not what was packed (sha256 differs): copy it again.")
+
+
+class BundleReading:
+    """A bundle's weights being read; the threads start when this is made.
+
+    The files are mapped, and the threads draw their bytes into the page cache; with `copy` they
+    are read into memory of this process instead, which a snapshot carries along.
+    """
+
+    def __init__(
+        self, manifest: Manifest, progress: Progress, *, pace_s: float, copy: bool, check: bool | None = None
+    ) -> None:
+        self._manifest = manifest
+        self._maps: dict[Path, mmap.mmap] = {}
+        self._spans: dict[str, TensorSpan] = {}
+        if check or (check is None and sum(size for size, _ in manifest.files.values()) <= _CHECKED_BYTES):
+            verify(manifest)
+        parts = []
+        paths = [*manifest.weights, *([manifest.folder / PREFIX] if PREFIX in manifest.files else [])]
+        for path in paths:
+            file = open_tensor_file(path)
+            self._spans |= file.spans
+            if copy:
+                self._maps[path] = mmap.mmap(-1, file.size)
+                parts.append(Part(path, 0, file.size, memoryview(self._maps[path])))
+            else:
+                with path.open("rb") as opened:
+                    # Copied on write: torch wants memory that could be written, and nobody writes.
+                    self._maps[path] = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
+                parts.append(Part(path, 0, file.size, None))
+        for name, (dtype, shape) in expected(manifest.config, manifest.embedding).items():
+            span = self._spans.get(name)
+            again = "pack the model again."
+            if span is None:
+                raise EngineError(f"{manifest.folder} lacks the tensor {name}: {again}")
+            if span.dtype != dtype:
+                raise EngineError(f"{span.path}: {name} is stored as {span.dtype}, not {dtype}: {again}")
+            if span.shape != shape:
+                raise EngineError(f"{span.path}: {name} has shape {list(span.shape)}, not {list(shape)}: {again}")
+        self.reading = Reading(parts, progress, pace_s=pace_s)
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor over the mapped bytes."""
+        import torch
+
+        kinds = {"U8": torch.uint8, "I8": torch.int8, "F32": torch.float32, "BF16": torch.bfloat16}
+        kinds |= {"F16": torch.float16, "I32": torch.int32}
+        span = self._spans[name]
+        kind = kinds[span.dtype]
+        count = (span.end - span.begin) // kind.itemsize
+        return torch.frombuffer(self._maps[span.path], dtype=kind, count=count, offset=span.begin).view(span.shape)
+
+    def build(self, *, context: int, threads: int, kernel: KernelName) -> Llama:
+        """Waits for the bytes, then the model over them."""
+        from .kernels import choose_kernel
+        from .model import Layer, Llama
+
+        config = self._manifest.config
+        chosen = choose_kernel(kernel, config, threads)
+        self.reading.wait()
+
+        def matrix(name: str, rows: int, columns: int) -> Any:
+            return chosen.linear(self.tensor(name), rows, columns)
+
+        shapes = matrices(config)
+        layers = [
+            Layer(
+                attention_norm=self.tensor(f"layers.{number}.attention_norm"),
+                mlp_norm=self.tensor(f"layers.{number}.mlp_norm"),
+                **{name: matrix(f"layers.{number}.{name}", *shapes[name]) for name in shapes},
+            )
+            for number in range(config.layers)
+        ]
+        _log.info("kernel %s, layout %s, %d threads, context %d", chosen.name, LAYOUT, threads, context)
+        return Llama(
+            config,
+            self._embedding(),
+            layers,
+            self.tensor("norm"),
+            matrix("head", head_rows(config), config.width),
+            chosen.operations,
+            name=chosen.name,
+            context=context,
+            steady=chosen.steady,
+            batches=chosen.batches,
+        )
+
+    def prefix(self, model: Llama) -> Text | None:
+        """The shipped prefix in a cache of its own; None where there is none or it does not fit the context."""
+        from .texts import Text
+
+        if PREFIX not in self._manifest.files:
+            return None
+        ids = self.tensor("ids").tolist()
+        if len(ids) >= model.context:
+            return None
+        cache = model.operations.new_cache(len(ids))
+        model.operations.put(cache, self.tensor("keys"), self.tensor("values"))
+        return Text(cache, ids)
+
+    def _embedding(self) -> Callable[[Tensor], Tensor]:
+        import torch
+
+        from .linears import unpack_rows
+
+        config = self._manifest.config
+        if self._manifest.embedding == "int8":
+            values, scales = self.tensor("embedding.values"), self.tensor("embedding.scales")
+
+            def embed(ids: Tensor) -> Tensor:
+                wide = values[ids].float().view(len(ids), -1, GROUP) * scales[ids].float()[..., None]
+                return wide.view(len(ids), -1)
+
+            return embed
+        packed = self.tensor("head" if config.tied else "embedding.packed").view(head_rows(config) // ROWS, -1)
+        return lambda ids: unpack_rows(packed, ids, config.width).to(torch.float32)

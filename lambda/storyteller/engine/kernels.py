@@ -1,0 +1,60 @@
+"""Which code multiplies INT4 matrices on this machine; the one place that decides."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .bundle import KernelName
+from .config import LlamaConfig
+from .errors import EngineError
+from .linears import Kleidi, Linear, Reference, Stock
+from .native import Native, NativeLinear, NativeOperations, find_native, suits
+from .ops import Operations, TorchOperations
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A way to multiply, and the operations that go with it; see `model.Llama` for what the flags mean."""
+
+    name: str
+    linear: Callable[[Tensor, int, int], Linear]
+    operations: Operations
+    steady: bool
+    batches: bool
+
+
+def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kernel:
+    """The kernel for this CPU, or the one that is asked for.
+
+    arm64 takes torch's operator, which is KleidiAI; x86-64 our own, and torch's where that has not
+    been built. Raises EngineError when what is asked for is not to be had.
+    """
+    arm = platform.machine() in ("aarch64", "arm64")
+    native = find_native(threads) if suits(config) else None
+    if wanted == "auto":
+        wanted = "kleidi" if arm else "native" if native else "stock" if platform.machine() == "x86_64" else "reference"
+    operations: Operations
+    if native and wanted != "stock":
+        operations = NativeOperations(native, config)
+    else:
+        operations = TorchOperations(config, torch.float16, rowwise=True)
+    if wanted == "native":
+        if native is None:
+            raise EngineError("The C++ kernels have not been built: run python -m model_build kernel.")
+        return Kernel(f"native {native.name}", _native(native), operations, steady=True, batches=True)
+    if wanted == "kleidi":
+        if not arm:
+            raise EngineError("The kleidi kernel is for arm64: leave the kernel to be chosen.")
+        return Kernel("torch with KleidiAI", Kleidi, operations, steady=True, batches=False)
+    if wanted == "stock":
+        return Kernel("stock torch INT4", Stock, operations, steady=False, batches=True)
+    return Kernel("plain reference", Reference, operations, steady=False, batches=False)
+
+
+def _native(native: Native) -> Callable[[Tensor, int, int], Linear]:
+    return lambda packed, rows, columns: NativeLinear(native, packed, rows, columns)

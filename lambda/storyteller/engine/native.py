@@ -1,0 +1,175 @@
+"""The C++ kernels of `native/`, through ctypes: INT4 matrices, norms, the gate, attention.
+
+Checks shapes and types before it hands addresses over; the library trusts them. It is built by
+`python -m model_build kernel` and found beside this file, in `build/kernel`, or where
+OVERTURE_KERNEL says. Without it the engine works on stock torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .config import LlamaConfig
+from .errors import EngineError
+from .layout import packed_bytes
+from .ops import Cache
+
+#: The interface that this module and the library agree on.
+VERSION = 1
+
+_BLOCK = 16
+
+
+def library_name() -> str:
+    """The library's file name on this machine."""
+    return f"overture-engine-{platform.system().lower()}-{platform.machine()}.so"
+
+
+def library_places() -> list[Path]:
+    """Where the library is looked for, first one first."""
+    here = Path(__file__).resolve()
+    named = os.environ.get("OVERTURE_KERNEL")
+    found = [here.parent / library_name(), here.parents[3] / "build" / "kernel" / library_name()]
+    return [Path(named), *found] if named else found
+
+
+class Native:
+    """The loaded library. Raises EngineError when the file is broken or of another version."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            library = ctypes.CDLL(str(path))
+            library.overture_version.restype = ctypes.c_int
+            version = library.overture_version()
+        except (OSError, AttributeError) as error:
+            raise EngineError(
+                f"{path} cannot be used ({error}): build it anew (python -m model_build kernel)."
+            ) from None
+        if version != VERSION:
+            raise EngineError(f"{path} is of another version: build it anew (python -m model_build kernel).")
+        address, long, whole, real = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
+        library.overture_kernels.restype = ctypes.c_char_p
+        library.overture_choose.argtypes = [ctypes.c_char_p]
+        library.overture_threads.argtypes = [whole]
+        library.overture_matmul.argtypes = [address, long, long, address, long, address, whole]
+        library.overture_norm.argtypes = [address, long, long, address, real, address]
+        library.overture_swiglu.argtypes = [address, long, long, address]
+        library.overture_attend.argtypes = [address, *[long] * 5, *[address] * 4, long, address]
+        for function in ("threads", "matmul", "norm", "swiglu", "attend"):
+            getattr(library, f"overture_{function}").restype = None
+        self.library = library
+        library.overture_threads(threads)
+
+    @property
+    def name(self) -> str:
+        """The instruction set in use: avx512, avx2 or plain."""
+        return str(self.library.overture_kernels().decode())
+
+    def choose(self, name: str) -> bool:
+        """Takes another instruction set than this CPU's best; False where it is lacking. For tests."""
+        return bool(self.library.overture_choose(name.encode()))
+
+
+def find_native(threads: int) -> Native | None:
+    """The library, where one has been built."""
+    for path in library_places():
+        if path.exists():
+            return Native(path, threads)
+    return None
+
+
+@dataclass(frozen=True)
+class NativeLinear:
+    """x times packed INT4 weights by the C++ kernel, read as they lie in the file."""
+
+    native: Native
+    packed: Tensor
+    rows: int
+    columns: int
+
+    def __post_init__(self) -> None:
+        if self.packed.dtype != torch.uint8 or self.packed.numel() != packed_bytes(self.rows, self.columns):
+            raise EngineError("A packed matrix is not the uint8 bytes of its layout: pack the model again.")
+
+    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """[tokens, rows] for `x` [tokens, columns]; added to `onto`, in place, when that is given."""
+        x = x.contiguous()
+        out = torch.empty(len(x), self.rows) if onto is None else onto
+        self.native.library.overture_matmul(
+            x.data_ptr(), len(x), self.columns, self.packed.data_ptr(), self.rows, out.data_ptr(), onto is not None
+        )
+        return out
+
+
+class NativeOperations:
+    """The C++ forms; the cache is float16, keys in blocks of 16 positions side by side."""
+
+    def __init__(self, native: Native, config: LlamaConfig) -> None:
+        self.name = f"native {native.name}"
+        self._library = native.library
+        self._config = config
+
+    def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        """RMSNorm of each row."""
+        out = torch.empty_like(x)
+        self._library.overture_norm(x.data_ptr(), len(x), x.shape[1], weight.data_ptr(), eps, out.data_ptr())
+        return out
+
+    def swiglu(self, gate_up: Tensor) -> Tensor:
+        """silu(gate) * up, where a row is gate then up."""
+        hidden = gate_up.shape[1] // 2
+        out = torch.empty(len(gate_up), hidden)
+        self._library.overture_swiglu(gate_up.data_ptr(), len(gate_up), hidden, out.data_ptr())
+        return out
+
+    def attend(self, qkv: Tensor, cache: Cache, layer: int, start: int, cos: Tensor, sin: Tensor) -> Tensor:
+        """Rotary positions, the cache's update and grouped-query attention."""
+        c = self._config
+        keys, values = cache.keys[layer], cache.values[layer]
+        out = torch.empty(len(qkv), c.heads * c.head_dim)
+        self._library.overture_attend(
+            qkv.data_ptr(), len(qkv), start, c.heads, c.kv_heads, c.head_dim, cos.data_ptr(), sin.data_ptr(),
+            keys.data_ptr(), values.data_ptr(), values.shape[1], out.data_ptr(),
+        )  # fmt: skip
+        return out
+
+    def new_cache(self, context: int) -> Cache:
+        """Room for `context` positions, rounded up to whole blocks; memory is taken as it is used."""
+        c, blocks = self._config, -(-context // _BLOCK)
+        keys = torch.empty(c.layers, c.kv_heads, blocks, c.head_dim, _BLOCK, dtype=torch.float16)
+        return Cache(keys, torch.empty(c.layers, c.kv_heads, blocks * _BLOCK, c.head_dim, dtype=torch.float16))
+
+    def copy(self, source: Cache, target: Cache, count: int) -> None:
+        """Copies the first `count` positions, and what else their last block holds."""
+        blocks = -(-count // _BLOCK)
+        target.keys[:, :, :blocks] = source.keys[:, :, :blocks]
+        target.values[:, :, :count] = source.values[:, :, :count]
+
+    def put(self, cache: Cache, keys: Tensor, values: Tensor) -> None:
+        """Fills the first positions from plain tensors."""
+        count = keys.shape[2]
+        whole = count // _BLOCK
+        if whole:
+            blocks = keys[:, :, : whole * _BLOCK].reshape(*keys.shape[:2], whole, _BLOCK, keys.shape[3])
+            cache.keys[:, :, :whole] = blocks.transpose(3, 4)
+        if count % _BLOCK:
+            cache.keys[:, :, whole, :, : count % _BLOCK] = keys[:, :, whole * _BLOCK :].transpose(2, 3)
+        cache.values[:, :, :count] = values
+
+    def take(self, cache: Cache, count: int) -> tuple[Tensor, Tensor]:
+        """The first `count` positions as plain tensors."""
+        blocks = -(-count // _BLOCK)
+        keys = cache.keys[:, :, :blocks].transpose(3, 4).flatten(2, 3)
+        return keys[:, :, :count], cache.values[:, :, :count]
+
+
+def suits(config: LlamaConfig) -> bool:
+    """Whether the C++ kernels can work on a model's sizes."""
+    return config.head_dim % 16 == 0 and config.head_dim <= 1024 and not (config.width % 32 or config.hidden % 32)

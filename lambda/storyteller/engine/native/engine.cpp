@@ -1,0 +1,204 @@
+// The library's door: C functions for ctypes, the choice of instruction set, and the threads.
+// Pointers are trusted: ../native.py checks shapes before it calls.
+#include "kernels.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+inline void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb");
+#endif
+}
+
+// Threads that take pieces of a job as they come free, so that a core shared with somebody else
+// slows nobody down. Between jobs they look out for a short while, then sleep.
+class Pool {
+  public:
+    void resize(int threads) {
+        std::lock_guard<std::mutex> guard(turn_);
+        stop();
+        leaving_ = false;
+        for (int i = 1; i < threads; i++) threads_.emplace_back([this] { work(); });
+    }
+
+    int size() const { return int(threads_.size()) + 1; }
+
+    template <class Piece> void run(long pieces, const Piece &piece) {
+        if (threads_.empty() || pieces <= 1) {
+            for (long i = 0; i < pieces; i++) piece(i);
+            return;
+        }
+        call_ = [](const void *p, long i) { (*static_cast<const Piece *>(p))(i); };
+        piece_ = &piece, pieces_ = pieces, next_ = 0, done_ = 0;
+        open_ = true;
+        epoch_.fetch_add(1);
+        if (sleeping_.load()) epoch_.notify_all();
+        take();
+        while (done_.load() < pieces) pause();
+        open_ = false;
+        while (inside_.load()) pause();  // nobody may still look at this job when the next is laid out
+    }
+
+    std::mutex turn_;  // one job at a time
+
+    ~Pool() { stop(); }
+
+  private:
+    void stop() {
+        leaving_ = true;
+        epoch_.fetch_add(1);
+        epoch_.notify_all();
+        for (auto &thread : threads_) thread.join();
+        threads_.clear();
+    }
+
+    void take() {
+        for (long i; (i = next_.fetch_add(1)) < pieces_;) {
+            call_(piece_, i);
+            done_.fetch_add(1);
+        }
+    }
+
+    void work() {
+        for (unsigned seen = epoch_.load(); !leaving_;) {
+            for (int i = 0; i < 4000 && epoch_.load() == seen; i++) pause();
+            if (epoch_.load() == seen) {
+                sleeping_.fetch_add(1);
+                epoch_.wait(seen);
+                sleeping_.fetch_sub(1);
+            }
+            seen = epoch_.load();
+            inside_.fetch_add(1);
+            if (open_.load() && !leaving_) take();
+            inside_.fetch_sub(1);
+        }
+    }
+
+    std::vector<std::thread> threads_;
+    std::atomic<unsigned> epoch_{0};
+    std::atomic<int> inside_{0}, sleeping_{0};
+    std::atomic<bool> open_{false}, leaving_{false};
+    std::atomic<long> next_{0}, done_{0};
+    void (*call_)(const void *, long) = nullptr;
+    const void *piece_ = nullptr;
+    long pieces_ = 0;
+};
+
+// Never destroyed: a process may end while its threads sleep.
+Pool &pool = *new Pool;
+
+// Memory that grows and stays, aligned to a cache line.
+template <class T> struct Scratch {
+    T *data = nullptr;
+    size_t size = 0;
+    T *at_least(size_t count) {
+        if (count > size) {
+            std::free(data);
+            size = count + count / 2;
+            data = static_cast<T *>(std::aligned_alloc(64, (size * sizeof(T) + 63) / 64 * 64));
+        }
+        return data;
+    }
+};
+
+const Kernels *choose(const char *wanted) {
+    const Kernels *able[3];
+    int count = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        able[count++] = &avx512_kernels;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        able[count++] = &avx2_kernels;
+#endif
+    able[count++] = &plain_kernels;
+    if (!wanted) return able[0];
+    for (int i = 0; i < count; i++)
+        if (!std::strcmp(able[i]->name, wanted)) return able[i];
+    return nullptr;
+}
+
+const Kernels *kernels = choose(nullptr);
+
+}  // namespace
+
+#pragma GCC visibility push(default)
+extern "C" {
+
+int overture_version() { return 1; }
+
+const char *overture_kernels() { return kernels->name; }
+
+// Takes another instruction set than the best one (for tests); 0 where this CPU has not got it.
+int overture_choose(const char *name) {
+    std::lock_guard<std::mutex> guard(pool.turn_);
+    const Kernels *wanted = choose(name && *name ? name : nullptr);
+    if (wanted) kernels = wanted;
+    return wanted != nullptr;
+}
+
+void overture_threads(int count) { pool.resize(count < 1 ? 1 : count); }
+
+// y[rows, outputs] (=, or += when `add`) x[rows, columns] times packed weights.
+void overture_matmul(const float *x, long rows, long columns, const uint8_t *packed, long outputs, float *y, int add) {
+    std::lock_guard<std::mutex> guard(pool.turn_);
+    static Scratch<int8_t> values;
+    static Scratch<int64_t> offsets;
+    static Scratch<float> scales, zeros;
+    const long groups = columns / 32, slabs = outputs / 8, slab_bytes = groups * 144 + 64;
+    int8_t *v = values.at_least(rows * columns);
+    int64_t *o = offsets.at_least(rows * groups);
+    float *s = scales.at_least(rows), *z = zeros.at_least(rows);
+    auto round = [&](long i) { kernels->quantize(x + i * columns, columns, v + i * columns, o + i * groups, s + i, z + i); };
+    if (rows == 1) round(0);
+    else pool.run(rows, round);
+    const Quantized q{v, o, s, z};
+    const long pieces = std::min(slabs, long(pool.size()) * 12);
+    pool.run(pieces, [&](long piece) {
+        for (long slab = slabs * piece / pieces, last = slabs * (piece + 1) / pieces; slab < last; slab++)
+            kernels->matmul(q, rows, columns, packed + slab * slab_bytes, y + slab * 8, outputs, add);
+    });
+}
+
+void overture_norm(const float *x, long rows, long width, const float *weight, float eps, float *y) {
+    std::lock_guard<std::mutex> guard(pool.turn_);
+    auto row = [&](long i) { kernels->norm(x + i * width, width, weight, eps, y + i * width); };
+    if (rows < 8) for (long i = 0; i < rows; i++) row(i);
+    else pool.run(rows, row);
+}
+
+void overture_swiglu(const float *gate_up, long rows, long hidden, float *y) {
+    std::lock_guard<std::mutex> guard(pool.turn_);
+    auto row = [&](long i) { kernels->swiglu(gate_up + i * 2 * hidden, hidden, y + i * hidden); };
+    if (rows < 4) for (long i = 0; i < rows; i++) row(i);
+    else pool.run(rows, row);
+}
+
+// Turns queries and keys, puts keys and values into the cache, attends: out[rows, heads, dim].
+void overture_attend(const float *qkv, long rows, long start, long heads, long kv_heads, long dim, const float *cos,
+                     const float *sin, uint16_t *keys, uint16_t *values, long context, float *out) {
+    std::lock_guard<std::mutex> guard(pool.turn_);
+    static Scratch<float> queries, scores;
+    const long room = 8 * ((start + rows + 15) / 16 * 16), jobs = rows * kv_heads;
+    const long pieces = std::min(jobs, std::max(kv_heads, long(pool.size()) * 8));
+    float *s = scores.at_least(room * pieces);
+    const Attention a{qkv, cos, sin, keys, values, queries.at_least(rows * heads * dim), out, start, heads, kv_heads, dim, context};
+    for (long row = 0; row < rows; row++) kernels->place(a, row);
+    pool.run(pieces, [&](long piece) {
+        for (long job = jobs * piece / pieces, last = jobs * (piece + 1) / pieces; job < last; job++)
+            kernels->attend(a, job % rows, job / rows, s + room * piece);
+    });
+}
+}  // extern "C"
+#pragma GCC visibility pop

@@ -1,0 +1,46 @@
+"""The C++ kernels, built once for all tests, and a small bundle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from model_build.kernel import build
+from model_build.pack import pack
+from model_build.pack_source import open_source
+from storyteller.engine.native import Native
+from tests.tiny_llama import LLAMA_3_1, write_tiny_llama
+
+
+@pytest.fixture(scope="session")
+def kernel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library, compiled from this checkout's sources."""
+    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
+        pytest.skip("no C++ compiler")
+    return build(tmp_path_factory.mktemp("kernel"))
+
+
+@pytest.fixture
+def native(kernel_file: Path) -> Iterator[Native]:
+    """The library with two threads and the best instruction set of this CPU."""
+    found = Native(kernel_file, 2)
+    yield found
+    found.choose("")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose sizes can be packed: grouped queries of 64, Llama 3.1's positions."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    return write_tiny_llama(
+        folder, width=128, hidden=192, heads=4, head_dim=64, scale=0.06, words=["gate"], **LLAMA_3_1
+    )
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """That checkpoint packed."""
+    return pack(open_source(str(checkpoint), None), tmp_path_factory.mktemp("bundles") / "bundle")

@@ -1,0 +1,274 @@
+"""Packing: rounding that beats torchao's, files that go on where they were, and refusals in a sentence."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from model_build import bundle as bundle_files
+from model_build.__main__ import main
+from model_build.pack import PackError, pack, plan_files
+from model_build.pack_calibrate import Calibration
+from model_build.pack_source import Source, SourceError, open_source
+from model_build.quantize import Report, _torchao, round_embedding, round_weights
+from storyteller.engine import EngineError, load_engine
+from storyteller.engine.bundle import read_manifest, verify
+from tests.tiny_llama import write_tiny_llama
+
+TEXT = "The gate of the city is green, and so is the glass. " * 40
+
+
+def checkpoint(folder: Path, **form: Any) -> Source:
+    return open_source(str(write_tiny_llama(folder, **{"heads": 2, "kv_heads": 1, **form})), None)
+
+
+def numbers(rows: int, columns: int) -> torch.Tensor:
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows))
+
+
+def error(weight: torch.Tensor, values: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+    return weight - (values.view(len(weight), -1, 32) * scales[..., None]).flatten(1)
+
+
+def test_plain_rounding_is_torchaos_own() -> None:
+    with warnings.catch_warnings():  # theirs
+        warnings.simplefilter("ignore")
+        from torchao.quantization import Int8DynamicActivationIntxWeightConfig, quantize_
+        from torchao.quantization.granularity import PerGroup
+        from torchao.quantization.quant_primitives import MappingType
+    linear = torch.nn.Linear(128, 64, bias=False)
+    weight = linear.weight.detach().clone()
+    scheme = Int8DynamicActivationIntxWeightConfig(
+        weight_dtype=vars(torch)["int4"], weight_granularity=PerGroup(32), weight_mapping_type=MappingType.SYMMETRIC,
+        weight_scale_dtype=torch.bfloat16,
+    )  # fmt: skip
+    quantize_(linear, scheme)
+    theirs: Any = linear.weight
+    inner = getattr(theirs, "original_weight_tensor", theirs)
+    values, scales = _torchao(weight)
+    assert torch.equal(scales.view(64, 4), inner.scale.float().view(64, 4))
+    assert torch.equal(values.reshape(64, 128), inner.qdata)
+
+
+def test_the_search_leaves_less_error_and_says_where() -> None:
+    weight, report = numbers(64, 256), Report()
+    values, scales = round_weights(weight, None, report)
+    assert values.dtype == torch.int8
+    assert int(values.min()) >= -8
+    assert int(values.max()) <= 7
+    assert torch.equal(scales, scales.bfloat16().float())
+    assert (scales < 0).any()  # signed
+    theirs, their_scales = _torchao(weight)
+    ours = error(weight, values, scales).square().sum()
+    assert ours < 0.8 * error(weight, theirs.view(64, -1), their_scales.view(64, -1)).square().sum()
+    summary = report.summary()
+    assert summary["groups"] == 64 * 8
+    assert summary["groups_where_search_won"] > 0.9
+    assert summary["relative_error"] == pytest.approx(float((ours / weight.square().sum()).sqrt()), abs=1e-4)
+    assert summary["relative_error"] < summary["relative_error_torchao"]
+
+
+def test_known_inputs_are_spared() -> None:
+    weight, importance = numbers(64, 256), torch.ones(256)
+    importance[::16] = 400.0
+    inputs = numbers(500, 256) * importance.sqrt()
+
+    def left(known: torch.Tensor | None) -> float:
+        return float((inputs @ error(weight, *round_weights(weight, known, Report())).T).norm())
+
+    assert left(importance) < 0.85 * left(None)
+
+
+@pytest.mark.parametrize("odd", [torch.zeros(8, 32), torch.full((8, 32), 3.0), torch.full((8, 32), -1e-20)])
+def test_odd_groups_stay_finite(odd: torch.Tensor) -> None:
+    values, scales = round_weights(odd, None, Report())
+    assert torch.isfinite(scales).all()
+    assert error(odd, values, scales).abs().max() <= 1e-2 * odd.abs().max() + 1e-12
+
+
+def test_an_int8_embedding_is_near() -> None:
+    weight = numbers(64, 128)
+    values, scales = round_embedding(weight)
+    assert error(weight, values, scales.float()).norm() / weight.norm() < 0.01
+
+
+@pytest.mark.parametrize("embedding", ["int8", "int4"])
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"tied": True}, {"shards": 3, "stored": torch.bfloat16}, {"attention_bias": True, "mlp_bias": True}],
+    ids=["plain", "tied", "shards", "biases"],
+)
+def test_every_form_packs_and_tells_nearly_the_same(tmp_path: Path, embedding: Any, form: dict[str, Any]) -> None:
+    source = checkpoint(tmp_path / "model", scale=0.06, **form)
+    out = pack(source, tmp_path / "bundle", embedding=embedding)
+    verify(read_manifest(out))
+    exact, packed = load_engine(source.folder), load_engine(out, kernel="reference")
+    ids = exact.encode(TEXT[:200])
+    theirs = torch.tensor([entry.logprob for entry in exact.score(ids)])
+    ours = torch.tensor([entry.logprob for entry in packed.score(ids)])
+    assert (theirs - ours).abs().mean() < 0.15
+
+
+def test_the_files_are_plain_aligned_safetensors_in_the_order_of_use(tmp_path: Path) -> None:
+    out = pack(checkpoint(tmp_path / "model"), tmp_path / "bundle")
+    path = out / "weights-001.safetensors"
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.offset_keys() if not name.startswith("filling.")]
+        assert file.get_tensor("layers.0.qkv").dtype == torch.uint8
+    assert names[:4] == ["embedding.values", "embedding.scales", "layers.0.attention_norm", "layers.0.qkv"]
+    assert names[-2:] == ["norm", "head"]
+    from storyteller.engine.tensorfile import open_tensor_file
+
+    assert all(span.begin % 64 == 0 for span in open_tensor_file(path).spans.values())
+
+
+def test_the_manifest_tells_where_it_came_from(tmp_path: Path) -> None:
+    source = checkpoint(tmp_path / "model")
+    raw = read_manifest(pack(source, tmp_path / "bundle")).raw
+    assert raw["source"] == {"name": str(source.folder), "revision": source.revision}
+    assert raw["made_with"]["torchao"]
+    assert raw["config"]["model_type"] == "llama"
+    assert 0.9 < raw["quantization"]["groups_where_search_won"] <= 1
+
+
+def test_a_bundle_is_the_same_every_time(tmp_path: Path) -> None:
+    source = checkpoint(tmp_path / "model")
+    first, second = (read_manifest(pack(source, tmp_path / name)).files for name in ("a", "b"))
+    assert first == second
+
+
+def test_a_broken_off_packing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, calibration = checkpoint(tmp_path / "model", layers=4), tmp_path / "text"
+    calibration.write_text(TEXT)
+    monkeypatch.setattr("model_build.pack._FILE_BYTES", 1)  # a file for each layer
+    whole = pack(source, tmp_path / "whole", calibration=calibration)
+    written: list[str] = []
+    real = bundle_files.write_tensors
+
+    def write(path: Path, *rest: Any) -> str:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        return real(path, *rest)
+
+    monkeypatch.setattr("model_build.bundle.write_tensors", write)
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, tmp_path / "bundle", calibration=calibration)
+    with pytest.raises(EngineError, match=r"config\.json is missing|bundle\.json"):
+        load_engine(tmp_path / "bundle")
+    monkeypatch.setattr("model_build.bundle.write_tensors", real)
+    before = {name: (tmp_path / "bundle" / name).stat().st_mtime_ns for name in written}
+    out = pack(source, tmp_path / "bundle", calibration=calibration)
+    assert {name: (out / name).stat().st_mtime_ns for name in written} == before
+    assert read_manifest(out).files == read_manifest(whole).files
+    assert not (out / "packing.json").exists()
+
+
+def test_another_model_does_not_go_on_from_what_was_left(tmp_path: Path) -> None:
+    left = bundle_files.Progress(tmp_path, {"source": "a"})
+    (tmp_path / "x").write_text("x")
+    left.add(tmp_path / "x", "digest")
+    assert bundle_files.Progress(tmp_path, {"source": "a"}).get(tmp_path / "x")
+    assert not bundle_files.Progress(tmp_path, {"source": "b"}).get(tmp_path / "x")
+    (tmp_path / "x").write_text("longer")
+    assert not bundle_files.Progress(tmp_path, {"source": "a"}).get(tmp_path / "x")
+
+
+def test_a_layer_is_never_split_over_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_build.pack._FILE_BYTES", 10)
+    tensors = {
+        "embedding.values": ("U8", (4,)),
+        "layers.0.a": ("U8", (8,)),
+        "layers.0.b": ("U8", (8,)),
+        "head": ("U8", (1,)),
+    }
+    assert list(plan_files(tensors).values()) == [["embedding.values", "layers.0.a", "layers.0.b"], ["head"]]
+
+
+def test_calibration_sees_what_the_model_sees(tmp_path: Path) -> None:
+    source = checkpoint(tmp_path, layers=2)
+    engine = load_engine(tmp_path)
+    calibration = Calibration(source, engine.encode(TEXT))
+    first, second = calibration.layer(0), calibration.layer(1)
+    assert set(first) == {"qkv", "out", "gate_up", "down"}
+    assert not torch.equal(first["qkv"], second["qkv"])
+    # The states after the last layer are those from which the engine takes its logits.
+    ids = torch.tensor(engine.encode(TEXT)[: len(calibration._states[0])])
+    normed = torch.nn.functional.rms_norm(calibration._states[0], (64,), source.rows("model.norm.weight"), 1e-5)
+    theirs = engine._model.forward(ids.tolist(), 0, engine._model.new_cache(), rows=len(ids))
+    torch.testing.assert_close(normed @ source.rows("lm_head.weight").T, theirs, rtol=1e-3, atol=1e-3)
+    assert calibration.head().shape == (64,)
+
+
+def test_refusals_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*arguments: str) -> str:
+        assert main(arguments) == 1
+        return capsys.readouterr().err
+
+    odd = checkpoint(tmp_path / "odd", hidden=100)
+    assert "intermediate_size is 100, no multiple of 32" in told("pack", str(odd.folder), "--out", str(tmp_path / "x"))
+    assert "does not exist" in told("pack", str(tmp_path / "no"), "--out", str(tmp_path / "x"))
+    other = write_tiny_llama(tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "model_type": "gemma"}))
+    assert "a gemma model" in told("pack", str(other), "--out", str(tmp_path / "x"))
+    good = checkpoint(tmp_path / "good")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious.txt").write_text("mine")
+    assert "not empty and no bundle" in told("pack", str(good.folder), "--out", str(tmp_path / "full"))
+    (tmp_path / "short").write_text("too short")
+    with pytest.raises(PackError, match="has only 9 tokens"):
+        pack(good, tmp_path / "y", calibration=tmp_path / "short")
+    with pytest.raises(PackError, match="cannot be read"):
+        pack(good, tmp_path / "y", calibration=tmp_path)
+
+
+def test_the_commands_pack_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = checkpoint(tmp_path / "model"), tmp_path / "bundle"
+    assert main(["pack", str(source.folder), "--out", str(out)]) == 0
+    assert main(["verify", str(out)]) == 0
+    assert "is whole" in capsys.readouterr().out
+    content = bytearray((out / "weights-001.safetensors").read_bytes())
+    content[-5000] ^= 4
+    (out / "weights-001.safetensors").write_bytes(content)
+    assert main(["verify", str(out)]) == 1
+    assert "is not what was packed" in capsys.readouterr().err
+
+
+def test_a_hub_id_is_downloaded_and_its_commit_noted(tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    asked: list[Any] = []
+
+    def download(name: str, **options: Any) -> str:
+        asked.append((name, options["revision"]))
+        return str(write_tiny_llama(tmp_path / commit))
+
+    source = open_source("someone/Some-Llama", "main", download)
+    assert asked == [("someone/Some-Llama", "main")]
+    assert (source.name, source.revision) == ("someone/Some-Llama", commit)
+
+
+def test_why_the_hub_gave_nothing_is_told() -> None:
+    from huggingface_hub import errors
+
+    response: Any = SimpleNamespace(headers={}, request=None)
+    for error_kind, sentence in [
+        (errors.GatedRepoError, "is gated: accept its licence at https://huggingface.co/meta-llama/L"),
+        (errors.RevisionNotFoundError, "has no revision v9"),
+        (errors.RepositoryNotFoundError, "The hub has no meta-llama/L"),
+        (errors.HfHubHTTPError, "could not be downloaded"),
+    ]:
+
+        def download(name: str, kind: Any = error_kind, **options: Any) -> str:
+            raise kind("refused", response=response)
+
+        with pytest.raises(SourceError, match=sentence) as raised:
+            open_source("meta-llama/L", "v9", download)
+        assert "\n" not in str(raised.value)
