@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,10 +35,8 @@ def native(kernel_file: Path) -> Iterator[Native]:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint whose sizes can be packed: grouped queries of 64, Llama 3.1's positions."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    return write_tiny_llama(
-        folder, width=128, hidden=192, heads=4, head_dim=64, scale=0.06, words=["gate"], **LLAMA_3_1
-    )
+    options: dict[str, Any] = {**LLAMA_3_1, "width": 128, "hidden": 192, "head_dim": 64, "scale": 0.06}
+    return write_tiny_llama(tmp_path_factory.mktemp("checkpoint"), words=["gate"], **options)
 
 
 @pytest.fixture(scope="session")
