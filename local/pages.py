@@ -133,6 +133,8 @@ def respond(outcome: Outcome) -> web.Response:
 
 def _proxied(body: dict[str, Any]) -> web.Response:
     text = body.get("body") or ""
+    if not isinstance(text, str):
+        raise TypeError("a body is text")
     data = base64.b64decode(text) if body.get("isBase64Encoded") else text.encode()
     response = web.Response(status=int(body["statusCode"]), body=data)
     response.headers["Content-Type"] = "application/json"
@@ -150,18 +152,25 @@ class _Files:
         self._folder = folder.resolve()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        asked = PurePosixPath(request.match_info["path"])
-        path = self._folder.joinpath(asked).resolve()
-        if path.is_dir():
-            path /= "index.html"
-        hidden = any(part.startswith(".") for part in asked.parts)
-        if hidden or "\0" in str(asked) or not path.is_relative_to(self._folder) or not path.is_file():
+        asked = request.match_info["path"]
+        path = self._find(asked)
+        if path is None:
             return web.Response(status=404, text=f"There is no /{asked} here.\n")
         response = web.FileResponse(path)
         response.headers["Content-Type"] = TYPES.get(path.suffix, "application/octet-stream")
         response.headers["Cache-Control"] = "no-cache"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
+
+    def _find(self, asked: str) -> Path | None:
+        """The file asked for, or a folder's index; None if there is none, or it is hidden or elsewhere."""
+        parts = PurePosixPath(asked).parts
+        if "\0" in asked or any(part.startswith(".") for part in parts):
+            return None
+        path = self._folder.joinpath(*parts).resolve()
+        if path.is_dir():
+            path /= "index.html"
+        return path if path.is_file() and path.is_relative_to(self._folder) else None
 
 
 def _forwarded(request: web.Request) -> Iterable[tuple[str, str]]:

@@ -154,19 +154,19 @@ def test_an_end_in_the_middle_of_a_message(stack: TinyStack) -> None:
 
 
 def test_idle(tmp_path: Path) -> None:
-    with tiny_stack(tmp_path, tiny("keep", prestart=1), routes=ROUTES, gateway=GatewayLimits(idle_s=1)) as stack:
+    with tiny_stack(tmp_path, tiny("keep", prestart=1), routes=ROUTES, gateway=GatewayLimits(idle_s=2)) as stack:
         with come_in(stack) as silent, come_in(stack) as busy, come_in(stack) as told:
             began = time.monotonic()
             name, quiet = id_of(stack, told), id_of(stack, silent)
             client = post_client(stack)
-            while time.monotonic() < began + 2:
+            while time.monotonic() < began + 3:
                 busy.send("still here")
                 client.post_to_connection(ConnectionId=name, Data=b"still there")
+                assert told.recv() == "still there"
                 with contextlib.suppress(ConnectionClosed):
                     silent.ping()  # no traffic that counts
                 time.sleep(0.1)
             assert closed(silent) == (1001, "Going away")
-            assert told.recv() == "still there"
             busy.send("to the end")
             until(lambda: "to the end" in bodies(stack))
         assert left(stack, quiet) == 1001
