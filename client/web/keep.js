@@ -30,23 +30,16 @@ li { opacity: 0.75; }
 
 /** The story as a page of its own, without scripts or anything to fetch. */
 export function asPage(title, turns) {
-  const page = document.implementation.createHTMLDocument(title);
-  page.documentElement.lang = "en";
-  const child = (parent, what, text) => parent.appendChild(page.adoptNode(make(what, text)));
-  page.head.prepend(page.adoptNode(make("meta", null, { charset: "utf-8" })));
-  page.head.append(page.adoptNode(make("meta", null, { name: "viewport", content: "width=device-width" })));
-  child(page.head, "style", STYLE);
-  child(page.body, "h1", title);
+  const body = make("body", [make("h1", title)]);
   for (const turn of turns) {
-    if (turn.said) child(page.body, "p.said", turn.said);
+    if (turn.said) body.append(make("p.said", turn.said));
     const { told, choices } = turn.parts;
-    for (const line of told) child(page.body, turn.state === "answered" ? "p.aside" : "p", line);
-    if (choices.length) {
-      const list = child(page.body, "ul", null);
-      for (const choice of choices) child(list, "li", choice);
-    }
+    for (const line of told) body.append(make(turn.state === "answered" ? "p.aside" : "p", line));
+    if (choices.length) body.append(make("ul", choices.map((choice) => make("li", choice))));
   }
-  return `<!doctype html>\n${page.documentElement.outerHTML}\n`;
+  // Written out by the browser, so what was said is escaped as it must be.
+  const head = `<meta charset="utf-8"><meta name="viewport" content="width=device-width">${make("title", title).outerHTML}<style>${STYLE}</style>`;
+  return `<!doctype html>\n<html lang="en"><head>${head}</head>${body.outerHTML}</html>\n`;
 }
 
 /** Hands a text to the visitor as a file. */

@@ -243,9 +243,12 @@ export class Log {
       if (already !== Infinity && text.length < already) this.#spoken.set(turn, 0);
       return;
     }
-    const ready = turn.live ? Math.max(...[". ", "! ", "? ", "\n"].map((stop) => text.lastIndexOf(stop) + stop.length)) : text.length;
+    const ends = [...text.matchAll(/[.!?…”’"']\s/gu)];
+    const ready = turn.live ? (ends.at(-1)?.index ?? -1) + 1 : text.length;
     if (ready > already) {
-      this.announce(text.slice(already, ready).trim());
+      for (const sentence of text.slice(already, ready).split(/(?<=[.!?…][”’"']?)\s+/u)) {
+        if (sentence.trim()) this.announce(sentence.trim());
+      }
       this.#spoken.set(turn, ready);
     }
     if (!turn.live && turn.parts.choices.length) this.announce(`You may: ${turn.parts.choices.join(" Or: ")}`);

@@ -39,9 +39,9 @@ export class MusicBox {
   }
 
   /** Must be called from a click, or the browser keeps it silent. */
-  async start() {
+  start() {
     if (!this.#context) this.#build();
-    await this.#context.resume();
+    this.#context.resume();
     this.volume = this.#volume;
     this.#nextAt = this.#context.currentTime + 0.1;
     this.#timer ??= setInterval(() => this.#plan(), 120);
