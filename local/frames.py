@@ -37,11 +37,12 @@ class Socket:
     async def accept(cls, request: web.Request, *, frame_bytes: int, message_bytes: int) -> Socket:
         """Answers the handshake of `request` (see `problem`) and takes its connection over.
 
-        The handler must go on until the socket is over, and then return `Socket.response`.
+        The handler must go on until the socket is over, and then return `Socket.response`. Raises
+        `ConnectionError` if the client is gone already.
         """
         transport = request.transport
-        if not isinstance(transport, asyncio.Transport):
-            raise ConnectionResetError
+        if not isinstance(transport, asyncio.Transport) or transport.is_closing():
+            raise ConnectionResetError("The client is gone")
         socket = cls(transport, frame_bytes=frame_bytes, message_bytes=message_bytes)
         socket.response = _Switched(request.headers["Sec-WebSocket-Key"])
         await socket.response.prepare(request)

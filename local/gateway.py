@@ -62,9 +62,13 @@ class Gateway:
             refused = await self._ask_connect(visit, request_id)
         if refused is not None:
             return refused
-        socket = await Socket.accept(
-            request, frame_bytes=self._limits.frame_bytes, message_bytes=self._limits.message_bytes
-        )
+        try:
+            socket = await Socket.accept(
+                request, frame_bytes=self._limits.frame_bytes, message_bytes=self._limits.message_bytes
+            )
+        except ConnectionError:  # the client has not waited
+            self._say_goodbye(visit, 1006, "")
+            return web.Response()
         await self._serve(Connection(socket, visit))
         return socket.response
 
@@ -122,10 +126,13 @@ class Gateway:
             if connection.idle:
                 connection.idle.cancel()
             del self.connections[visit.connection_id]
+        self._say_goodbye(visit, *connection.socket.ended)
+
+    def _say_goodbye(self, visit: events.Visit, code: int, reason: str) -> None:
+        """Tells `$disconnect`, which may fail unheard."""
         name = self._plan.routes.get("$disconnect")
         if name is not None and self._limits.deliver_disconnect:
-            event = events.disconnect_event(visit, events.token(), *connection.socket.ended)
-            self._spawn(self._tell(name, event))
+            self._spawn(self._tell(name, events.disconnect_event(visit, events.token(), code, reason)))
 
     def _watch_idle(self, connection: Connection) -> None:
         """Closes a connection without traffic in either direction; pings are not traffic."""

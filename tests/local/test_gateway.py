@@ -316,6 +316,21 @@ def test_a_connection_that_breaks(stack: TinyStack, client: ApiGatewayManagement
             client.post_to_connection(ConnectionId=name, Data=b"x")
 
 
+def test_a_client_that_does_not_wait_for_connect(stack: TinyStack) -> None:
+    before = len(events(stack, "CONNECT"))
+    host = stack.url.removeprefix("http://")
+    with sockets.create_connection(("127.0.0.1", stack.stack.port)) as raw:
+        raw.sendall(
+            f"GET /socket?ticket=good&s=0.5 HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+        until(lambda: len(events(stack, "CONNECT")) > before)
+    name = events(stack, "CONNECT")[-1]["requestContext"]["connectionId"]
+    (left,) = until(lambda: events(stack, "DISCONNECT", connectionId=name))
+    assert left["requestContext"]["disconnectStatusCode"] == 1006
+    assert name not in stack.stack.gateway.connections
+
+
 def test_ping_is_answered_by_the_gateway(stack: TinyStack) -> None:
     with come_in(stack) as socket:
         assert socket.ping().wait(30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,3 +96,18 @@ def _state(pid: int) -> str:
 def kill(pid: int) -> None:
     """Ends a process as the machine would, without a word."""
     os.kill(pid, 9)
+
+
+def make_folders(parent: Path) -> dict[str, Path]:
+    """A model, a world and a book that look right from afar, and are none."""
+    model, world, book = (parent / name for name in ("model", "world", "book"))
+    for folder in (model, world, book):
+        folder.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "tokenizer.json").write_text("{}")
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    for name in ("world.yaml", "script.yaml", "storyteller.md"):
+        (world / name).write_text("x")
+    (book / "book.json").write_text("{}")
+    return {"model": model, "world": world, "book": book}

@@ -29,9 +29,11 @@ def lambda_handler(event: Any, context: Any) -> Any:
     trace("events", event)
     context = event["requestContext"]
     if context["eventType"] != "MESSAGE":
-        if "early" in (event.get("queryStringParameters") or {}):
+        query = event.get("queryStringParameters") or {}
+        time.sleep(float(query.get("s", 0)))
+        if "early" in query:
             trace("posted", post(context["connectionId"], "too early"))
-        return {"statusCode": int((event.get("queryStringParameters") or {}).get("status", 200))}
+        return {"statusCode": int(query.get("status", 200))}
     try:
         asked = json.loads(event["body"])
     except ValueError:
