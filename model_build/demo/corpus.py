@@ -24,9 +24,10 @@ from tqdm import tqdm
 
 from model_build.demo.city import City, load_city
 from model_build.demo.recipe import Recipe
-from model_build.demo.visitor import play
+from model_build.demo.visitor import drill, play
 from model_build.demo.walk import MARK_OFF, MARK_ON, plain
 from prologue.prompt import Turn, compose
+from prologue.slots import clean, fill
 from prologue.world import World
 
 BOS, END, HEADER, HEADER_END, EOT, PAD = (
@@ -135,15 +136,29 @@ class Encoder:
 
     def encode(self, walk: Walked) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Token ids and weights, each of shape [context + 1], padded (weight 0) or cut."""
-        text = render(compose(self.world, walk["profile"], told(walk)), ask=False)
+        messages = compose(self.world, walk["profile"], told(walk))
+        return self._encode(messages, [reply for _, reply, _, _ in walk["turns"]], self.context)
+
+    def drill(self, city: City, rng: Random, context: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """A row of `context + 1` to practise copying on: the profile's lines of the prompt, a line and a reply."""
+        profile, said, reply = drill(city, rng)
+        facts = "\n".join(line for line in self.world.storyteller.split("\n") if "{" in line)
+        system = fill(facts, self.world.known(profile))
+        messages = [("system", system), ("user", clean(said)), ("assistant", plain(reply))]
+        return self._encode([{"role": role, "content": text} for role, text in messages], [reply], context)
+
+    def _encode(
+        self, messages: list[dict[str, str]], replies: list[str], context: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        text = render(messages, ask=False)
         weight = np.zeros(len(text) + 1, np.float32)
         place = 0
-        for _, reply, _, _ in walk["turns"]:
+        for reply in replies:
             start = text.index(_REPLY, place) + len(_REPLY)
             place = _weigh(weight, start, reply, self.copied)
             weight[place : place + len(EOT)] = 1
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
-        size = self.context + 1
+        size = context + 1
         ids = np.full(size, self.tokenizer.token_to_id(PAD), np.int64)
         weights = np.zeros(size, np.float32)
         kept = encoding.ids[:size]

@@ -10,9 +10,10 @@ WIDTH, HEIGHT, EDGE = 720, 360, 48
 
 
 def plot_loss(entries: list[dict[str, Any]], path: Path) -> None:
-    """Draws the loss (logarithmic) over the steps, smoothed over fifty, with the raw values behind it."""
+    """Draws the loss (logarithmic) over the steps, raw and smoothed over fifty, without the drills."""
     if not entries:
         raise ValueError("There is no training log to plot: run `python -m model_build demo train` first.")
+    entries = [entry for entry in entries if not entry.get("drill")] or entries
     steps = [entry["step"] for entry in entries]
     raw = [max(entry["loss"], 1e-3) for entry in entries]
     smooth: list[float] = []

@@ -11,13 +11,16 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from model_build.demo.city import load_city
 from model_build.demo.corpus import Encoder, hash_corpus, read_shard
 from model_build.demo.llama import Llama
 from model_build.demo.muon import Muon
@@ -48,11 +51,14 @@ class Rows:
 
     def __init__(self, recipe: Recipe, encoder: Encoder, folder: Path) -> None:
         self.recipe, self.encoder, self.folder = recipe, encoder, folder
+        self.city = load_city()
         self.shard = -1
         self.walks: list[dict[str, Any]] = []
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, targets and weights of a step, each [batch, context]."""
+        """Ids, targets and weights of a step, each [batch, context], or of a drill, [drill_rows, drill_context]."""
+        if self.is_drill(step):
+            return self._drill(step)
         per_shard = self.recipe.dialogues // self.recipe.batch
         shard = step // per_shard % max(1, self.recipe.shards - HELD_OUT)
         if shard != self.shard:
@@ -60,10 +66,24 @@ class Rows:
         start = step % per_shard * self.recipe.batch
         return tensors(self.encoder, self.walks[start : start + self.recipe.batch])
 
+    def is_drill(self, step: int) -> bool:
+        """Whether a step practises copying alone."""
+        return step < self.recipe.drill and step % 4 > 0
+
+    def _drill(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        recipe = self.recipe
+        rngs = [Random(f"{recipe.seed}/drill/{step}/{row}") for row in range(recipe.drill_rows)]
+        rows = [self.encoder.drill(self.city, rng, recipe.drill_context) for rng in rngs]
+        return _targets(np.stack([ids for ids, _ in rows]), np.stack([weights for _, weights in rows]))
+
 
 def tensors(encoder: Encoder, walks: list[dict[str, Any]]) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, targets and weights of some walks, each [len(walks), context]."""
     ids, weights = encoder.batch(walks)
+    return _targets(ids, weights)
+
+
+def _targets(ids: NDArray[np.int64], weights: NDArray[np.float32]) -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy(ids[:, :-1]), torch.from_numpy(ids[:, 1:]), torch.from_numpy(weights[:, 1:])
 
 
@@ -152,10 +172,11 @@ def train(recipe: Recipe, encoder: Encoder, corpus: Path, folder: Path, every: i
     began = time.monotonic()
     with tqdm(total=recipe.steps, initial=training.step, desc="train", unit="step") as bar:
         while training.step < recipe.steps:
+            drill = rows.is_drill(training.step)
             value, norm = training.advance(loss, rows)
             if not np.isfinite(value):
                 raise ValueError(f"The loss is {value} at step {training.step}: lower the rates in the recipe.")
-            entry = {"step": training.step, "loss": round(value, 4), "norm": round(norm, 3)}
+            entry = {"step": training.step, "drill": drill, "loss": round(value, 4), "norm": round(norm, 3)}
             entry["seconds"] = round(time.monotonic() - began, 1)
             _append(log, entry)
             bar.set_postfix(loss=f"{value:.3f}")

@@ -268,9 +268,9 @@ def quest(walk: Walk, said: str | None) -> Turn | None:
 
 #: How often each intent is drawn when the visitor does not take one of the choices.
 INTENTS: tuple[tuple[Intent, float], ...] = (
-    (go, 22), (go_unknown, 4), (thing, 15), (any_verb, 6), (noun, 8), (talk, 5), (self_, 3), (secret, 3), (where, 4),
-    (what, 5), (topic, 4), (weather, 1.5), (time, 1.5), (profile, 6), (bag, 1.5), (deed, 18), (foreign, 2),
-    (fallback, 14), (quest, 8),
+    (go, 22), (go_unknown, 4), (thing, 15), (any_verb, 6), (noun, 10), (talk, 5), (self_, 3), (secret, 3), (where, 4),
+    (what, 5), (topic, 4), (weather, 1.5), (time, 1.5), (profile, 8), (bag, 1.5), (deed, 18), (foreign, 2),
+    (fallback, 17), (quest, 8),
 )  # fmt: skip
 
 
@@ -336,6 +336,19 @@ def play(city: City, rng: Random, turns: int, profile: dict[str, str] | None = N
         else:
             rng.choices(intents, weights)[0](walk, None)
     return walk
+
+
+def drill(city: City, rng: Random) -> tuple[dict[str, str], str, str]:
+    """A profile, a line and a reply that is hardly anything but what it copies of them: practice for the real thing."""
+    profile = stranger(rng)
+    walk = Walk(city, rng, profile, place=rng.choice(list(city.places)))
+    p = city.phrases
+    kinds = [p["name_lines"], p["spectacles_lines"], p["reason_lines"], p["opening_name"], p["opening_reason"]]
+    kinds += [] if walk.alone else [p["companion_lines"], p["opening_companion"]]
+    lines = [walk.line(rng.choice(kinds)) for _ in range(2)]
+    said = speak(rng, rng.choice((words.utterance, words.noun, words.name))(rng))
+    lines.insert(rng.randrange(3), walk.line(p["fallback"], said=quote(said)))
+    return profile, said, typeset(" ".join(lines))
 
 
 def _speak_early(walk: Walk, intent: Intent) -> None:

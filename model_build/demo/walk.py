@@ -131,10 +131,10 @@ class Walk:
             (0.55, self.here.scene),
             (0.25 if arriving else 0.12, p["weather"][self.weather]),
             (0.5 if arriving else 0.2, self.here.who.does),
-            (0.0 if self.alone else 0.42, p["companion_lines"]),
-            (0.4, p["name_lines"]),
-            (0.14, p["spectacles_lines"]),
-            (0.1, p["reason_lines"]),
+            (0.0 if self.alone else 0.5, p["companion_lines"]),
+            (0.5, p["name_lines"]),
+            (0.2, p["spectacles_lines"]),
+            (0.15, p["reason_lines"]),
         ]
         picked = [lines for chance, lines in pool if rng.random() < chance]
         rng.shuffle(picked)

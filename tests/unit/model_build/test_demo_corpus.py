@@ -23,7 +23,7 @@ from model_build.demo.corpus import (
 from model_build.demo.evaluation import held_apart, make_trials
 from model_build.demo.recipe import WORLD, Recipe
 from model_build.demo.tokens import train_tokenizer
-from model_build.demo.visitor import play
+from model_build.demo.visitor import drill, play
 from model_build.demo.walk import MARK_OFF, MARK_ON, Walk, plain, refer, sentences, typeset
 from prologue.prompt import compose
 from prologue.world import World, load_world
@@ -103,7 +103,7 @@ def test_what_the_prologue_asked_appears_in_the_replies(city):
 def test_whoever_comes_alone_is_not_given_a_companion(city):
     for number in range(40):
         for turn in play(city, Random(number), 8, {"name": "Ada", "companion": "nobody"}).turns:
-            assert "nobody" not in "".join(re.findall(f"{MARK_ON}.*?{MARK_OFF}", turn.reply))
+            assert "nobody" not in re.findall(f"{MARK_ON}(.*?){MARK_OFF}", turn.reply)
 
 
 def test_a_quest_can_be_seen_through(city):
@@ -159,6 +159,16 @@ def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(t
     assert heard == "".join(replies)
     copied = tokenizer.decode([int(i) for i, w in zip(ids, weights, strict=True) if w == 3.0])
     assert walk["profile"]["name"] in copied
+
+
+def test_a_drill_copies_what_the_prompt_holds(city, world):
+    for number in range(50):
+        profile, said, reply = drill(city, Random(number))
+        copied = [plain(part) for part in re.findall(f"{MARK_ON}.*?{MARK_OFF}", reply)]
+        assert len(copied) >= 3
+        given = " ".join([*profile.values(), said, *(field.default for field in world.profile)]).lower()
+        for part in copied:
+            assert part.lower().removeprefix("the ").removeprefix("your ") in given
 
 
 def test_a_visitor_cannot_write_a_turn_of_the_chat(world):

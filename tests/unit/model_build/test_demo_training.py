@@ -19,7 +19,7 @@ from prologue.world import load_world
 
 TINY = Recipe(
     shards=2, dialogues=40, turns=2, vocabulary=400, context=448, width=64, layers=1, heads=1, kv_heads=1, hidden=64,
-    batch=2, steps=20, warmup=4, bf16=False,
+    batch=2, steps=20, warmup=4, bf16=False, drill=8, drill_rows=2, drill_context=160,
 )  # fmt: skip
 
 
