@@ -1,0 +1,70 @@
+"""The CDK app: `python -m infra.app [-c name=value ...]`, run by the CDK CLI and by `make synth`.
+
+Needs no credentials, no Docker and no weights: only Front's wheels, staged once by `make wheels`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+# jsii warns of an old Node in twelve lines, each time; the README says which one is needed.
+os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
+
+from aws_cdk import App, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from infra.package import PACKAGE, assemble
+from infra.settings import ROOT, SettingError, Settings, refuse_unknown
+from infra.stack import OvertureStack
+
+
+def read_settings(app: App, given: dict[str, str]) -> Settings:
+    """Settings from the app's context (the CDK CLI's `-c`) and from our own command line, which wins."""
+    refuse_unknown(given)
+    context = {one.name: app.node.try_get_context(one.name) for one in fields(Settings)}
+    found = {name: str(value) for name, value in context.items() if value is not None}
+    return Settings.read({**found, **given}, region=os.environ.get("CDK_DEFAULT_REGION"))
+
+
+def synthesize(given: dict[str, str], outdir: Path) -> Path:
+    """Writes the cloud assembly; returns its folder. Raises `SettingError`."""
+    app = App(outdir=str(outdir))
+    settings = read_settings(app, given)
+    package = PACKAGE if settings.image == "none" else assemble(settings)
+    OvertureStack(app, settings, package)
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    return Path(app.synth().directory)
+
+
+def parse(argv: Sequence[str] | None = None) -> dict[str, str]:
+    """The settings on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m infra.app", description="Synthesizes the stack.")
+    parser.add_argument(
+        "-c", "--context", action="append", default=[], metavar="name=value", help="a setting (docs/settings.md)"
+    )
+    given = {}
+    for pair in parser.parse_args(argv).context:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            parser.error(f"-c {pair} has no value: write -c {pair}=VALUE")
+        given[name] = value
+    return given
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Synthesizes, or says in one sentence why not."""
+    try:
+        synthesize(parse(argv), Path(os.environ.get("CDK_OUTDIR", ROOT / "cdk.out")))
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""The kill switch: called by an alarm on GB-seconds, it lets no storyteller start any more.
+
+What is running comes to its end; new events fail within a minute and Front tells the visitors.
+`docs/operations.md` says how to turn the storyteller on again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import boto3
+
+
+def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Sets the storyteller's reserved concurrency to 0, if the alarm really rings."""
+    state = event.get("alarmData", {}).get("state", {}).get("value")
+    if state != "ALARM":
+        return {"killed": False}
+    name = os.environ["STORYTELLER"]
+    boto3.client("lambda").put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    print(json.dumps({"message": "the kill switch turned the storyteller off", "function": name}))
+    return {"killed": True}

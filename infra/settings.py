@@ -1,0 +1,269 @@
+"""What can be said to the stack with `-c name=value`: typed, checked, documented in one place.
+
+`docs/settings.md` is written from this module. It knows no constructs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Lambda's most memory, and the most that accounts start with.
+MOST_MEMORY_MB, NEW_ACCOUNT_MEMORY_MB = 10_240, 3_008
+#: What CloudWatch Logs offers as retention that is worth offering here, in days.
+RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
+
+#: Carbon of a region's grid, kg CO2e per kWh (Cloud Carbon Footprint, AWS coefficients, read 2026-11;
+#: us-east-1 is the upper end of what is published for it). Regions not named take CCF's mean.
+GRID_KG_PER_KWH = {
+    "us-east-1": 0.42,
+    "us-east-2": 0.410608,
+    "us-west-1": 0.322167,
+    "us-west-2": 0.322167,
+    "af-south-1": 0.9006,
+    "ap-east-1": 0.71,
+    "ap-northeast-1": 0.4658,
+    "ap-northeast-2": 0.4156,
+    "ap-northeast-3": 0.4658,
+    "ap-south-1": 0.7082,
+    "ap-southeast-1": 0.408,
+    "ap-southeast-2": 0.76,
+    "ca-central-1": 0.12,
+    "eu-central-1": 0.311,
+    "eu-north-1": 0.0088,
+    "eu-south-1": 0.2134,
+    "eu-west-1": 0.2786,
+    "eu-west-2": 0.225,
+    "eu-west-3": 0.0511,
+    "me-central-1": 0.4041,
+    "me-south-1": 0.5059,
+    "sa-east-1": 0.0617,
+}
+MEAN_GRID_KG_PER_KWH = 0.3928
+
+
+class SettingError(Exception):
+    """A setting that cannot be used; the message is one sentence with the remedy."""
+
+
+class _Kind(NamedTuple):
+    """How a setting is read (`convert` raises ValueError) and what it may be, in words."""
+
+    convert: Callable[[str], Any]
+    says: str
+
+
+def _choice(*values: str) -> _Kind:
+    def convert(text: str) -> str:
+        if text not in values:
+            raise ValueError
+        return text
+
+    return _Kind(convert, " or ".join(f"`{value}`" for value in values))
+
+
+def _between(low: int, high: int, unit: str = "") -> _Kind:
+    def convert(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return _Kind(convert, f"a whole number from {low} to {high}{unit}")
+
+
+def _matching(pattern: str, says: str) -> _Kind:
+    def convert(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError
+        return text
+
+    return _Kind(convert, says)
+
+
+def _days(text: str) -> int:
+    if int(text) not in RETENTION_DAYS:
+        raise ValueError
+    return int(text)
+
+
+def _setting(default: Any, kind: _Kind, about: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "about": about})
+
+
+_ORIGIN = r"https?://[a-z0-9.-]+(:\d+)?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting of the stack, checked on its own; `Settings.read` checks them together too."""
+
+    stack: str = _setting(
+        "Overture",
+        _matching(r"[A-Za-z][A-Za-z0-9-]{0,40}", "letters, digits and hyphens, at most 41"),
+        "The stack's name; another name is another house beside the first.",
+    )
+    region: str = _setting(
+        "us-east-1",
+        _matching(r"[a-z]{2}(-[a-z]+)+-\d", "a region such as `eu-north-1`"),
+        "Where it all runs. Without it the AWS CLI's region is taken, else `us-east-1`. "
+        "It also decides the grid's carbon that Backstage reckons with.",
+    )
+    bundle: str = _setting(
+        "models/demo",
+        _Kind(str, "a folder, or `s3://bucket/prefix` with `build=cloud`"),
+        "The model in the storyteller's image: a bundle, or a Hugging Face Llama folder.",
+    )
+    world: str = _setting(
+        "prologue/worlds/emerald_city",
+        _Kind(str, "a folder with a `world.yaml`"),
+        "The world that is played. Its answer book is looked for in `build/worlds/<name>/book`.",
+    )
+    start: Literal["cold", "snapstart"] = _setting(
+        "cold",
+        _choice("cold", "snapstart"),
+        "How the storyteller starts: loading its weights each time, or from a snapshot (faster, and costs while idle: "
+        "see [costs](costs.md)).",
+    )
+    memory: int = _setting(
+        MOST_MEMORY_MB,
+        _between(512, MOST_MEMORY_MB, " MB"),
+        f"The storyteller's memory in MB; CPU comes in proportion. New accounts are capped at {NEW_ACCOUNT_MEMORY_MB}.",
+    )
+    concurrency: int = _setting(
+        2,
+        _between(0, 1000),
+        "Storytellers at work at once, reserved from the account's share; further visitors queue. "
+        "`0` reserves none and sets no limit of its own: for new accounts, which may reserve none.",
+    )
+    linger: int = _setting(
+        0,
+        _between(0, 600, " seconds"),
+        "Seconds that a storyteller waits for the next line before it goes (and is paid).",
+    )
+    auth: Literal["ticket", "cognito"] = _setting(
+        "ticket",
+        _choice("ticket", "cognito"),
+        "Who gets a ticket: every visitor of the page, or only who has signed in to the stack's Cognito user pool.",
+    )
+    domain: str = _setting(
+        "",
+        _matching(r"([a-z0-9-]+\.)+[a-z]{2,}", "a domain name such as `play.example.org`"),
+        "The page's own domain; point its DNS at the `Distribution` output. Needs `certificate`.",
+    )
+    certificate: str = _setting(
+        "",
+        _matching(r"arn:aws:acm:us-east-1:\d{12}:certificate/[0-9a-f-]+", "the ARN of an ACM certificate in us-east-1"),
+        "The certificate for `domain`; CloudFront takes only those of us-east-1.",
+    )
+    origins: str = _setting(
+        "",
+        _matching(rf"{_ORIGIN}(,{_ORIGIN})*", "origins such as `https://example.org`, separated by commas"),
+        "Further pages whose visitors may come in, beside the stack's own.",
+    )
+    image: str = _setting(
+        "",
+        _matching(r"sha256:[0-9a-f]{64}|none", "a digest `sha256:…` in the stack's repository, or `none`"),
+        "An image already pushed to the stack's own repository. `none` makes the repository and nothing else yet "
+        "(`make deploy` begins with it).",
+    )
+    build: Literal["local", "cloud"] = _setting(
+        "local",
+        _choice("local", "cloud"),
+        "Where the image is built: by Docker here, or by a CodeBuild project on arm64.",
+    )
+    email: str = _setting(
+        "", _matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"), "Who is told of alarms and of the budget."
+    )
+    budget: int = _setting(
+        20, _between(1, 100_000, " US dollars"), "Dollars a month at which AWS Budgets warns `email`. It only warns."
+    )
+    ceiling: int = _setting(
+        150_000,
+        _between(100, 100_000_000, " GB-seconds"),
+        "GB-seconds in any 24 hours at which the kill switch turns the storyteller off ($2 for the default).",
+    )
+    wakes_per_day: int = _setting(
+        100, _between(0, 1_000_000), "Wakes of the storyteller for one address in a day; `0` is without limit."
+    )
+    retention: int = _setting(
+        14,
+        _Kind(_days, "one of " + ", ".join(map(str, RETENTION_DAYS)) + " days"),
+        "Days that logs are kept.",
+    )
+
+    @staticmethod
+    def read(given: Mapping[str, str], *, region: str | None = None) -> Settings:
+        """Reads settings from context values. `region` is used where none is given.
+
+        Raises `SettingError` for a value that cannot be used, alone or beside the others.
+        """
+        values: dict[str, Any] = {"region": region} if region else {}
+        for one in fields(Settings):
+            if one.name not in given or given[one.name] == "":
+                continue
+            kind: _Kind = one.metadata["kind"]
+            text = str(given[one.name])
+            try:
+                values[one.name] = kind.convert(text)
+            except ValueError:
+                raise SettingError(_refusal(one.name, text, kind)) from None
+        settings = Settings(**values)
+        settings._check_together()
+        return settings
+
+    def _check_together(self) -> None:
+        if self.domain and not self.certificate:
+            raise SettingError(
+                f"domain={self.domain} needs a certificate: add -c certificate=ARN of one in us-east-1 (AWS ACM)."
+            )
+        if self.certificate and not self.domain:
+            raise SettingError("certificate is set without a domain: add -c domain=NAME, or leave the certificate out.")
+        if self.image and self.build == "cloud":
+            raise SettingError("image and build=cloud exclude each other: the one is built already; leave one out.")
+        if self.bundle.startswith("s3://") and self.build != "cloud" and not self.image:
+            raise SettingError(f"bundle={self.bundle} is read by CodeBuild only: add -c build=cloud, or name a folder.")
+
+    @property
+    def bundle_folder(self) -> Path | None:
+        """The model's folder on this machine, or None where it is on S3."""
+        return None if self.bundle.startswith("s3://") else ROOT / self.bundle
+
+    @property
+    def world_folder(self) -> Path:
+        """The world's folder on this machine."""
+        return ROOT / self.world
+
+    @property
+    def grid_kg_per_kwh(self) -> float:
+        """Carbon of the region's grid."""
+        return GRID_KG_PER_KWH.get(self.region, MEAN_GRID_KG_PER_KWH)
+
+
+def _refusal(name: str, text: str, kind: _Kind) -> str:
+    says = f"{name}={text} cannot be used: {name} is {kind.says.replace('`', '')}"
+    if name == "memory":
+        says += f" (an account capped at {NEW_ACCOUNT_MEMORY_MB} takes -c memory={NEW_ACCOUNT_MEMORY_MB})"
+    return f"{says}."
+
+
+def refuse_unknown(given: Mapping[str, str]) -> None:
+    """Raises `SettingError` for a name that is no setting. CDK's own context has a colon in its names."""
+    known = [one.name for one in fields(Settings)]
+    for name in given:
+        if name not in known and ":" not in name and not name.startswith("@aws"):
+            raise SettingError(f"{name} is not a setting; there are: {', '.join(known)}.")
+
+
+def table() -> str:
+    """The settings as a Markdown table."""
+    lines = ["| setting | default | may be | what it does |", "|---|---|---|---|"]
+    for one in fields(Settings):
+        default = f"`{one.default}`" if one.default != "" else "none"
+        lines.append(f"| `{one.name}` | {default} | {one.metadata['kind'].says} | {one.metadata['about']} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,161 @@
+"""What is seen from outside: a dashboard of the functions' own metrics (EMF), and alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from infra.functions import NAMESPACE
+from infra.guard import Guard
+from infra.settings import Settings
+
+_FIVE_MINUTES = Duration.minutes(5)
+
+
+class Watch(Construct):
+    """The dashboard, the alarms, and the topic that tells of them."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        settings: Settings,
+        *,
+        front: lambda_.Function,
+        door: Sequence[lambda_.Function],
+        storyteller: lambda_.Function,
+        table: dynamodb.Table,
+        guard: Guard,
+    ) -> None:
+        super().__init__(scope, name)
+        self._settings = settings
+        self._functions = {"front": front, "storyteller": storyteller, "ticket": door[0], "authorizer": door[1]}
+        self.topic = sns.Topic(self, "Alarms", display_name=f"{settings.stack}: alarms", enforce_ssl=True)
+        if settings.email:
+            self.topic.add_subscription(subscriptions.EmailSubscription(settings.email))
+        self._tell(guard.alarm)
+        self._alarm(
+            "StorytellerErrors",
+            storyteller.metric_errors(period=_FIVE_MINUTES),
+            3,
+            "The storyteller failed three times in five minutes: docs/operations.md, The storyteller fails.",
+        )
+        self._alarm(
+            "StorytellerThrottled",
+            storyteller.metric_throttles(period=_FIVE_MINUTES),
+            5,
+            "The storyteller is refused room: docs/operations.md, Nobody gets a storyteller.",
+        )
+        self._alarm(
+            "FrontErrors",
+            front.metric_errors(period=_FIVE_MINUTES),
+            3,
+            "Front failed three times in five minutes: docs/operations.md, Front fails.",
+        )
+        self._alarm(
+            "DoorErrors",
+            cloudwatch.MathExpression(
+                expression="ticket + authorizer",
+                label="Errors at the door",
+                period=_FIVE_MINUTES,
+                using_metrics={"ticket": door[0].metric_errors(), "authorizer": door[1].metric_errors()},
+            ),
+            3,
+            "Nobody gets in: docs/operations.md, Front fails.",
+        )
+        self._alarm(
+            "ReturnsLost",
+            storyteller.metric("DestinationDeliveryFailures", statistic="Sum", period=_FIVE_MINUTES),
+            1,
+            "Front was not told what came of an invocation: docs/operations.md, The storyteller fails.",
+        )
+        self._alarm(
+            "TableThrottled",
+            table.metric_throttled_requests_for_operations(
+                operations=[dynamodb.Operation.GET_ITEM, dynamodb.Operation.PUT_ITEM, dynamodb.Operation.UPDATE_ITEM],
+                period=_FIVE_MINUTES,
+            ),
+            10,
+            "The table is asked too much at once: docs/operations.md, Front fails.",
+        )
+        self.dashboard = self._draw(guard)
+
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric,
+            threshold=threshold,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=description,
+        )
+        self._tell(alarm)
+
+    def _tell(self, alarm: cloudwatch.Alarm) -> None:
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+
+    def _draw(self, guard: Guard) -> cloudwatch.Dashboard:
+        count, often = _of("Sum"), _of("Average")
+        storyteller = self._functions["storyteller"]
+        front = self._functions["front"]
+        rows: list[list[cloudwatch.IWidget]] = [
+            [
+                _graph("Visitors", count("front", "Sessions"), count("front", "Resumed"), count("front", "Answers")),
+                _graph("At the door", count("ticket", "TicketsRefused"), count("authorizer", "ConnectionsRefused")),
+                _graph(
+                    "Saved by written answers (tokens)",
+                    count("front", "SavedTokens"),
+                ),
+            ],
+            [
+                _graph("Replies and tokens", count("storyteller", "Replies"), count("storyteller", "Tokens")),
+                _graph(
+                    "Time to first token (ms)",
+                    often("storyteller", "TimeToFirstToken"),
+                    _of("p95")("storyteller", "TimeToFirstToken"),
+                ),
+                _graph(
+                    "Storytellers at work",
+                    storyteller.metric("ConcurrentExecutions", statistic="Maximum", period=_FIVE_MINUTES),
+                    storyteller.metric_throttles(period=_FIVE_MINUTES),
+                ),
+            ],
+            [
+                _graph("GB-seconds in 24 hours", guard.spent, line=self._settings.ceiling),
+                _graph("Front (ms)", front.metric_duration(), front.metric_duration(statistic="p95")),
+                _graph("Errors", *(one.metric_errors(label=name) for name, one in self._functions.items())),
+            ],
+        ]
+        return cloudwatch.Dashboard(
+            self, "Dashboard", dashboard_name=f"{self._settings.stack}-{self._settings.region}", widgets=rows
+        )
+
+
+def _of(statistic: str) -> Any:
+    def metric(service: str, name: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={"service": service},
+            statistic=statistic,
+            period=_FIVE_MINUTES,
+            label=f"{name} ({statistic})" if statistic != "Sum" else name,
+        )
+
+    return metric
+
+
+def _graph(title: str, *metrics: cloudwatch.IMetric, line: float | None = None) -> cloudwatch.IWidget:
+    lines = [] if line is None else [cloudwatch.HorizontalAnnotation(value=line, label="the kill switch")]
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), left_annotations=lines, width=8)
