@@ -10,6 +10,6 @@ Public API:
 - `local.stack.LocalStack(plan, ...)`: an async context manager that runs everything.
 - `local.stack.running(plan, ...)`: the same in a thread of its own, for tests that are not async.
 - `local.plan`: `Plan`, `Function`, `GatewayLimits`, `LambdaLimits`, what a stack is made of.
-- `local.play.overture(...)`: the plan of the real play.
+- `local.play.overture(...)`: the plan of the real play; `Plan.change` alters one function of it.
 - `python -m local`: the play at http://localhost:8080.
 """

@@ -112,6 +112,9 @@ def say(line: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; gives the exit status."""
     options = parse(sys.argv[1:] if argv is None else argv)
+    if sys.platform == "win32":
+        print("The local stack freezes processes, which Windows cannot; run it in WSL.", file=sys.stderr)
+        return 1
     try:
         asyncio.run(until_told(options))
     except LocalError as error:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,6 +87,7 @@ class Environment:
         self._on_idle = on_idle
         self._on_end = on_end
         self._child: Child | None = None
+        self._log: Callable[[str], None] | None = None
         self._asking = asyncio.Event()
         self._over = asyncio.Event()
         self._handover: asyncio.Future[tuple[Event, int]] | None = None
@@ -128,6 +130,7 @@ class Environment:
             keeper=keeper,
             take=lambda pid, line: logs.write(self.function.name, pid, line),
         )
+        self._log = partial(logs.write, self.function.name, self._child.pid)
         self._watching = asyncio.create_task(self._watch(self._child))
 
     async def initialised(self, within_s: float) -> bool:
@@ -163,7 +166,7 @@ class Environment:
         if self._over.is_set():
             return self.crash(event.request_id)
         await self.kill()
-        return timed_out(event.request_id, self.function.timeout_s)
+        return self.late(event.request_id)
 
     async def kill(self) -> None:
         """Ends the process and waits until it is gone."""
@@ -233,10 +236,17 @@ class Environment:
         self._handover.set_result((event, int((time.time() + left_s) * 1000)))
 
     def crash(self, request_id: str) -> Outcome:
-        """What Lambda says of a process that ended before it answered."""
-        if self.init_error is not None:
-            return self.init_error
-        return exited(request_id, self.status)
+        """What Lambda says, and logs, of a process that ended before it answered."""
+        return self.init_error or self._note(exited(request_id, self.status))
+
+    def late(self, request_id: str) -> Outcome:
+        """What Lambda says, and logs, of a process that was killed since its time was over."""
+        return self._note(timed_out(request_id, self.function.timeout_s))
+
+    def _note(self, outcome: Outcome) -> Outcome:
+        if self._log is not None:
+            self._log(outcome.payload.decode())
+        return outcome
 
     async def _either(self, what: asyncio.Event | asyncio.Future[Outcome], within_s: float) -> None:
         """Waits for `what`, for the end of the process, or for the time to be over."""

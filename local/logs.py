@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +27,11 @@ class Logs:
         """Adds one line."""
         text = f"{name}[{pid}] {line}\n"
         mode = "a" if name in self._opened else "w"
-        if mode == "w":
+        with contextlib.suppress(OSError):  # a full disk is no reason to stop the play
             self.folder.mkdir(parents=True, exist_ok=True)
+            with self.path(name).open(mode, encoding="utf-8") as file:
+                file.write(text)
             self._opened.add(name)
-        with self.path(name).open(mode, encoding="utf-8") as file:
-            file.write(text)
         if self._echo:
             sys.stderr.write(text)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from local.environment import Environment, Event, Outcome, timed_out
+from local.environment import Environment, Event, Outcome
 from local.plan import Function, LambdaLimits
 
 #: How long a prestarted environment may initialise; AWS grants the same to provisioned concurrency.
@@ -110,11 +110,7 @@ class Pool:
             left -= time.monotonic() - began
             if not ready:
                 late = left <= 0 and environment.init_error is None
-                return (
-                    timed_out(event.request_id, self.function.timeout_s)
-                    if late
-                    else environment.crash(event.request_id)
-                )
+                return environment.late(event.request_id) if late else environment.crash(event.request_id)
         return await environment.work(event, within_s=left) or environment.crash(event.request_id)
 
     async def _prestart_one(self) -> Outcome | None:

@@ -114,6 +114,7 @@ def test_timeout_kills_the_environment(stack: TinyStack) -> None:
     assert error["errorMessage"].endswith("Error: Task timed out after 0.50 seconds")
     (one,) = stack.environments("hasty")
     assert (one["state"], one["status"]) == ("ended", -9)
+    assert "Task timed out after 0.50 seconds" in stack.log("hasty")
     assert is_dead(one["pid"])
     assert stack.ask("hasty", {"s": 0}) != one["pid"]
 
