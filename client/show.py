@@ -398,6 +398,8 @@ class Show:
             return (f"The storyteller looks for a word… {silent:.0f} s", "", None) if silent > 2 else ("", "", None)
         if live and reading.state == "ready":
             return f"The storyteller draws breath… {now - self._waiting_since:.0f} s", "", None
+        if reading.state == "ready" and self.play.owed_s >= 1:
+            return f"One moment… {self.play.owed_s:.0f} s", "", None
         if self._asked and reading.state == "ready":
             return "The storyteller is awake, and waits for your reply", "", None
         if live or not self.play.story.begun:

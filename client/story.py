@@ -225,10 +225,12 @@ class Story:
         order: dict[str, Turn] = {}
         changes: list[Change] = []
         if views and views[0]["id"] in before:
+            named = {view["id"] for view in views}
             for turn in before.values():
                 if turn.id == views[0]["id"]:
                     break
-                order[turn.id] = turn
+                if turn.id not in named:
+                    order[turn.id] = turn
         for view in views:
             known = before.get(view["id"])
             turn = order[view["id"]] = known or Turn(view["id"])

@@ -135,7 +135,7 @@ class Play:
         self._stopping: set[str] = set()
         self._gap_since: float | None = None
         self._pinged: float | None = None
-        self._opened = self._heard = self._sent = time.monotonic()
+        self._opened = self._heard = self._sent = self._asked_at = time.monotonic()
         self._errands: set[asyncio.Task[None]] = set()
         self._names = (f"{secrets.token_hex(6)}.{number}" for number in range(1, 1 << 62))
 
@@ -198,6 +198,11 @@ class Play:
     def turns(self) -> list[Turn]:
         """The turns heard of so far, oldest first."""
         return self.story.turns
+
+    @property
+    def owed_s(self) -> float:
+        """For how many seconds the server has owed an acknowledgement; 0 when it owes none."""
+        return time.monotonic() - self._asked_at if self.connected and self.busy else 0.0
 
     @property
     def busy(self) -> bool:
@@ -378,6 +383,7 @@ class Play:
             pending = self._queue[0]
             pending.again.clear()
             pending.tries += 1
+            self._asked_at = time.monotonic()
             await self._send(pending.frame)
             try:
                 async with asyncio.timeout(self._patience.acknowledged):

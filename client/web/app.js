@@ -11,6 +11,7 @@ import { Memory } from "./memory.js";
 import { MusicBox } from "./music.js";
 import { Play } from "./play.js";
 import { Pacer } from "./prologue.js";
+import { OPENING } from "./story.js";
 
 /** Private windows may forbid storage: then what is kept lasts as long as its page. */
 class Kept {
@@ -89,7 +90,10 @@ const HANDLERS = {
     log.clear();
     log.note("The house has forgotten the story you were in: this is a new one.");
   },
-  welcome: () => {
+  welcome: ({ resumed, again }) => {
+    // The server sends as many turns as fit; if the first of all is not among them, there are more.
+    const first = play.story.turns[0];
+    if (!again) byId("earlier").hidden = !resumed || !first || first.id === OPENING;
     memory.show(play.profile);
     redraw();
   },
@@ -130,7 +134,7 @@ const HANDLERS = {
   },
   earlier: ({ turns, isAll }) => {
     log.prepend(turns);
-    byId("earlier").hidden = isAll;
+    byId("earlier").hidden = isAll || turns[0]?.id === OPENING;
   },
 };
 
@@ -152,7 +156,6 @@ function redraw() {
   }
   byId("stop").hidden = !live;
   byId("skip").hidden = begun || !play.beat;
-  byId("earlier").hidden ||= !turns.length;
   tick();
 }
 
@@ -323,7 +326,8 @@ function tick() {
   const isWaiting = waking.state !== "ready" && (!begun || live?.state === "waiting");
   byId("waking").hidden = begun && !isWaiting;
   setText(byId("waking-words"), words);
-  setText(byId("waking-figures"), figures);
+  // Awake, but the next scene is slow in coming.
+  setText(byId("waking-figures"), figures || (play.owedS >= 1 ? `One moment, ${Math.floor(play.owedS)} s` : ""));
   const bar = byId("waking-bar");
   bar.setAttribute("aria-valuenow", Math.round(waking.progress * 100));
   bar.setAttribute("aria-valuetext", words);

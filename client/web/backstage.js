@@ -89,7 +89,7 @@ function plot(title, ...shapes) {
 function bars(title, values) {
   const shown = values.slice(-30);
   const most = Math.max(...shown, 1e-9);
-  const wide = Math.min(40, 300 / shown.length);
+  const wide = Math.min(22, 300 / shown.length);
   const shapes = shown.map((value, at) => svg("rect", { x: at * wide + 1, y: 66 - (value / most) * 60, width: wide - 2, height: Math.max(1, (value / most) * 60), rx: 2 }));
   return plot(`${title}: ${shown.map(figure).join(", ")}`, ...shapes);
 }

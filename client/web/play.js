@@ -138,6 +138,12 @@ export class Play {
     socket?.close(1000);
   }
 
+  /** For how many seconds the server has owed an acknowledgement. */
+  get owedS() {
+    const out = this.#queue[0]?.out;
+    return Number.isFinite(out) && out > 0 ? (Date.now() - out) / 1000 : 0;
+  }
+
   /** Whether an action of this kind is on its way. */
   isPending(...actions) {
     return this.#queue.some((pending) => actions.includes(pending.frame.action));

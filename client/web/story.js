@@ -151,7 +151,7 @@ export class Story {
     const named = new Set(views.map((view) => view.id));
     const changes = [];
     const first = views.length ? before.findIndex((turn) => turn.id === views[0].id) : -1;
-    const order = first > 0 ? before.slice(0, first) : [];
+    const order = before.slice(0, Math.max(0, first)).filter((turn) => !named.has(turn.id));
     for (const view of views) {
       const known = before.find((turn) => turn.id === view.id);
       const turn = known ?? new Turn(view.id);
@@ -178,7 +178,7 @@ export class Story {
   earlier(views) {
     const fresh = views
       .filter((view) => !this.get(view.id))
-      .map((view) => new Turn(view.id, view.said, view.reply, view.state, view.take));
+      .map(({ id, said, reply, state, take }) => Object.assign(new Turn(id, said, reply, state, take), { sure: true }));
     this.turns = [...fresh, ...this.turns];
     return fresh;
   }

@@ -52,6 +52,7 @@ class FakePlay:
         self.wait_s, self.line_s, self.token_s = wait_s, line_s, token_s
         self.opening, self.answer = OPENING, ANSWER
         self.turns: list[dict[str, Any]] = []
+        self.older: list[dict[str, Any]] = []  # turns that fit no welcome
         self.profile: dict[str, str] = {}
         self.done: set[str] = set()
         self.heard: list[dict[str, Any]] = []
@@ -269,7 +270,8 @@ class FakePlay:
         await self.send("ok", to=frame["id"])
 
     async def _on_history(self, frame: dict[str, Any]) -> None:
-        await self.send("history", before=frame["before"], turns=[])
+        older = [] if self.older and frame["before"] == self.older[0]["id"] else self.older
+        await self.send("history", before=frame["before"], turns=older)
 
     async def _on_ping(self, frame: dict[str, Any]) -> None:
         await self.send("pong")

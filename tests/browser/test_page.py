@@ -208,6 +208,23 @@ async def test_a_reload_goes_on_and_starting_over_does_not(page: Page) -> None:
         assert house.hellos == [None, "s" * 32, None]
 
 
+async def test_earlier_turns_are_fetched_when_asked_for(page: Page) -> None:
+    async with FakePlay(wait_s=0.1) as house:
+        turns = [
+            {"id": name, "said": f"I say {name}", "reply": f"Told {name}.\n> On.", "state": "done", "take": 1}
+            for name in ("first", "second", "third")
+        ]
+        house.older, house.turns = turns[:2], turns[2:]
+        await page.add_init_script(f"localStorage.setItem('overture.session', '{'s' * 32}')")
+        await page.goto(house.address)
+        await expect(page.locator(".said")).to_have_text(["I say third"])
+        await page.get_by_role("button", name="Earlier").click()
+        await expect(page.locator(".said")).to_have_text(["I say first", "I say second", "I say third"])
+        await expect(page.get_by_role("button", name="On.")).to_have_count(1)
+        await page.get_by_role("button", name="Earlier").click()
+        await expect(page.get_by_role("button", name="Earlier")).to_be_hidden()
+
+
 async def test_a_house_that_does_not_answer_is_waited_for(page: Page) -> None:
     async with FakePlay() as house:
         house.doors_shut = True
