@@ -7,6 +7,7 @@ import json
 import socket as sockets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +33,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyStack]:
 
 
 def come_in(stack: TinyStack) -> ClientConnection:
-    found: ClientConnection = connect(f"{stack.url.replace('http', 'ws')}/socket", compression=None, max_size=None)
+    url = f"{stack.url.replace('http', 'ws')}/socket"
+    found: ClientConnection = connect(url, compression=None, open_timeout=60, max_size=None)
     return found
 
 
-def post_client(stack: TinyStack) -> ApiGatewayManagementApiClient:
-    return boto3.client(
+@contextmanager
+def post_client(stack: TinyStack) -> Iterator[ApiGatewayManagementApiClient]:
+    found = boto3.client(
         "apigatewaymanagementapi",
         region_name="us-east-1",
         endpoint_url=stack.url,
@@ -45,6 +48,8 @@ def post_client(stack: TinyStack) -> ApiGatewayManagementApiClient:
         aws_secret_access_key="x",
         config=Config(retries={"total_max_attempts": 1}),
     )
+    yield found
+    found.close()
 
 
 def closed(socket: ClientConnection) -> tuple[int, str]:
@@ -155,10 +160,9 @@ def test_an_end_in_the_middle_of_a_message(stack: TinyStack) -> None:
 
 def test_idle(tmp_path: Path) -> None:
     with tiny_stack(tmp_path, tiny("keep", prestart=1), routes=ROUTES, gateway=GatewayLimits(idle_s=2)) as stack:
-        with come_in(stack) as silent, come_in(stack) as busy, come_in(stack) as told:
+        with come_in(stack) as silent, come_in(stack) as busy, come_in(stack) as told, post_client(stack) as client:
             began = time.monotonic()
             name, quiet = id_of(stack, told), id_of(stack, silent)
-            client = post_client(stack)
             while time.monotonic() < began + 3:
                 busy.send("still here")
                 client.post_to_connection(ConnectionId=name, Data=b"still there")
@@ -193,22 +197,25 @@ def test_two_hours(tmp_path: Path) -> None:
 
 
 def test_throttled_posts(tmp_path: Path) -> None:
-    with tiny_stack(tmp_path, tiny("keep"), routes=ROUTES, gateway=GatewayLimits(posts_per_s=5)) as stack:
-        client = post_client(stack)
-        with come_in(stack) as socket:
-            name = id_of(stack, socket)
-            with pytest.raises(client.exceptions.LimitExceededException):
-                post_often(client, name, b"x")
-            time.sleep(0.3)
-            client.post_to_connection(ConnectionId=name, Data=b"later")
-            until(lambda: socket.recv() == "later")
+    limits = GatewayLimits(posts_per_s=5)
+    with (
+        tiny_stack(tmp_path, tiny("keep"), routes=ROUTES, gateway=limits) as stack,
+        post_client(stack) as client,
+        come_in(stack) as socket,
+    ):
+        name = id_of(stack, socket)
+        with pytest.raises(client.exceptions.LimitExceededException):
+            post_often(client, name, b"x")
+        time.sleep(0.3)
+        client.post_to_connection(ConnectionId=name, Data=b"later")
+        until(lambda: socket.recv() == "later")
 
 
 def test_a_client_that_does_not_read(tmp_path: Path) -> None:
     limits = GatewayLimits(client_buffer_bytes=300_000)
     with tiny_stack(tmp_path, tiny("keep"), routes=ROUTES, gateway=limits) as stack:
-        client = post_client(stack)
-        with sockets.create_connection(("127.0.0.1", stack.stack.port)) as raw:
+        address = "127.0.0.1", stack.stack.port
+        with post_client(stack) as client, sockets.create_connection(address) as raw:
             raw.sendall(
                 b"GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                 b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"

@@ -40,8 +40,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyStack]:
 
 
 @pytest.fixture(scope="module")
-def client(stack: TinyStack) -> LambdaClient:
-    return boto3.client(
+def client(stack: TinyStack) -> Iterator[LambdaClient]:
+    found = boto3.client(
         "lambda",
         region_name="us-east-1",
         endpoint_url=stack.lambda_url,
@@ -49,10 +49,13 @@ def client(stack: TinyStack) -> LambdaClient:
         aws_secret_access_key="x",
         config=Config(retries={"total_max_attempts": 1}),
     )
+    yield found
+    found.close()
 
 
 def invoke(client: LambdaClient, name: str, event: Any, kind: Any = "RequestResponse") -> Any:
-    return client.invoke(FunctionName=name, InvocationType=kind, Payload=json.dumps(event).encode())
+    answer = client.invoke(FunctionName=name, InvocationType=kind, Payload=json.dumps(event).encode())
+    return {**answer, "Payload": answer["Payload"].read()}
 
 
 def records(stack: TinyStack, of: str) -> list[Any]:
@@ -65,7 +68,7 @@ def test_invoke_and_wait(client: LambdaClient, name: str) -> None:
     answer = invoke(client, name, {"a": 1})
     assert (answer["StatusCode"], answer["ExecutedVersion"]) == (200, "$LATEST")
     assert "FunctionError" not in answer
-    said = json.loads(answer["Payload"].read())
+    said = json.loads(answer["Payload"])
     assert said["event"] == {"a": 1}
     assert said["request_id"] == answer["ResponseMetadata"]["RequestId"]
 
@@ -73,7 +76,7 @@ def test_invoke_and_wait(client: LambdaClient, name: str) -> None:
 def test_error_of_the_function(client: LambdaClient) -> None:
     answer = invoke(client, "fail", {})
     assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
-    assert json.loads(answer["Payload"].read())["errorType"] == "ValueError"
+    assert json.loads(answer["Payload"])["errorType"] == "ValueError"
 
 
 def test_dry_run_runs_nothing(client: LambdaClient, stack: TinyStack) -> None:
@@ -111,7 +114,7 @@ def test_refusals(client: LambdaClient) -> None:
 
 def test_event_is_accepted_at_once_and_its_success_recorded(client: LambdaClient, stack: TinyStack) -> None:
     answer = invoke(client, "echo", {"left": "here"}, "Event")
-    assert (answer["StatusCode"], answer["Payload"].read()) == (202, b"")
+    assert (answer["StatusCode"], answer["Payload"]) == (202, b"")
     (record,) = until(lambda: records(stack, "echo"))
     context = record["requestContext"]
     assert set(record) == {
