@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ class CommandError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; gives the exit status: 0, or 1 after one sentence on stderr."""
     options = _parser().parse_args(arguments)
+    # The matrices are small: on a busy machine several threads wait for each other far longer than one works.
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     # FAISS and the embedder are only imported by the commands that need them.
     from prologue.book import BookError
     from prologue.embedder import EmbedderError

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,9 @@ NEIGHBOURS = 32
 SHARES: dict[State, float] = {"lobby": 1.0, "prologue": 1.0, "story": 0.2}
 #: What a token of English prose holds, in characters; only for the estimate of what an answer saved.
 CHARACTERS_PER_TOKEN = 4.2
+
+#: A name in so many answers is the world's own, and tells none of them from another.
+COMMON = 6
 
 Floats = npt.NDArray[np.float32]
 
@@ -153,8 +157,11 @@ def load_book(folder: str | Path, budget: float | None = None) -> Book:
 def make_judge(answers: Sequence[dict[str, Any]], entities: Sequence[str]) -> Judge:
     """The judge of answers as `book.json` has them. `entities`: the names of the world, in lower case."""
     pages, leaves = [], []
+    own = [{word for text in (a["text"], *a["phrasings"]) for word in read_words(text)} for a in answers]
+    spread = Counter(word for words in own for word in words)
+    common = {word for word, count in spread.items() if count >= COMMON}
     for number, answer in enumerate(answers):
-        words = frozenset(word for text in (answer["text"], *answer["phrasings"]) for word in read_words(text))
+        words = frozenset(own[number] | common)
         pages.append(Page(answer["id"], answer["text"], frozenset(answer["when"]), answer["any_name"], words))
         for text, exact in zip(answer["phrasings"], answer["exact"], strict=True):
             leaves.append(Leaf(text, number, exact))

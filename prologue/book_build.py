@@ -31,6 +31,8 @@ Ints = npt.NDArray[np.int64]
 
 #: Held-out phrasings are scored by a book made of the other folds' phrasings.
 RECALL_FOLDS = 5
+#: Up to how many phrasings the index is exact, and up to how many it is searched as a whole.
+FLAT_ROWS, BYTE_ROWS = 20_000, 200_000
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,7 @@ def build_book(
         made = Path(aside) / "book"
         made.mkdir(mode=0o755)
         (made / BOOK).write_text(json.dumps(raw, ensure_ascii=False, indent=0), encoding="utf-8")
-        index = faiss.IndexFlatIP(rows.shape[1])
-        index.add(rows)
-        faiss.write_index(index, str(made / INDEX))
+        faiss.write_index(make_index(rows), str(made / INDEX))
         share_embedder(embedder, made / EMBEDDER)
         if out.exists():
             shutil.rmtree(out)
@@ -134,6 +134,28 @@ def make_book(
     return raw, rows, report
 
 
+def make_index(rows: Floats) -> Any:
+    """The FAISS index of rows [n, d+1], by inner product: exact for as long as that is fast enough.
+
+    Above `FLAT_ROWS` every number takes a byte instead of four, and above `BYTE_ROWS` only the nearest
+    cells are searched as well. (Coarser codes would be smaller, but their scores bear no threshold.)
+    """
+    count, width = rows.shape
+    index: Any
+    if count <= FLAT_ROWS:
+        index = faiss.IndexFlatIP(width)
+    elif count <= BYTE_ROWS:
+        index = faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+    else:
+        cells = int(4 * math.sqrt(count))
+        index = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
+        index.nprobe = max(8, cells // 32)
+    if not index.is_trained:
+        index.train(rows)
+    index.add(rows)
+    return index
+
+
 def find_shared(answers: Sequence[Answer]) -> list[tuple[str, str, str]]:
     """Phrasings that two answers share: (phrasing, one answer, the other)."""
     owner: dict[str, str] = {}
@@ -168,7 +190,9 @@ def _held_out(
         kept = np.flatnonzero(~held)
         if not len(kept) or not held.any():
             continue
-        rows = tilt(vectors[kept], labels[kept], fit_detectors(vectors[kept], labels[kept], away))
+        rows = tilt(
+            vectors[kept], labels[kept], fit_detectors(vectors[kept], labels[kept], away, int(labels.max()) + 1)
+        )
         places = np.flatnonzero(held)
         answered = _ask(
             judge, rows, [text for text, out in zip(texts, held, strict=True) if out], vectors[places], kept

@@ -1,7 +1,7 @@
 """Calibration: how near is near enough, learned from lines that have no answer.
 
-Each answer gets a detector (a logistic regression of its phrasings against the negatives), and the
-cosine to a phrasing is tilted by its answer's detector:
+Each answer gets a detector, a logistic regression of its phrasings against the negatives and, with
+less weight, the other answers' phrasings; and the cosine to a phrasing is tilted by its answer's:
 
     score(line, phrasing) = line · phrasing + weight * (line · w + b)   with w, b of the phrasing's answer
 
@@ -9,48 +9,94 @@ which folds into one inner product of `[line; 1]` with `[phrasing + weight*w; we
 comes from scores of negatives by detectors that saw neither them nor their like: the folds are
 clusters, for random folds promise far less than they keep (measured: 1% promised, 5.3% given).
 
-Works on unit vectors; knows neither texts nor files. scikit-learn is needed here, at build time only.
+Works on unit vectors; knows neither texts nor files. Needed where books are built, not where they are asked.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 
+import faiss
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegression
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-#: The detector's weight against the cosine, and the inverse strength of its regularisation.
-WEIGHT, STRENGTH = 0.2, 10.0
+#: The detector's weight against the cosine; measured by bench/answers.py, flat between 0.1 and 0.4.
+WEIGHT = 0.2
+#: The inverse strength of the detectors' regularisation, and what another answer's phrasing weighs
+#: against a negative.
+STRENGTH, OTHERS = 10.0, 0.3
 FOLDS = 10
 _SEED = 20
 
 
-def fit_detectors(vectors: Floats, labels: Ints, negatives: Floats) -> tuple[Floats, Floats]:
-    """For answers 0 … n-1: w [n, d] and b [n], from phrasings `vectors` with `labels` against `negatives`."""
-    count = int(labels.max()) + 1 if len(labels) else 0
-    w = np.zeros((count, vectors.shape[1]), np.float32)
-    b = np.zeros(count, np.float32)
-    if not len(negatives):
-        return w, b
-    for answer in range(count):
-        own = vectors[labels == answer]
-        if not len(own):
-            continue
-        x = np.concatenate([own, negatives])
-        y = np.concatenate([np.ones(len(own)), np.zeros(len(negatives))])
-        model = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=200)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # not quite converged is near enough for a tilt
-            model.fit(x, y)
-        w[answer], b[answer] = model.coef_[0], model.intercept_[0]
-    return w, b
+def fit_detectors(vectors: Floats, labels: Ints, negatives: Floats, count: int | None = None) -> tuple[Floats, Floats]:
+    """For answers 0 … count-1: w [count, d] and b [count], from phrasings `vectors` with `labels`.
+
+    All detectors are fitted at once, by Newton's method with conjugate gradients: they share their
+    lines and differ in labels and weights only. Phrasings and the rest weigh the same in sum. An
+    answer without phrasings, and every answer where there is nothing to tell it from, gets zeros.
+    """
+    count = (int(labels.max()) + 1 if len(labels) else 0) if count is None else count
+    lines = extend(np.concatenate([vectors, negatives]).astype(np.float32))
+    own = np.zeros((len(lines), count), np.float32)
+    own[np.arange(len(vectors)), labels] = 1
+    weights = 1 - own
+    weights[: len(vectors)] *= OTHERS
+    sums, others = own.sum(axis=0), weights.sum(axis=0)
+    usable = (sums > 0) & (others > 0)
+    total = STRENGTH * (sums + others) / 2
+    weights = (weights * (total / np.maximum(others, 1)) + own * (total / np.maximum(sums, 1))) * usable
+    ridge = np.ones((lines.shape[1], 1), np.float32)
+    ridge[-1] = 1e-4  # the offset is hardly held back
+    fitted = np.zeros((lines.shape[1], count), np.float32)
+    loss = _loss(fitted, lines, own, weights, ridge)
+    for _ in range(12):
+        chance = 1 / (1 + np.exp(-np.clip(lines @ fitted, -30, 30)))
+        slope = ridge * fitted + lines.T @ (weights * (chance - own))
+        if np.abs(slope).max() < 1e-3 * STRENGTH:
+            break
+        step = _solve(lines, weights * chance * (1 - chance), ridge, -slope)
+        scale = np.ones(count, np.float32)
+        for _ in range(6):
+            next_loss = _loss(fitted + scale * step, lines, own, weights, ridge)
+            worse = next_loss > loss * (1 + 1e-5)
+            if not worse.any():
+                break
+            scale[worse] /= 2
+        fitted, loss = fitted + scale * step, next_loss
+    return np.ascontiguousarray(fitted[:-1].T), fitted[-1]
+
+
+def _loss(fitted: Floats, lines: Floats, own: Floats, weights: Floats, ridge: Floats) -> Floats:
+    given = lines @ fitted
+    loss: Floats = (ridge * fitted * fitted).sum(axis=0) / 2 + (weights * (np.logaddexp(0, given) - own * given)).sum(
+        axis=0
+    )
+    return loss
+
+
+def _solve(lines: Floats, curvature: Floats, ridge: Floats, right: Floats) -> Floats:
+    """Conjugate gradients, a column a detector: (lines' curvature lines + ridge) x = right, about."""
+    x = np.zeros_like(right)
+    rest = right.copy()
+    way = rest.copy()
+    size = (rest * rest).sum(axis=0)
+    enough = 1e-4 * size
+    for _ in range(20):
+        bent = ridge * way + lines.T @ (curvature * (lines @ way))
+        far = size / np.maximum((way * bent).sum(axis=0), 1e-20)
+        x += far * way
+        rest -= far * bent
+        left = (rest * rest).sum(axis=0)
+        if (left <= enough).all():
+            break
+        way = rest + left / np.maximum(size, 1e-20) * way
+        size = left
+    return x
 
 
 def tilt(vectors: Floats, labels: Ints, detectors: tuple[Floats, Floats], weight: float = WEIGHT) -> Floats:
@@ -69,9 +115,9 @@ def cluster_folds(vectors: Floats, folds: int = FOLDS) -> Iterator[npt.NDArray[n
     folds = min(folds, len(vectors))
     if folds < 2:
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = KMeans(folds, n_init=1, random_state=_SEED).fit_predict(vectors)
+    means = faiss.Kmeans(vectors.shape[1], folds, niter=25, seed=_SEED, min_points_per_centroid=1)
+    means.train(np.ascontiguousarray(vectors))
+    found = means.index.search(np.ascontiguousarray(vectors), 1)[1][:, 0]
     for fold in range(folds):
         held = found == fold
         if held.any():

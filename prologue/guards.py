@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prologue.lexicon import (
+    ASKING,
     CONNECTING,
     CONTRACTIONS,
+    FILLERS,
     FUNCTION,
     ME,
+    MEASURES,
     NEGATIONS,
     NO_NAMES,
     NUMBERS,
@@ -26,7 +29,7 @@ from prologue.lexicon import (
     YOU,
 )
 
-Form = Literal["question", "told", "other"]
+Form = Literal["question", "wish", "told", "other"]
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W\d_]+)?|/[a-z]+")
 _QUOTES = re.compile(r"[“”\"«»]|(?:^|\s)[‘'][^'’]*\s[^'’]*[’'](?:\W|$)|\*[^*]+\*|^>")
@@ -44,6 +47,11 @@ _INDIRECT = re.compile(
     r"\b(?: about)?[\s,:]*(?:if|whether)?\b[\s,:]*",
     re.IGNORECASE,
 )
+_TAIL = re.compile(r"(?<=\w)(?:[\s,]+(?:right now|now|exactly|please|anyway|then|really))+\W*$", re.IGNORECASE)
+_WISH = re.compile(
+    r"(?:i|we) ?(?:'d|would|really|just|do not|don't|cannot|can't|can not)*"
+    r" ?(?:like to|want|wish|need|know|understand)\b"
+)
 _SIDES: dict[str, set[tuple[int, int]]] = {}
 for _axis, _pair in enumerate(OPPOSITES):
     for _side, _listed in enumerate(_pair):
@@ -57,6 +65,7 @@ class Signs:
 
     exact: str  # what lines share that differ in case, punctuation, courtesies and contractions only
     form: Form
+    asks: str  # "who", "where", "when", "why", "how many", ... or nothing in particular
     negated: bool
     sides: frozenset[tuple[int, int]]
     numbers: frozenset[str]
@@ -80,8 +89,9 @@ def read_signs(line: str, entities: Collection[str] = ()) -> Signs:
     tokens = [match.casefold() for match in _WORD.findall(core)]
     plain = [part for token in tokens for part in _expand(token)]
     return Signs(
-        exact=" ".join(part for token in _WORD.findall(bare) for part in _expand(token.casefold())),
+        exact=" ".join(part for word in _WORD.findall(_TAIL.sub("", bare)) for part in _expand(word.casefold())),
         form="question" if core != bare else _form(tokens, line),
+        asks=_asks(plain),
         negated=any(word in NEGATIONS for word in plain),
         sides=_sides(plain),
         numbers=frozenset(NUMBERS.get(word, word) for word in plain if word in NUMBERS or word[0].isdigit()),
@@ -102,17 +112,19 @@ def objection(line: Signs, phrasing: Signs, known: frozenset[str], any_name: boo
     """
     if line.quoted and not phrasing.quoted:
         return "speech"
-    if line.leaning and line.exact != phrasing.exact:
+    if line.leaning and not set(line.exact.split()) ^ set(phrasing.exact.split()) <= FILLERS:
         return "leaning"
-    if line.form == "told" and phrasing.form != "told":
+    if line.form == "told" and phrasing.form not in ("told", "wish"):
         return "story"
     if in_story and line.form != phrasing.form:
         return "form"
+    if line.asks and line.asks != phrasing.asks:
+        return "question"
     if line.negated != phrasing.negated:
         return "negation"
     if _opposed(line.sides, phrasing.sides):
         return "opposite"
-    if not line.numbers <= phrasing.numbers:
+    if not any_name and not line.numbers <= phrasing.numbers:
         return "number"
     if line.others and not phrasing.others:
         return "leaning"
@@ -166,8 +178,19 @@ def _form(tokens: list[str], line: str) -> Form:
     if tokens[0] in QUESTION or tokens[0].partition("'")[0] in ("what", "who", "where", "how", "when", "why"):
         return "question"
     if tokens[0].partition("'")[0] in ("i", "we", "im", "ive", "id"):
-        return "told"
+        return "wish" if _WISH.match(" ".join(tokens)) else "told"
     return "question" if line.rstrip(" )\"'").endswith("?") else "other"
+
+
+def _asks(plain: list[str]) -> str:
+    """What kind of thing is asked for, where the word for it cannot be swapped for another."""
+    if not plain:
+        return ""
+    if plain[0] == "how" and len(plain) > 1:
+        return f"how {MEASURES[plain[1]]}" if plain[1] in MEASURES else ""
+    if plain[0] == "what" and plain[1:2] == ["time"]:
+        return "when"
+    return plain[0] if plain[0] in ASKING else ""
 
 
 def _sides(plain: list[str]) -> frozenset[tuple[int, int]]:

@@ -100,6 +100,13 @@ QUESTION = _set(
     "may might must has have had whats whos wheres hows isn't aren't don't doesn't didn't can't couldn't won't",
     "wouldn't shouldn't haven't hasn't",
 )
+#: Words that begin a question no other word could begin, and the measures that "how" may ask for.
+ASKING = _set("who whose where when why")
+MEASURES = {word: word for word in _set("long many much old far high deep heavy often fast")}
+MEASURES |= {"big": "big", "large": "big", "tall": "high", "quick": "fast", "quickly": "fast", "wide": "big"}
+
+#: Words a line made of function words may have more or less of.
+FILLERS = _set("right now here then just really exactly actually so please might for me today")
 CONNECTING = _set("and but or because then otherwise although though")
 
 #: Capitals that name nobody.
