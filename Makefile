@@ -6,7 +6,7 @@ WORLD := prologue/worlds/emerald_city
 BOOK := build/worlds/emerald_city/book
 READY := .venv/.ready $(BOOK)/.built
 
-.PHONY: help setup run chat test lint clean
+.PHONY: help setup run chat test lint clean synth wheels image deploy destroy bootstrap lock docs
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -34,6 +34,35 @@ lint: .venv/.ready  ## Check style and types
 
 test: lint $(READY)  ## Check style and types, and run every test
 	@$(PY) -m pytest
+
+# --- AWS (settings: SET="memory=3008 concurrency=0", docs/settings.md)
+CONTEXT := $(foreach one,$(SET),-c $(one))
+CDK := PATH=$(CURDIR)/.venv/bin:$$PATH npx --yes aws-cdk@2.1148.1
+
+wheels: .venv/.ready  ## Stage Front's arm64 wheels (the one step of synth that needs a network)
+	@$(PY) -m infra.package
+
+synth: .venv/.ready  ## Synthesize the stack to cdk.out (SET="name=value …")
+	@$(PY) -m infra.app $(CONTEXT)
+
+image: .venv/.ready  ## Build the storyteller's image here, emulated, without Docker (MODEL=folder)
+	@scripts/image $(MODEL)
+
+bootstrap: .venv/.ready  ## Prepare an AWS account and region for the CDK, once
+	@$(CDK) bootstrap $(CONTEXT) -c image=none
+
+deploy: .venv/.ready wheels  ## Check, show what it costs, deploy (SET="name=value …", YES=--yes)
+	@$(PY) -m infra.deploy $(CONTEXT) $(YES)
+
+destroy: .venv/.ready  ## Take everything on AWS down (SET, YES as for deploy)
+	@$(PY) -m infra.deploy --destroy $(CONTEXT) $(YES)
+
+lock: .venv/.ready  ## Pin the arm64 wheels anew, from infra/front.in and lambda/storyteller/requirements.in
+	@scripts/lock
+
+docs: .venv/.ready  ## Rewrite what in docs/ is made of the stack and the prices
+	@$(PY) -m infra.documents
+	@$(PY) -m bench.costs --write
 
 clean:  ## Remove .venv and everything built
 	rm -rf .venv build cdk.out

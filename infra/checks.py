@@ -1,0 +1,146 @@
+"""What `make deploy` looks at before it asks for anything: the bundle, the limits, Docker, the account.
+
+Each check returns a sentence with the remedy, or None. They know no constructs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from infra.image import MANIFEST
+from infra.settings import NEW_ACCOUNT_MEMORY_MB, Settings
+
+GB = 1024**3
+#: Lambda's limit for an image, and what of it is not the model.
+MOST_IMAGE_BYTES, IMAGE_BESIDE_MODEL = 10 * GB, GB
+#: Python, torch, and what a reply needs beside the weights (a cache of 4,096 tokens of an 8B: 0.5 GB).
+MEMORY_BESIDE_MODEL_MB = 1024
+#: Lambda leaves at least so many executions unreserved.
+UNRESERVED = 100
+
+Client = Callable[[str], Any]
+
+
+def check(settings: Settings, client: Client | None) -> Iterator[str]:
+    """Everything that stands in the way. `client` makes AWS clients; None where there are no credentials."""
+    folder = settings.bundle_folder
+    if folder is not None and not settings.image:
+        whole = check_bundle(folder)
+        if whole:
+            yield whole
+            return
+        yield from filter(None, [check_sizes(folder, settings)])
+        if settings.build == "local":
+            yield from filter(None, [check_docker()])
+    if client is not None:
+        yield from check_account(settings, client("lambda"))
+
+
+def check_bundle(folder: Path) -> str | None:
+    """Whether the model is all there: its files, and with a manifest their bytes."""
+    if not folder.is_dir():
+        return f"The model {folder} does not exist: name one with -c bundle=FOLDER."
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            return (
+                f"The model {folder} has no {name}: name a bundle or a Hugging Face Llama folder with -c bundle=FOLDER."
+            )
+    if not any(folder.glob("*.safetensors")):
+        return f"The model {folder} has no weights (.safetensors): pack or download it again."
+    for name, wanted in _hashes(folder):
+        path = folder / name
+        if not path.is_file():
+            return f"{path} is missing, but the manifest names it: pack or download the model again."
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                return f"{path} is not what the manifest says: pack or download the model again."
+    return None
+
+
+def _hashes(folder: Path) -> Iterator[tuple[str, str]]:
+    """File names and SHA-256 of a manifest, wherever in it they stand."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return
+    parts = json.loads(manifest.read_text())
+    parts = parts.get("files", parts) if isinstance(parts, dict) else {}
+    for name, part in parts.items():
+        if isinstance(part, dict) and isinstance(part.get("sha256"), str):
+            yield name, part["sha256"]
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of a folder's files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def check_sizes(folder: Path, settings: Settings) -> str | None:
+    """Whether image and memory hold the model."""
+    size = size_of(folder)
+    if size + IMAGE_BESIDE_MODEL > MOST_IMAGE_BYTES:
+        return f"The model has {size / GB:.1f} GB; the image would be over Lambda's 10 GB: pack it to INT4."
+    needed = size // 1024**2 + MEMORY_BESIDE_MODEL_MB
+    if needed > settings.memory:
+        return (
+            f"The model needs about {needed} MB and memory={settings.memory} gives less: "
+            "raise it with -c memory=, or take a smaller model."
+        )
+    return None
+
+
+def check_docker() -> str | None:
+    """Whether Docker is there and builds for arm64."""
+    remedy = "or build in the cloud with -c build=cloud"
+    if shutil.which("docker") is None:
+        return f"There is no docker here: install Docker, {remedy}."
+    done = subprocess.run(["docker", "buildx", "inspect"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"Docker does not answer ({_last(done.stderr)}): start it, {remedy}."
+    if "linux/arm64" not in done.stdout:
+        return (
+            "This Docker does not build for linux/arm64: "
+            f"run docker run --privileged --rm tonistiigi/binfmt --install arm64, {remedy}."
+        )
+    return None
+
+
+def check_account(settings: Settings, client: Any) -> Iterator[str]:
+    """Whether the account lets that much run: too little concurrency to reserve any; a new account's memory."""
+    limit = int(client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
+    if settings.concurrency and limit - settings.concurrency < UNRESERVED:
+        yield (
+            f"This account may run {limit} functions at once and must leave {UNRESERVED} unreserved, so none can be "
+            f"reserved for {settings.concurrency} storytellers: deploy with -c concurrency=0, or have the quota "
+            "`Concurrent executions` raised (AWS console, Service Quotas, AWS Lambda)."
+        )
+    if limit < UNRESERVED and settings.memory > NEW_ACCOUNT_MEMORY_MB:
+        yield (
+            f"This looks like a new account, and those are capped at {NEW_ACCOUNT_MEMORY_MB} MB a function: "
+            f"deploy with -c memory={NEW_ACCOUNT_MEMORY_MB} and a model of 1B or less, "
+            "or ask AWS Support for more Lambda memory."
+        )
+
+
+def explain(output: str) -> str | None:
+    """What an error of CloudFormation means, where it is one that new accounts meet."""
+    if "MemorySize" in output and str(NEW_ACCOUNT_MEMORY_MB) in output:
+        return (
+            f"This account is capped at {NEW_ACCOUNT_MEMORY_MB} MB a function: deploy with "
+            f"-c memory={NEW_ACCOUNT_MEMORY_MB} and a model of 1B or less, or ask AWS Support for more Lambda memory."
+        )
+    if "UnreservedConcurrentExecution" in output:
+        return "This account has too little concurrency to reserve any: deploy with -c concurrency=0."
+    if "cdk bootstrap" in output or "/cdk-bootstrap/" in output:
+        return "This account and region have not been prepared for the CDK: run make bootstrap once."
+    return None
+
+
+def _last(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "no reason given"

@@ -1,0 +1,106 @@
+"""The table, the kill switch, the budget, the dashboard, the alarms, what is left after a destroy."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.infra.templates import Synthesized, flat
+
+Synth = Callable[..., Synthesized]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_table_is_paid_by_use_forgets_by_itself_and_can_be_brought_back(synth: Synth) -> None:
+    table = synth().one("AWS::DynamoDB::Table")
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert [(one["AttributeName"], one["KeyType"]) for one in table["KeySchema"]] == [("pk", "HASH"), ("sk", "RANGE")]
+
+
+def test_the_kill_switch_may_turn_the_storyteller_off_and_rings_on_gb_seconds(synth: Synth) -> None:
+    made = synth(ceiling=5000, memory=2048)
+    storyteller = made.name("AWS::Lambda::Function", "Storyteller")
+    switch = made.name("AWS::Lambda::Function", "GuardSwitch")
+    alarm = made.one("AWS::CloudWatch::Alarm", "Guard")
+    assert alarm["Threshold"] == 5000
+    assert {"Fn::GetAtt": [switch, "Arn"]} in alarm["AlarmActions"]
+    expression, duration = sorted(alarm["Metrics"], key=lambda one: "Expression" not in one)
+    assert expression["Expression"] == "2 * duration / 1000"
+    assert duration["MetricStat"]["Metric"]["MetricName"] == "Duration"
+    assert duration["MetricStat"]["Metric"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": storyteller}}]
+    assert (duration["MetricStat"]["Stat"], duration["MetricStat"]["Period"]) == ("Sum", 86_400)
+    assert made.allowed("GuardRole")["lambda:PutFunctionConcurrency"] == [{"Fn::GetAtt": [storyteller, "Arn"]}]
+    assert made.one("AWS::Lambda::Function", "GuardSwitch")["Environment"]["Variables"] == {
+        "STORYTELLER": {"Ref": storyteller}
+    }
+    (permission,) = [
+        one["Properties"]
+        for one in made.of("AWS::Lambda::Permission").values()
+        if one["Properties"]["Principal"] == "lambda.alarms.cloudwatch.amazonaws.com"
+    ]
+    assert permission["FunctionName"] == {"Fn::GetAtt": [switch, "Arn"]}
+
+
+def test_with_an_address_alarms_and_budget_write_to_it(synth: Synth) -> None:
+    made = synth(email="me@example.org", budget=50)
+    assert made.one("AWS::SNS::Subscription")["Endpoint"] == "me@example.org"
+    budget = made.one("AWS::Budgets::Budget")
+    assert budget["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
+    # It warns; it does nothing.
+    assert {one["Subscribers"][0]["Address"] for one in budget["NotificationsWithSubscribers"]} == {"me@example.org"}
+    topic = {"Ref": made.name("AWS::SNS::Topic")}
+    alarms = made.of("AWS::CloudWatch::Alarm")
+    assert all(topic in one["Properties"]["AlarmActions"] for one in alarms.values())
+    # The first ten alarms of an account cost nothing.
+    assert len(alarms) <= 10
+
+
+def test_every_alarm_says_where_to_read_on_and_the_chapter_exists(synth: Synth) -> None:
+    chapters = {line.removeprefix("## ").strip() for line in (ROOT / "docs" / "operations.md").read_text().splitlines()}
+    for name, alarm in synth().of("AWS::CloudWatch::Alarm").items():
+        said = re.search(r"docs/operations\.md, (.+)\.$", alarm["Properties"]["AlarmDescription"])
+        assert said, f"{name} names no chapter"
+        assert said[1] in chapters, f"{name} names a chapter that is not there: {said[1]}"
+
+
+def test_the_dashboard_shows_the_metrics_that_the_functions_write(synth: Synth) -> None:
+    made = synth()
+    body = json.loads(flat(made.one("AWS::CloudWatch::Dashboard")["DashboardBody"]))
+    shown = {
+        (metric[3], metric[1])
+        for widget in body["widgets"]
+        for metric in widget["properties"].get("metrics", [])
+        if metric[0] == "Overture"
+    }
+    assert shown
+    code = {"front": "front", "ticket": "front", "authorizer": "front", "storyteller": "storyteller"}
+    for service, name in sorted(shown):
+        sources = " ".join(path.read_text() for path in (ROOT / "lambda" / code[service]).glob("*.py"))
+        assert re.search(rf'"{name}"', sources), f"no function writes {name}"
+        function = made.one("AWS::Lambda::Function", service.capitalize())
+        assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == service
+        assert function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == "Overture"
+
+
+def test_nothing_that_costs_money_outlives_the_stack(synth: Synth) -> None:
+    made = synth(email="me@example.org", auth="cognito")
+    kept = {
+        one["Type"]
+        for one in made.resources.values()
+        if one.get("DeletionPolicy") in {"Retain", "Snapshot", "RetainExceptOnCreate"}
+    }
+    # API Gateway's logging role belongs to the account; a role costs nothing.
+    assert kept <= {"AWS::IAM::Role", "AWS::ApiGateway::Account"}
+    assert made.one("AWS::ECR::Repository")["EmptyOnDelete"] is True
+    assert len(made.of("Custom::S3AutoDeleteObjects")) == len(made.of("AWS::S3::Bucket"))
+
+
+def test_no_log_is_kept_for_ever(synth: Synth) -> None:
+    groups = synth(retention=30).of("AWS::Logs::LogGroup")
+    assert {one["Properties"]["RetentionInDays"] for one in groups.values()} == {30}
+    assert len(groups) == 7

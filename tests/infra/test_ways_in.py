@@ -1,0 +1,156 @@
+"""The WebSocket API, the ticket's HTTP API, the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.infra.templates import Synthesized, flat
+
+Synth = Callable[..., Synthesized]
+
+
+def test_the_sockets_routes_all_go_to_front_and_only_connect_is_guarded(synth: Synth) -> None:
+    made = synth()
+    socket = {"Ref": made.name("AWS::ApiGatewayV2::Api", "Socket")}
+    routes = {
+        one["Properties"]["RouteKey"]: one["Properties"]
+        for one in made.of("AWS::ApiGatewayV2::Route").values()
+        if one["Properties"]["ApiId"] == socket
+    }
+    assert sorted(routes) == ["$connect", "$default", "$disconnect"]
+    assert routes["$connect"]["AuthorizationType"] == "CUSTOM"
+    assert routes["$default"]["AuthorizationType"] == routes["$disconnect"]["AuthorizationType"] == "NONE"
+    assert made.one("AWS::ApiGatewayV2::Api", "Socket")["RouteSelectionExpression"] == "$request.body.action"
+    authorizer = made.one("AWS::ApiGatewayV2::Authorizer")
+    assert authorizer["AuthorizerType"] == "REQUEST"
+    # Browsers send no headers of their own with a WebSocket; and an answer kept would let a ticket in twice.
+    assert authorizer["IdentitySource"] == ["route.request.querystring.ticket"]
+    assert authorizer.get("AuthorizerResultTtlInSeconds", 0) == 0
+
+
+def test_the_sockets_stage_is_throttled_and_logs_without_the_ticket(synth: Synth) -> None:
+    made = synth()
+    stage = made.one("AWS::ApiGatewayV2::Stage", "Socket")
+    assert stage["StageName"] == "play"
+    assert stage["AutoDeploy"] is True
+    throttle = stage["DefaultRouteSettings"]
+    assert (throttle["ThrottlingRateLimit"], throttle["ThrottlingBurstLimit"]) == (100, 200)
+    # Data traces and execution logs would have the query string, and the ticket in it.
+    assert "LoggingLevel" not in throttle
+    assert not throttle.get("DataTraceEnabled", False)
+    written = json.loads(stage["AccessLogSettings"]["Format"])
+    assert written["route"] == "$context.routeKey"
+    assert not [value for value in written.values() if "querystring" in value.lower() or "path" in value.lower()]
+    # Without the account's logging role a stage with logs cannot be made.
+    (resource,) = [one for name, one in made.of("AWS::ApiGatewayV2::Stage").items() if name.startswith("Socket")]
+    assert made.name("AWS::ApiGateway::Account") in resource["DependsOn"]
+
+
+def test_the_ticket_has_one_route_throttled_and_logged(synth: Synth) -> None:
+    made = synth()
+    door = {"Ref": made.name("AWS::ApiGatewayV2::Api", "Door")}
+    (route,) = [
+        one["Properties"] for one in made.of("AWS::ApiGatewayV2::Route").values() if one["Properties"]["ApiId"] == door
+    ]
+    assert route["RouteKey"] == "POST /ticket"
+    assert route["AuthorizationType"] == "NONE"
+    stage = made.one("AWS::ApiGatewayV2::Stage", "Door")
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 20
+    assert "$context.identity.sourceIp" in stage["AccessLogSettings"]["Format"]
+    assert "CorsConfiguration" not in made.one("AWS::ApiGatewayV2::Api", "Door")
+    (integration,) = [
+        one["Properties"]
+        for one in made.of("AWS::ApiGatewayV2::Integration").values()
+        if one["Properties"]["ApiId"] == door
+    ]
+    assert integration["PayloadFormatVersion"] == "2.0"
+
+
+def test_cognito_stands_before_the_ticket_when_told_to(synth: Synth) -> None:
+    made = synth(auth="cognito")
+    authorizer = made.one("AWS::ApiGatewayV2::Authorizer", "Door")
+    assert authorizer["AuthorizerType"] == "JWT"
+    pool, client = made.name("AWS::Cognito::UserPool"), made.name("AWS::Cognito::UserPoolClient")
+    assert flat(authorizer["JwtConfiguration"]["Issuer"]) == (
+        f"https://cognito-idp.us-east-1.<AWS::URLSuffix>/<{pool}>"
+    ) or f"<{pool}" in flat(authorizer["JwtConfiguration"]["Issuer"])
+    assert authorizer["JwtConfiguration"]["Audience"] == [{"Ref": client}]
+    (route,) = [
+        one["Properties"]
+        for one in made.of("AWS::ApiGatewayV2::Route").values()
+        if one["Properties"]["RouteKey"] == "POST /ticket"
+    ]
+    assert route["AuthorizationType"] == "JWT"
+    assert made.one("AWS::Cognito::UserPool")["AdminCreateUserConfig"] == {"AllowAdminCreateUserOnly": True}
+    # A token makes the browser ask first: that question has no token, and must be answered.
+    cors = made.one("AWS::ApiGatewayV2::Api", "Door")["CorsConfiguration"]
+    assert cors["AllowHeaders"] == ["authorization"]
+
+
+def test_the_page_is_private_on_s3_and_served_by_cloudfront_alone(synth: Synth) -> None:
+    made = synth()
+    bucket = made.one("AWS::S3::Bucket")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert "BucketEncryption" in bucket
+    distribution = made.one("AWS::CloudFront::Distribution")["DistributionConfig"]
+    (origin,) = distribution["Origins"]
+    assert origin["OriginAccessControlId"] == {"Fn::GetAtt": [made.name("AWS::CloudFront::OriginAccessControl"), "Id"]}
+    assert distribution["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "redirect-to-https"
+    assert distribution["DefaultRootObject"] == "index.html"
+    readers = [
+        statement["Principal"]
+        for statement in made.one("AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow" and "s3:GetObject" in statement["Action"]
+    ]
+    assert {"Service": "cloudfront.amazonaws.com"} in readers
+
+
+def test_the_pages_headers_let_it_talk_to_its_own_house_only(synth: Synth) -> None:
+    made = synth()
+    headers = made.one("AWS::CloudFront::ResponseHeadersPolicy")["ResponseHeadersPolicyConfig"]
+    security = headers["SecurityHeadersConfig"]
+    policy = dict(
+        part.split(" ", 1) for part in flat(security["ContentSecurityPolicy"]["ContentSecurityPolicy"]).split("; ")
+    )
+    socket, door = (made.name("AWS::ApiGatewayV2::Api", name) for name in ("Socket", "Door"))
+    host = "execute-api.us-east-1.<AWS::URLSuffix>"
+    assert policy["connect-src"] == f"'self' wss://<{socket}>.{host} https://<{door}>.{host}"
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert "unsafe" not in str(policy)
+    assert security["StrictTransportSecurity"]["AccessControlMaxAgeSec"] >= 31_536_000
+    behavior = made.one("AWS::CloudFront::Distribution")["DistributionConfig"]["DefaultCacheBehavior"]
+    assert behavior["ResponseHeadersPolicyId"] == {"Ref": made.name("AWS::CloudFront::ResponseHeadersPolicy")}
+
+
+def test_the_page_finds_the_socket_by_config_json(synth: Synth) -> None:
+    made = synth()
+    upload = made.one("Custom::CDKBucketDeployment")
+    assert len(upload["SourceObjectKeys"]) == 2  # the page, and config.json
+    markers = {key: flat(value) for one in upload["SourceMarkers"] for key, value in one.items()}
+    written = _config(made.folder)
+    for marker, value in markers.items():
+        written = written.replace(marker, value)
+    config = json.loads(written)
+    assert config["socket"].startswith("wss://")
+    assert config["socket"].endswith("/play")
+    assert config["ticket"].endswith("/ticket")
+    assert config["protocol"] == 1
+
+
+def _config(assembly: Path) -> str:
+    (found,) = assembly.glob("asset.*/config.json")
+    return found.read_text()
+
+
+def test_a_domain_of_ones_own_has_its_certificate(synth: Synth) -> None:
+    certificate = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"
+    made = synth(domain="play.example.org", certificate=certificate)
+    distribution = made.one("AWS::CloudFront::Distribution")["DistributionConfig"]
+    assert distribution["Aliases"] == ["play.example.org"]
+    assert distribution["ViewerCertificate"]["AcmCertificateArn"] == certificate
+    assert distribution["ViewerCertificate"]["MinimumProtocolVersion"] == "TLSv1.2_2021"
+    origins = made.one("AWS::Lambda::Function", "Front")["Environment"]["Variables"]["OVERTURE_ORIGINS"]
+    assert origins == "https://play.example.org"
+    assert made.template["Outputs"]["Chat"]["Value"] == "make chat URL=https://play.example.org"
