@@ -17,11 +17,12 @@ def pack(
 ) -> npt.NDArray[np.uint8]:
     """Packed bytes of weights -8..7 [rows, columns] with one scale a group [rows, columns / 32].
 
-    Scales are rounded to bfloat16. Raises ValueError when rows are no multiple of 8 or columns of 32.
+    Scales are rounded to bfloat16. Raises ValueError when rows are no multiple of 8 or columns
+    no greater multiple of 32 (torch takes a single group for one scale a row, which is another layout).
     """
     rows, columns = values.shape
     slabs, groups = rows // ROWS, columns // GROUP
-    if rows % ROWS or columns % GROUP or scales.shape != (rows, groups):
+    if rows % ROWS or columns % GROUP or columns == GROUP or scales.shape != (rows, groups):
         raise ValueError(f"cannot pack {values.shape} with scales {scales.shape}: rows by 8, columns by 32")
     nibbles = (values & 15).view(np.uint8).reshape(slabs, ROWS, groups, 2, 2, 8)  # slab, row, group, high?, half, byte
     weights = nibbles[:, :, :, 0] | (nibbles[:, :, :, 1] << 4)
@@ -30,10 +31,12 @@ def pack(
     rounded = (bits.astype(np.uint32) << 16).view(np.float32)
     stored = np.ascontiguousarray(bits.reshape(slabs, ROWS, groups).transpose(0, 2, 1)).view(np.uint8)
     body = np.concatenate([weights, stored.reshape(slabs, groups, 2 * ROWS)], axis=-1).reshape(slabs, -1)
-    counts = values.reshape(rows, groups, GROUP).sum(axis=-1, dtype=np.int32)
+    # Each half of a group apart and one after another, as KleidiAI adds them: float32 sums depend on the order.
+    counts = values.reshape(rows, groups, 2, 2, 8).sum(axis=(2, 4), dtype=np.int32).astype(np.float32)
     sums = np.zeros(rows, np.float32)
-    for group in range(groups):  # one after another, as KleidiAI adds them: float32 sums depend on the order
-        sums += counts[:, group].astype(np.float32) * rounded[:, group]
+    for group in range(groups):
+        for half in range(2):
+            sums += counts[:, group, half] * rounded[:, group]
     tail = np.stack([sums, np.zeros(rows, np.float32) if biases is None else biases.astype(np.float32)])
     tail = np.ascontiguousarray(tail.reshape(2, slabs, ROWS).transpose(1, 0, 2)).view(np.uint8).reshape(slabs, -1)
     return np.concatenate([body, tail], axis=1).reshape(-1)

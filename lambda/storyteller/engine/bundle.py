@@ -100,9 +100,9 @@ def check_sizes(config: LlamaConfig, path: Path) -> None:
         "num_attention_heads x head_dim": c.heads * c.head_dim,
         "num_key_value_heads x head_dim": c.kv_heads * c.head_dim,
     }.items():
-        if size % GROUP:
+        if size % GROUP or (size == GROUP and name != "num_key_value_heads x head_dim"):
             raise EngineError(
-                f"{path}: {name} is {size}, no multiple of {GROUP}, so it cannot be packed: use another model."
+                f"{path}: {name} is {size}, no greater multiple of {GROUP}, so it cannot be packed: use another model."
             )
 
 

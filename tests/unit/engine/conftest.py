@@ -16,6 +16,12 @@ from storyteller.engine.native import Native
 from tests.tiny_llama import LLAMA_3_1, write_tiny_llama
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny models gain nothing by more, and tests share the machine; a test that needs more says so."""
+    monkeypatch.setattr("storyteller.engine.loading.usable_cpus", lambda: 1)
+
+
 @pytest.fixture(scope="session")
 def kernel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library, compiled from this checkout's sources."""

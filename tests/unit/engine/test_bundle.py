@@ -213,7 +213,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "outside": (lambda f: change(f, files={"../x": {"bytes": 1, "sha256": ""}}), "no file of its folder"),
     "not a llama": (lambda f: config_without(f, model_type="mistral"), "describes a mistral model .* not a Llama"),
     "rope": (lambda f: config_without(f, rope_scaling={"rope_type": "yarn"}), "rope type yarn is not supported"),
-    "sizes": (lambda f: config_without(f, intermediate_size=100), "intermediate_size is 100, no multiple of 32"),
+    "sizes": (
+        lambda f: config_without(f, intermediate_size=100),
+        "intermediate_size is 100, no greater multiple of 32",
+    ),
     "other config": (lambda f: config_without(f, intermediate_size=256), "has shape .*, not .*: pack the model again"),
     "more layers": (lambda f: config_without(f, num_hidden_layers=3), "lacks the tensor layers.2.attention_norm"),
     "not uint8": (retype, "layers.0.qkv is stored as F32, not U8"),

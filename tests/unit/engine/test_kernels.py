@@ -19,7 +19,7 @@ from storyteller.engine.model import rope_frequencies
 from storyteller.engine.native import Native, NativeLinear, NativeOperations
 from storyteller.engine.ops import Operations, TorchOperations
 
-SHAPES = [(8, 32), (48, 64), (256, 512), (72, 2048)]
+SHAPES = [(8, 64), (48, 96), (256, 512), (72, 2048)]
 VARIANTS = ["avx512", "avx2", "plain"]
 
 
@@ -87,7 +87,9 @@ def test_bfloat16_is_rounded_as_torch_rounds_it() -> None:
 
 def test_sizes_off_the_grid_are_refused() -> None:
     with pytest.raises(ValueError, match="rows by 8, columns by 32"):
-        pack(np.zeros((9, 32), np.int8), np.zeros((9, 1), np.float32))
+        pack(np.zeros((9, 64), np.int8), np.zeros((9, 2), np.float32))
+    with pytest.raises(ValueError, match="columns by 32"):
+        pack(np.zeros((8, 32), np.int8), np.zeros((8, 1), np.float32))
 
 
 def test_single_rows_are_read_out_of_packed_bytes() -> None:
@@ -147,14 +149,14 @@ def test_stock_torch_is_near_the_reference() -> None:
 @pytest.mark.parametrize("kind", [Stock, Reference, Kleidi])
 def test_packed_bytes_that_are_not_uint8_are_an_error(kind: type) -> None:
     with pytest.raises(EngineError, match="not uint8"):
-        kind(packed(8, 32).float(), 8, 32)
+        kind(packed(8, 64).float(), 8, 64)
     with pytest.raises(EngineError, match="bytes, not"):
-        kind(packed(8, 32)[:-1], 8, 32)
+        kind(packed(8, 64)[:-1], 8, 64)
 
 
 def test_native_checks_the_bytes_too(native: Native) -> None:
     with pytest.raises(EngineError, match="not the uint8 bytes"):
-        NativeLinear(native, packed(8, 32).float(), 8, 32)
+        NativeLinear(native, packed(8, 64).float(), 8, 64)
 
 
 # --- operations

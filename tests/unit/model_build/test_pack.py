@@ -213,7 +213,9 @@ def test_refusals_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[st
         return capsys.readouterr().err
 
     odd = checkpoint(tmp_path / "odd", hidden=100)
-    assert "intermediate_size is 100, no multiple of 32" in told("pack", str(odd.folder), "--out", str(tmp_path / "x"))
+    assert "intermediate_size is 100, no greater multiple of 32" in told(
+        "pack", str(odd.folder), "--out", str(tmp_path / "x")
+    )
     assert "does not exist" in told("pack", str(tmp_path / "no"), "--out", str(tmp_path / "x"))
     other = write_tiny_llama(tmp_path / "other")
     config = json.loads((other / "config.json").read_text())

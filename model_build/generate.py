@@ -1,0 +1,41 @@
+"""Tells what a model says to one prompt; only the text goes to standard output.
+
+python -m model_build generate <bundle or folder> --prompt P --tokens N --temperature T --seed S [--raw]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `generate` to the commands of `python -m model_build`."""
+    parser = commands.add_parser("generate", help="print what a model says to a prompt")
+    parser.add_argument("model", type=Path, help="a bundle, or a checkpoint folder (which runs in float32)")
+    parser.add_argument("--prompt", required=True, help="what to say to it; - reads standard input")
+    parser.add_argument("--tokens", type=int, default=256, help="the most tokens to print (default 256)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest (default 0.8)")
+    parser.add_argument("--top-p", type=float, default=0.95)
+    parser.add_argument("--seed", type=int, help="the same seed prints the same text")
+    parser.add_argument("--raw", action="store_true", help="go on from the prompt as it is, without a chat template")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: as many as there are)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """The command; raises EngineError in a sentence."""
+    from storyteller.engine import Sampling, load_engine
+
+    sampling = Sampling(options.temperature, options.top_p, seed=options.seed, max_tokens=options.tokens)
+    engine = load_engine(options.model, chat=not options.raw, threads=options.threads, texts=1)
+    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    ids = engine.encode(prompt) if options.raw else engine.encode_chat([{"role": "user", "content": prompt}])
+
+    def show(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    engine.generate(ids, sampling, emit=show)
+    sys.stdout.write("\n")

@@ -1,0 +1,338 @@
+"""An OpenAI-compatible server on the engine, so that tools for evaluating models can be pointed at it.
+
+    python -m model_build serve <bundle or folder> [--port 8000]
+
+Chat and plain completions, streamed or whole, with log-probabilities; a plain prompt may be text or
+token ids, and `echo` gives the prompt's own log-probabilities, which is how lm-eval scores answers.
+For one user at a time on one's own machine: no key is asked for, and it listens on loopback only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from storyteller.engine import Completion, Engine, EngineError, Sampling, TokenLogprob, load_engine
+
+_BODY_BYTES = 8 << 20
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `serve` to the commands of `python -m model_build`."""
+    parser = commands.add_parser("serve", help="serve a model with OpenAI's protocol on this machine")
+    parser.add_argument("model", type=Path, help="a bundle, or a checkpoint folder (which runs in float32)")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--context", type=int, default=4096, help="tokens of prompt and reply (default 4096)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: as many as there are)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """The command; raises EngineError in a sentence."""
+    engine = load_engine(options.model, chat=False, context=options.context, threads=options.threads)
+    name = options.model.resolve().name
+    print(f"{name} on http://127.0.0.1:{options.port}/v1 ({engine.kernel})")
+    web.run_app(make_app(engine, name), host="127.0.0.1", port=options.port, print=None)
+
+
+class RequestError(Exception):
+    """A request that cannot be answered, in one sentence."""
+
+
+def make_app(engine: Engine, name: str) -> web.Application:
+    """The server's routes around one engine."""
+    server = Server(engine, name)
+    app = web.Application(client_max_size=_BODY_BYTES, middlewares=[_errors])
+    app.router.add_get("/v1/models", server.models)
+    app.router.add_post("/v1/chat/completions", server.chat)
+    app.router.add_post("/v1/completions", server.complete)
+    return app
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+    try:
+        response: web.StreamResponse = await handler(request)
+    except (RequestError, EngineError) as error:
+        body = {"error": {"message": str(error), "type": "invalid_request_error", "param": None, "code": None}}
+        return web.json_response(body, status=400)
+    return response
+
+
+class Server:
+    """The handlers. The engine works in one thread, one request after another."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+        self._worker = ThreadPoolExecutor(1, "engine")
+
+    async def models(self, request: web.Request) -> web.Response:
+        """GET /v1/models."""
+        entry = {"id": self._name, "object": "model", "created": 0, "owned_by": "overture"}
+        return web.json_response({"object": "list", "data": [entry]})
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/chat/completions."""
+        body = await _read(request)
+        ids = self._engine.encode_chat(_messages(body))
+        top = _number(body, "top_logprobs", 0, int) if body.get("logprobs") else None
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        sampling = self._sampling(body, limit, len(ids), top)
+        answer = Answer(self._name, "chat.completion", body)
+        if body.get("stream"):
+            return await self._stream(request, answer, ids, sampling)
+        choices = []
+        for index in range(_count(body)):
+            done = await self._generate(ids, sampling, index)
+            answer.count(done)
+            choices.append(
+                {
+                    "index": index,
+                    "message": {"role": "assistant", "content": done.text},
+                    "finish_reason": _reason(done),
+                    "logprobs": {"content": self._chat_logprobs(done.logprobs)} if top is not None else None,
+                }
+            )
+        return web.json_response(answer.whole(choices))
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/completions."""
+        body = await _read(request)
+        prompts = _prompts(body, self._engine)
+        rivals = body.get("logprobs")
+        rivals = None if rivals is None or rivals is False else _number(body, "logprobs", 0, int)
+        answer, choices = Answer(self._name, "text_completion", body), list[dict[str, Any]]()
+        silent = body.get("max_tokens") == 0  # only the prompt's own log-probabilities are asked for
+        if body.get("stream"):
+            if len(prompts) > 1 or body.get("echo"):
+                raise RequestError("A stream tells one prompt, without echo: ask for them whole.")
+            sampling = self._sampling(body, body.get("max_tokens", 16), len(prompts[0]), rivals)
+            return await self._stream(request, answer, prompts[0], sampling)
+        for prompt in prompts:
+            for number in range(_count(body)):
+                echoed = await self._score(prompt, rivals) if body.get("echo") else []
+                done = None
+                if not silent:
+                    sampling = self._sampling(body, body.get("max_tokens", 16), len(prompt), rivals)
+                    done = await self._generate(prompt, sampling, number)
+                answer.count(done, len(prompt))
+                text = (self._engine.tokenizer.decode(prompt) if body.get("echo") else "") + (done.text if done else "")
+                entries = echoed + list(done.logprobs if done else ())
+                choices.append(
+                    {
+                        "index": len(choices),
+                        "text": text,
+                        "finish_reason": _reason(done) if done else "length",
+                        "logprobs": self._plain_logprobs(prompt if body.get("echo") else [], entries)
+                        if rivals is not None
+                        else None,
+                    }
+                )
+        return web.json_response(answer.whole(choices))
+
+    async def _generate(self, ids: list[int], sampling: Sampling, number: int) -> Completion:
+        if number and sampling.seed is not None:
+            from dataclasses import replace
+
+            sampling = replace(sampling, seed=sampling.seed + number)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._worker, lambda: self._engine.generate(ids, sampling)
+        )
+
+    async def _score(self, ids: list[int], rivals: int | None) -> list[TokenLogprob]:
+        if len(ids) < 2:
+            return []
+        return await asyncio.get_running_loop().run_in_executor(
+            self._worker, lambda: self._engine.score(ids, rivals or 0)
+        )
+
+    async def _stream(
+        self, request: web.Request, answer: Answer, ids: list[int], sampling: Sampling
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        gone = threading.Event()
+        try:
+            async for part in answer.parts(self._pieces(ids, sampling, gone), self._chat_logprobs):
+                await response.write(b"data: " + json.dumps(part, ensure_ascii=False).encode() + b"\n\n")
+            await response.write(b"data: [DONE]\n\n")
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        finally:
+            gone.set()
+        return response
+
+    async def _pieces(
+        self, ids: list[int], sampling: Sampling, gone: threading.Event
+    ) -> AsyncIterator[str | Completion]:
+        """The reply's text as it comes, and last the whole of it; ends soon after `gone`."""
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+
+        def emit(text: str) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, text)
+
+        def work() -> Completion:
+            return self._engine.generate(ids, sampling, emit, cancelled=gone.is_set)
+
+        working = loop.run_in_executor(self._worker, work)
+        working.add_done_callback(lambda _: queue.put_nowait(None))
+        while (piece := await queue.get()) is not None:
+            yield piece
+        yield await working
+
+    def _sampling(self, body: dict[str, Any], limit: Any, used: int, logprobs: int | None) -> Sampling:
+        room = max(1, self._engine.context - used)
+        stop = body.get("stop") or []
+        return Sampling(
+            temperature=_number(body, "temperature", 1.0, float),
+            top_p=_number(body, "top_p", 1.0, float),
+            repetition_penalty=_number(body, "repetition_penalty", 1.0, float),
+            seed=body.get("seed"),
+            max_tokens=room if limit is None else _number({"max_tokens": limit}, "max_tokens", 16, int),
+            stop=(stop,) if isinstance(stop, str) else tuple(str(text) for text in stop),
+            logprobs=logprobs,
+        )
+
+    def _name_of(self, token: int) -> str:
+        text = self._engine.tokenizer.decode([token])
+        return text or str(self._engine.tokenizer.vocabulary.id_to_token(token))
+
+    def _chat_logprobs(self, entries: tuple[TokenLogprob, ...]) -> list[dict[str, Any]]:
+        def one(token: int, logprob: float) -> dict[str, Any]:
+            name = self._name_of(token)
+            return {"token": name, "logprob": logprob, "bytes": list(name.encode())}
+
+        return [
+            {**one(entry.token, entry.logprob), "top_logprobs": [one(*rival) for rival in entry.top]}
+            for entry in entries
+        ]
+
+    def _plain_logprobs(self, prompt: list[int], entries: list[TokenLogprob]) -> dict[str, Any]:
+        names = [self._name_of(token) for token in (*prompt[:1], *(entry.token for entry in entries))]
+        offsets, at = [], 0
+        for name in names:
+            offsets.append(at)
+            at += len(name)
+        first: list[Any] = [None] * len(prompt[:1])  # nothing comes before the first token
+        return {
+            "tokens": names,
+            "token_logprobs": first + [entry.logprob for entry in entries],
+            "top_logprobs": first
+            + [{self._name_of(token): value for token, value in entry.top[::-1]} for entry in entries],
+            "text_offset": offsets,
+        }
+
+
+class Answer:
+    """What all parts of one answer have in common, and its count of tokens."""
+
+    def __init__(self, model: str, kind: str, body: dict[str, Any]) -> None:
+        prefix = "chatcmpl" if kind.startswith("chat") else "cmpl"
+        self._base = {"id": f"{prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+        self._kind = kind
+        self._body = body
+        self._prompt = self._told = 0
+
+    def count(self, done: Completion | None, prompt: int | None = None) -> None:
+        """Adds a completion's tokens."""
+        self._prompt += done.prompt_tokens if done else prompt or 0
+        self._told += done.tokens if done else 0
+
+    @property
+    def _usage(self) -> dict[str, int]:
+        total = self._prompt + self._told
+        return {"prompt_tokens": self._prompt, "completion_tokens": self._told, "total_tokens": total}
+
+    def whole(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        """The answer as one body."""
+        return {**self._base, "object": self._kind, "choices": choices, "usage": self._usage}
+
+    async def parts(
+        self, pieces: AsyncIterator[str | Completion], spell: Callable[[tuple[TokenLogprob, ...]], Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The answer as a stream of bodies."""
+        chat = self._kind.startswith("chat")
+        base = {**self._base, "object": "chat.completion.chunk" if chat else self._kind}
+        role = {"role": "assistant"}
+        async for piece in pieces:
+            done = piece if isinstance(piece, Completion) else None
+            text = "" if done else piece
+            content = {"delta": {**role, **({} if done else {"content": text})}} if chat else {"text": text}
+            logprobs = {"content": spell(done.logprobs)} if done and done.logprobs and chat else None
+            reason = _reason(done) if done else None
+            yield {**base, "choices": [{"index": 0, **content, "finish_reason": reason, "logprobs": logprobs}]}
+            role = {}
+            if done:
+                self.count(done)
+                if (self._body.get("stream_options") or {}).get("include_usage"):
+                    yield {**base, "choices": [], "usage": self._usage}
+
+
+async def _read(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        raise RequestError("The body is not JSON: send an object as OpenAI's protocol has it.") from None
+    if not isinstance(body, dict):
+        raise RequestError("The body is no object: send one as OpenAI's protocol has it.")
+    return body
+
+
+def _messages(body: dict[str, Any]) -> list[dict[str, str]]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise RequestError("messages is missing: give a list of messages with role and content.")
+    read = []
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, list):  # the newer spelling: parts, of which this model reads text
+            content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+        if not isinstance(content, str) or not isinstance(message.get("role"), str):
+            raise RequestError("A message lacks its role or its text: give both.")
+        read.append({"role": message["role"], "content": content})
+    return read
+
+
+def _prompts(body: dict[str, Any], engine: Engine) -> list[list[int]]:
+    prompt = body.get("prompt")
+    if isinstance(prompt, str):
+        return [engine.encode(prompt)]
+    if isinstance(prompt, list) and prompt and all(isinstance(part, str) for part in prompt):
+        return [engine.encode(part) for part in prompt]
+    if isinstance(prompt, list) and prompt and all(isinstance(part, int) for part in prompt):
+        return [prompt]
+    if isinstance(prompt, list) and prompt and all(isinstance(part, list) and part for part in prompt):
+        return [[int(token) for token in part] for part in prompt]
+    raise RequestError("prompt is missing: give a text, token ids, or a list of either.")
+
+
+def _number(body: dict[str, Any], key: str, default: Any, kind: type) -> Any:
+    value = body.get(key)
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        if key == "logprobs" and value is True:
+            return 1
+        raise RequestError(f"{key} is {value!r}: give a number.")
+    return kind(value)
+
+
+def _count(body: dict[str, Any]) -> int:
+    count = int(_number(body, "n", 1, int))
+    if not 1 <= count <= 16:
+        raise RequestError(f"n is {count}: ask for 1 to 16 answers.")
+    return count
+
+
+def _reason(done: Completion) -> str:
+    return "stop" if done.reason == "stop" else "length"

@@ -1,0 +1,171 @@
+"""The OpenAI-compatible server through OpenAI's own client, and the command that prints one text."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from aiohttp import web
+
+from model_build.__main__ import main
+from model_build.serve import make_app
+from storyteller.engine import Engine, load_engine
+from tests.tiny_llama import write_tiny_llama
+
+SAY: list[Any] = [{"role": "user", "content": "Knock on the green door."}]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_llama(tmp_path_factory.mktemp("model"), words=["door"])
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Engine:
+    return load_engine(folder, threads=1)
+
+
+@pytest.fixture(scope="module")
+def client(engine: Engine) -> Iterator[openai.OpenAI]:
+    loop, port = asyncio.new_event_loop(), 0
+
+    async def serve() -> tuple[web.AppRunner, int]:
+        runner = web.AppRunner(make_app(engine, "tiny"))
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        return runner, runner.addresses[0][1]
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    runner, port = asyncio.run_coroutine_threadsafe(serve(), loop).result()
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as made:
+        yield made
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_models_are_listed(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["tiny"]
+
+
+def test_a_chat_whole_and_streamed_is_the_same(client: openai.OpenAI, engine: Engine) -> None:
+    options: dict[str, Any] = {"model": "tiny", "messages": SAY, "max_tokens": 20, "temperature": 1.0, "seed": 3}
+    whole = client.chat.completions.create(**options)
+    parts = list(client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True}))
+    said = "".join(part.choices[0].delta.content or "" for part in parts if part.choices)
+    assert said == whole.choices[0].message.content
+    assert len(parts) > 5
+    assert parts[0].choices[0].delta.role == "assistant"
+    assert parts[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+    assert whole.usage is not None
+    assert parts[-1].usage == whole.usage
+    assert whole.usage.prompt_tokens == len(engine.encode_chat(SAY))
+
+
+def test_log_probabilities_of_a_chat(client: openai.OpenAI) -> None:
+    whole = client.chat.completions.create(
+        model="tiny", messages=SAY, max_tokens=4, temperature=0, logprobs=True, top_logprobs=2
+    )
+    logprobs = whole.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.content is not None
+    assert len(logprobs.content) == 4
+    for entry in logprobs.content:
+        assert entry.logprob == entry.top_logprobs[0].logprob
+        assert len(entry.top_logprobs) == 2
+
+
+def test_plain_completions_stop_where_they_are_told(client: openai.OpenAI) -> None:
+    options: dict[str, Any] = {"model": "tiny", "prompt": "Once upon a time", "temperature": 0, "max_tokens": 12}
+    whole = client.completions.create(**options).choices[0].text
+    stop = whole[4]
+    cut = client.completions.create(**options, stop=stop).choices[0]
+    assert (cut.text, cut.finish_reason) == (whole[: whole.index(stop)], "stop")
+    assert "".join(part.choices[0].text for part in client.completions.create(**options, stream=True)) == whole
+
+
+def test_a_prompt_is_scored_as_lm_eval_asks(client: openai.OpenAI, engine: Engine) -> None:
+    ids = engine.encode("Behind the door")
+    scored = client.completions.create(
+        model="tiny", prompt=[ids, ids[:5]], max_tokens=0, logprobs=1, echo=True, temperature=0
+    )
+    assert [choice.index for choice in scored.choices] == [0, 1]
+    logprobs = scored.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.token_logprobs is not None
+    assert logprobs.token_logprobs[0] is None
+    expected = [entry.logprob for entry in engine.score(ids)]
+    assert logprobs.token_logprobs[1:] == pytest.approx(expected)
+    assert scored.choices[0].text == "Behind the door"
+
+
+def test_several_answers_differ_and_come_again_with_the_seed(client: openai.OpenAI) -> None:
+    def ask() -> list[str | None]:
+        done = client.chat.completions.create(model="tiny", messages=SAY, n=2, seed=1, max_tokens=10)
+        return [choice.message.content for choice in done.choices]
+
+    assert ask() == ask()
+    assert ask()[0] != ask()[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"messages": []}, "messages is missing"),
+        ({"messages": [{"role": "user"}]}, "A message lacks"),
+        ({"messages": SAY, "temperature": "hot"}, "temperature is 'hot'"),
+        ({"messages": SAY, "top_p": 3}, "top_p is 3"),
+        ({"messages": SAY, "n": 99}, "n is 99"),
+        ({"messages": [{"role": "user", "content": "x" * 500}]}, "the context holds 256"),
+    ],
+)
+def test_what_cannot_be_answered_is_told(client: openai.OpenAI, body: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=sentence):
+        client.chat.completions.create(model="tiny", extra_body=body, messages=[])
+
+
+def test_a_reader_who_leaves_ends_the_reply(client: openai.OpenAI) -> None:
+    for _ in range(2):
+        stream = client.chat.completions.create(model="tiny", messages=SAY, stream=True)
+        next(iter(stream))
+        stream.close()
+    assert client.chat.completions.create(model="tiny", messages=SAY, max_tokens=2).usage
+
+
+def test_generate_prints_only_the_text(folder: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    from storyteller.engine import Sampling
+
+    arguments = ["generate", str(folder), "--prompt", "Hello", "--tokens", "9", "--temperature", "0.7", "--seed", "5"]
+    expected = {
+        raw: engine.generate(ids, Sampling(0.7, 0.95, seed=5, max_tokens=9)).text
+        for raw, ids in [
+            (True, engine.encode("Hello")),
+            (False, engine.encode_chat([{"role": "user", "content": "Hello"}])),
+        ]
+    }
+    assert main([*arguments, "--raw"]) == 0
+    assert capsys.readouterr().out == expected[True] + "\n"
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == expected[False] + "\n"
+
+
+def test_generate_refuses_in_a_sentence(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", str(tmp_path / "no"), "--prompt", "x"]) == 1
+    assert "does not exist" in capsys.readouterr().err
+    assert main(["generate", str(folder), "--prompt", "x", "--temperature", "-1"]) == 1
+    assert "temperature is -1" in capsys.readouterr().err
+    settings = folder / "tokenizer_config.json"
+    kept = settings.read_text()
+    settings.write_text(json.dumps({"eos_token": "<|eot_id|>"}))
+    assert main(["generate", str(folder), "--prompt", "x"]) == 1
+    assert "has no chat template" in capsys.readouterr().err
+    settings.write_text(kept)
