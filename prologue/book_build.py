@@ -21,7 +21,7 @@ import numpy.typing as npt
 from prologue.answers import GENERAL_NEGATIVES, STATES, Answer, State, read_answers, read_negatives
 from prologue.book import BOOK, EMBEDDER, FORMAT, INDEX, NEIGHBOURS, SHARES, make_judge
 from prologue.calibration import cluster_folds, extend, fit_detectors, phrasing_folds, tilt
-from prologue.decision import Judge, threshold
+from prologue.decision import threshold
 from prologue.embedder import Embedder
 from prologue.embedder_build import build_embedder, share_embedder
 from prologue.guards import find_entities, read_signs
@@ -32,7 +32,7 @@ Ints = npt.NDArray[np.int64]
 #: Held-out phrasings are scored by a book made of the other folds' phrasings.
 RECALL_FOLDS = 5
 #: Up to how many phrasings the index is exact, and up to how many it is searched as a whole.
-FLAT_ROWS, BYTE_ROWS = 20_000, 200_000
+FLAT_ROWS, BYTE_ROWS = 20_000, 50_000
 
 
 @dataclass(frozen=True)
@@ -79,59 +79,114 @@ def build_book(
     return report
 
 
+class Draft:
+    """A book in the making: answers and negatives with their vectors, before anything is written.
+
+    `vectors` [phrasings, d] are those of the answers' phrasings in order, `away` [negatives, d] those of
+    the negatives.
+    """
+
+    def __init__(self, answers: Sequence[Answer], negatives: Sequence[str], vectors: Floats, away: Floats) -> None:
+        self.texts = [phrasing for answer in answers for phrasing in answer.phrasings]
+        self.labels: Ints = np.array([n for n, answer in enumerate(answers) for _ in answer.phrasings], np.int64)
+        self.entities = sorted(find_entities([*self.texts, *negatives, *(answer.text for answer in answers)]))
+        self.listed = [_listed(answer) for answer in answers]
+        self.judge = make_judge(self.listed, self.entities)
+        # A negative that is also a phrasing would teach the detector against itself.
+        phrased = {leaf.exact for leaf in self.judge.leaves}
+        kept = [n for n, line in enumerate(negatives) if read_signs(line).exact not in phrased]
+        self.negatives = [negatives[n] for n in kept]
+        self.vectors, self.away = vectors, away[kept]
+        self._count = len(answers)
+
+    def rows(self) -> Floats:
+        """The rows of the index, [phrasings, d+1]."""
+        return self._rows(self.vectors, self.labels, self.away)
+
+    def calibrate(self) -> dict[State, dict[str, Any]]:
+        """For each state the scores of the negatives, each by detectors that saw nothing like it."""
+        scores: dict[State, list[float]] = {state: [] for state in STATES}
+        for held in cluster_folds(self.away):
+            rows = self._rows(self.vectors, self.labels, self.away[~held])
+            lines = [line for line, out in zip(self.negatives, held, strict=True) if out]
+            for state, found in self.ask(rows, lines, self.away[held]).items():
+                scores[state] += [round(score, 5) for _, score in found if math.isfinite(score)]
+        return {s: {"count": len(self.negatives), "scores": sorted(scores[s], reverse=True)} for s in STATES}
+
+    def hold_out(self) -> dict[State, list[tuple[int, float]]]:
+        """For each state and phrasing (answer, score) by a book that was made without it."""
+        found: dict[State, list[tuple[int, float]]] = {s: [(-1, -math.inf)] * len(self.texts) for s in STATES}
+        for held in phrasing_folds(self.labels, RECALL_FOLDS):
+            kept = np.flatnonzero(~held)
+            if not len(kept) or not held.any():
+                continue
+            rows = self._rows(self.vectors[kept], self.labels[kept], self.away)
+            lines = [text for text, out in zip(self.texts, held, strict=True) if out]
+            for state, given in self.ask(rows, lines, self.vectors[held], kept).items():
+                for place, one in zip(np.flatnonzero(held), given, strict=True):
+                    found[state][place] = one
+        return found
+
+    def ask(
+        self, rows: Floats, lines: Sequence[str], vectors: Floats, leaves: Ints | None = None
+    ) -> dict[State, list[tuple[int, float]]]:
+        """For each state and line (answer or -1, score) from these rows; `leaves` says which leaf each row is."""
+        scores = extend(vectors) @ rows.T
+        near = np.argsort(-scores, axis=1)[:, :NEIGHBOURS]
+        found: dict[State, list[tuple[int, float]]] = {state: [] for state in STATES}
+        for line, places, given in zip(lines, near, scores, strict=True):
+            signs = self.judge.read(line)
+            ranked = [(int(place if leaves is None else leaves[place]), float(given[place])) for place in places]
+            for state in STATES:
+                leaf, score, _ = self.judge.find(signs, ranked, state)
+                found[state].append((-1 if leaf is None else self.judge.leaves[leaf].page, score))
+        return found
+
+    def _rows(self, vectors: Floats, labels: Ints, away: Floats) -> Floats:
+        return tilt(vectors, labels, fit_detectors(vectors, labels, away, self._count))
+
+
 def make_book(
     answers: Sequence[Answer], negatives: Sequence[str], model: Embedder, budget: float
 ) -> tuple[dict[str, Any], Floats, Report]:
     """The content of `book.json`, the rows of the index [phrasings, d+1] and what was measured."""
     texts = [phrasing for answer in answers for phrasing in answer.phrasings]
-    labels = np.array([n for n, answer in enumerate(answers) for _ in answer.phrasings], np.int64)
-    shared = find_shared(answers)
-    entities = sorted(find_entities([*texts, *negatives, *(answer.text for answer in answers)]))
-    listed = [
-        {
-            "id": answer.id,
-            "text": answer.text,
-            "when": list(answer.when),
-            "any_name": answer.any_name,
-            "phrasings": list(answer.phrasings),
-            "exact": [read_signs(phrasing).exact for phrasing in answer.phrasings],
-        }
-        for answer in answers
-    ]
-    judge = make_judge(listed, entities)
-    # A negative that is also a phrasing would teach the detector against itself.
-    phrased = {leaf.exact for leaf in judge.leaves}
-    negatives = [line for line in negatives if read_signs(line).exact not in phrased]
-    vectors, away = model.embed(texts), model.embed(negatives)
-    rows = tilt(vectors, labels, fit_detectors(vectors, labels, away))
-    calibration = _calibrate(judge, vectors, labels, negatives, away)
+    draft = Draft(answers, negatives, model.embed(texts), model.embed(negatives))
+    calibration = draft.calibrate()
     limits = {s: threshold(calibration[s]["scores"], calibration[s]["count"], budget * SHARES[s]) for s in STATES}
-    found = _held_out(judge, texts, vectors, labels, away)
+    found = draft.hold_out()
+    labels = draft.labels
     recall, interval, wrong = {}, {}, {}
     for state in STATES:
         asked = np.array([state in answers[label].when for label in labels])
-        given = [label if score >= limits[state] else -1 for label, score in found[state]]
-        hit = np.array(given) == labels
-        miss = ~hit & (np.array(given) >= 0)
+        given = np.array([label if score >= limits[state] else -1 for label, score in found[state]])
+        hit, miss = given == labels, (given != labels) & (given >= 0)
         recall[state] = float(hit[asked].mean()) if asked.any() else 0.0
         wrong[state] = float(miss.mean())
         interval[state] = _interval(hit[asked], labels[asked])
-    report = Report(len(answers), len(texts), len(negatives), budget, recall, interval, wrong, limits, shared)
+    count = len(draft.negatives)
+    report = Report(len(answers), len(texts), count, budget, recall, interval, wrong, limits, find_shared(answers))
     raw = {
         "format": FORMAT,
         "embedder": model.id,
         "budget": budget,
-        "about": {
-            "negatives": len(negatives),
-            "recall": recall,
-            "interval": interval,
-            "wrong": wrong,
-        },
+        "about": {"negatives": count, "recall": recall, "interval": interval, "wrong": wrong},
         "calibration": calibration,
-        "entities": entities,
-        "answers": listed,
+        "entities": draft.entities,
+        "answers": draft.listed,
     }
-    return raw, rows, report
+    return raw, draft.rows(), report
+
+
+def _listed(answer: Answer) -> dict[str, Any]:
+    return {
+        "id": answer.id,
+        "text": answer.text,
+        "when": list(answer.when),
+        "any_name": answer.any_name,
+        "phrasings": list(answer.phrasings),
+        "exact": [read_signs(phrasing).exact for phrasing in answer.phrasings],
+    }
 
 
 def make_index(rows: Floats) -> Any:
@@ -166,57 +221,6 @@ def find_shared(answers: Sequence[Answer]) -> list[tuple[str, str, str]]:
             if first != answer.id:
                 shared.append((phrasing, first, answer.id))
     return shared
-
-
-def _calibrate(
-    judge: Judge, vectors: Floats, labels: Ints, negatives: Sequence[str], away: Floats
-) -> dict[State, dict[str, Any]]:
-    """For each state the scores of the negatives, each by detectors that saw nothing like it."""
-    scores: dict[State, list[float]] = {state: [] for state in STATES}
-    for held in cluster_folds(away):
-        rows = tilt(vectors, labels, fit_detectors(vectors, labels, away[~held]))
-        lines = [line for line, out in zip(negatives, held, strict=True) if out]
-        for state, found in _ask(judge, rows, lines, away[held]).items():
-            scores[state] += [round(score, 5) for _, score in found if math.isfinite(score)]
-    return {state: {"count": len(negatives), "scores": sorted(scores[state], reverse=True)} for state in STATES}
-
-
-def _held_out(
-    judge: Judge, texts: Sequence[str], vectors: Floats, labels: Ints, away: Floats
-) -> dict[State, list[tuple[int, float]]]:
-    """For each state and phrasing (answer, score) by a book that was made without it."""
-    found: dict[State, list[tuple[int, float]]] = {state: [(-1, -math.inf)] * len(texts) for state in STATES}
-    for held in phrasing_folds(labels, RECALL_FOLDS):
-        kept = np.flatnonzero(~held)
-        if not len(kept) or not held.any():
-            continue
-        rows = tilt(
-            vectors[kept], labels[kept], fit_detectors(vectors[kept], labels[kept], away, int(labels.max()) + 1)
-        )
-        places = np.flatnonzero(held)
-        answered = _ask(
-            judge, rows, [text for text, out in zip(texts, held, strict=True) if out], vectors[places], kept
-        )
-        for state, given in answered.items():
-            for place, one in zip(places, given, strict=True):
-                found[state][place] = one
-    return found
-
-
-def _ask(
-    judge: Judge, rows: Floats, lines: Sequence[str], vectors: Floats, leaves: Ints | None = None
-) -> dict[State, list[tuple[int, float]]]:
-    """For each state and line (answer, score) from these rows; `leaves` says which leaf each row is."""
-    scores = extend(vectors) @ rows.T
-    near = np.argsort(-scores, axis=1)[:, :NEIGHBOURS]
-    found: dict[State, list[tuple[int, float]]] = {state: [] for state in STATES}
-    for line, places, given in zip(lines, near, scores, strict=True):
-        signs = judge.read(line)
-        ranked = [(int(place if leaves is None else leaves[place]), float(given[place])) for place in places]
-        for state in STATES:
-            leaf, score, _ = judge.find(signs, ranked, state)
-            found[state].append((-1 if leaf is None else judge.leaves[leaf].page, score))
-    return found
 
 
 def _interval(hits: npt.NDArray[np.bool_], labels: Ints, draws: int = 2000) -> tuple[float, float]:
