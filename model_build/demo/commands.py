@@ -22,6 +22,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser("demo", help="write a corpus, train the small demo Llama on it and pack it")
     parser.add_argument("stage", choices=[*STAGES, "all"], help="what to do; each stage needs the ones before it")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimizer steps in all (default %(default)s)")
+    parser.add_argument(
+        "--cooling", type=float, default=Recipe.cooling, help="share of the steps that cool (default %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: as many as there are)")
     parser.add_argument("--work", type=Path, default=WORK, help="corpus and checkpoints (default %(default)s)")
     parser.add_argument("--out", type=Path, default=MODEL, help="the packed model (default %(default)s)")
@@ -34,7 +37,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> None:
     """Runs the stage, or all stages."""
-    recipe = Recipe(steps=options.steps)
+    recipe = Recipe(steps=options.steps, cooling=options.cooling)
     for stage in STAGES if options.stage == "all" else (options.stage,):
         {"corpus": _corpus, "tokenizer": _tokenizer, "train": _train, "pack": _pack, "eval": _eval}[stage](
             recipe, options

@@ -42,6 +42,7 @@ MODES = {
     "default": {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.05},
 }
 REPLY_TOKENS = 320
+HELD_OUT_WALKS = 64
 _SLOT = re.compile(r"\{(\w+)\}")
 
 #: `(messages, seed)` to the reply and whether it ended by itself.
@@ -150,11 +151,11 @@ def evaluate(recipe: Recipe, encoder: Encoder, corpus: Path, out: Path, replies:
     from storyteller.engine import Sampling, load_engine
 
     city = load_city()
-    loss = held_out(unpack(recipe, out), encoder, read_shard(corpus, recipe.shards - 1)[:128])
+    loss = held_out(unpack(recipe, out), encoder, read_shard(corpus, recipe.shards - 1)[:HELD_OUT_WALKS])
     engine = load_engine(out, context=recipe.context)
     trials = make_trials(city, replies)
     result: dict[str, Any] = {
-        "held_out": {"walks": 128, "loss": round(loss, 4), "perplexity": round(math.exp(loss), 4)}
+        "held_out": {"walks": HELD_OUT_WALKS, "loss": round(loss, 4), "perplexity": round(math.exp(loss), 4)}
     }
     for mode, temperature, top_p in (("greedy", 0.0, 1.0), ("default", 0.7, 0.9)):
 

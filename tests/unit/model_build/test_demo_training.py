@@ -15,6 +15,7 @@ from model_build.demo.plot import plot_loss
 from model_build.demo.recipe import MODEL, WORLD, Recipe
 from model_build.demo.tokens import train_tokenizer
 from model_build.demo.training import Training, held_out, rate, read_log, train
+from prologue.prompt import compose
 from prologue.world import load_world
 
 TINY = Recipe(
@@ -144,3 +145,24 @@ def test_the_committed_model_is_whole_small_and_loads():
     assert not any(report.values())
     assert model.num_parameters() == made["parameters"]
     assert model.config.max_position_embeddings == made["recipe"]["context"]
+
+
+@pytest.mark.filterwarnings("ignore:Importing:DeprecationWarning")
+def test_the_engine_and_transformers_read_the_committed_model_alike():
+    """The same ids for the prompt of the play, and the same greedy beginning of a reply."""
+    transformers = pytest.importorskip("transformers")
+    from storyteller.engine import Sampling, load_engine
+
+    messages = compose(load_world(WORLD), {"name": "Zoë O'Hara", "companion": "a small grey cat"}, [])
+    engine = load_engine(MODEL)
+    ids = engine.encode_chat(messages)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL)
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert tokenizer(prompt, add_special_tokens=False)["input_ids"] == ids
+    done = engine.generate(ids, Sampling(temperature=0.0, max_tokens=8))
+    model = transformers.AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    with torch.no_grad():
+        logits = model(torch.tensor([[*ids, *done.ids]])).logits[0, len(ids) - 1 : -1]
+    best = logits.max(-1).values
+    told = logits[torch.arange(len(done.ids)), torch.tensor(done.ids)]
+    assert torch.all(best - told < 0.2)  # bfloat16 may settle a near tie the other way
