@@ -47,11 +47,15 @@ class Turn:
 
     @property
     def choices(self) -> list[str]:
-        """What the reply offers, one `> ` line each; none while it is still being told."""
-        if self.live or self.state == "answered":
-            return []
-        lines = (line.strip() for line in self.reply.splitlines())
-        return [line[1:].strip() for line in lines if line.startswith(">") and line[1:].strip()]
+        """What the reply offers at its end, one `> ` line each; none while it is still being told."""
+        choices: list[str] = []
+        for line in () if self.live or self.state == "answered" else self.reply.splitlines():
+            bare = line.strip()
+            if bare.startswith(">"):
+                choices += [bare[1:].strip()] if bare[1:].strip() else []
+            elif bare:
+                choices = []  # offered before the reply was continued
+        return choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +292,7 @@ class Story:
 
     def _reconcile(self, turn: Turn, view: dict[str, Any], *, new: bool) -> list[Change]:
         said, reply, state, take = view["said"], view["reply"], view["state"], view["take"]
-        was = (turn.said, turn.state)
+        was, was_live = (turn.said, turn.state), turn.live
         changes: list[Change] = [Appeared(turn)] if new else []
         turn.said, turn.sure = said, True
         if state == turn.state == "answered":
@@ -307,7 +311,9 @@ class Story:
         turn.state = "telling" if ahead else state
         if state not in LIVE:
             turn.held.clear()
-        if not new and was != (turn.said, turn.state):
+        if not new and was_live and not turn.live:
+            changes.append(Ended(turn))  # while this client was away: nobody told it the figures
+        elif not new and was != (turn.said, turn.state):
             changes.append(Altered(turn))
         return changes
 

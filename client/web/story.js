@@ -34,15 +34,18 @@ export class Turn {
     return `${this.take}/${this.length}/${this.ends}`;
   }
 
-  /** The reply without its choices, and what it offers, one `> ` line each. */
+  /** The reply without its choices, and what it offers at its end, one `> ` line each. */
   get parts() {
     const told = [];
-    const choices = [];
+    let choices = [];
     for (const line of this.reply.split("\n")) {
       const bare = line.trim();
       if (bare.startsWith(">") && this.state !== "answered") {
         if (bare.slice(1).trim()) choices.push(bare.slice(1).trim());
-      } else if (bare) told.push(bare);
+      } else if (bare) {
+        told.push(bare);
+        choices = []; // offered before the reply was continued
+      }
     }
     return { told, choices };
   }
@@ -218,6 +221,7 @@ export class Story {
 
   #reconcile(turn, { said, reply, state, take }, isNew) {
     const was = `${turn.state} ${turn.said}`;
+    const wasLive = turn.live;
     const changes = isNew ? [{ kind: "appeared", turn }] : [];
     Object.assign(turn, { said, sure: true });
     if (state === "answered" && turn.state === "answered") return changes;
@@ -232,7 +236,8 @@ export class Story {
     }
     turn.state = ahead ? "telling" : state;
     if (!LIVE.has(state)) turn.held.clear();
-    if (!isNew && was !== `${turn.state} ${turn.said}`) changes.push({ kind: "altered", turn });
+    if (!isNew && wasLive && !turn.live) changes.push({ kind: "ended", turn });
+    else if (!isNew && was !== `${turn.state} ${turn.said}`) changes.push({ kind: "altered", turn });
     return changes;
   }
 }

@@ -28,12 +28,15 @@ RUN = """async (plays) => {
       }
     }
     const { begun } = story;
-    const turns = story.turns.map(({ id, said, reply, state, take, length }) => [id, said, reply, state, take, length]);
+    const turns = story.turns.map((turn) => [
+      turn.id, turn.said, turn.reply, turn.state, turn.take, turn.length, turn.live ? [] : turn.parts.choices,
+    ]);
     return { shown, begun, turns, last: story.last?.id ?? null, live: story.live?.id ?? null };
   });
 }"""
 
 TEXTS = {take: f"Take {take}: a gate. 🟢 Zwölf Stufen, 👩‍🚀!\n> Go {take}.\n> Wait." for take in (1, 2, 3)}
+TEXTS[2] += "\n\nIt rains.\n> Run."
 
 
 def some_calls(chance: random.Random) -> list[list[Any]]:
@@ -101,7 +104,10 @@ def play(calls: list[list[Any]]) -> dict[str, Any]:
     return {
         "shown": shown,
         "begun": story.begun,
-        "turns": [[turn.id, turn.said, turn.reply, turn.state, turn.take, len(turn.reply)] for turn in story.turns],
+        "turns": [
+            [turn.id, turn.said, turn.reply, turn.state, turn.take, len(turn.reply), turn.choices]
+            for turn in story.turns
+        ],
         "last": story.last.id if story.last else None,
         "live": story.live.id if story.live else None,
     }

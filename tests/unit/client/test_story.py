@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.story import OPENING, Altered, Anew, Appeared, Ended, Gap, Removed, Story, Told
+from client.story import OPENING, Altered, Anew, Appeared, Ended, Gap, Removed, Story, Told, Turn
 
 TEXT = "A gate. 🟢 Zwölf Stufen. 👩‍🚀!"
 
@@ -80,6 +80,15 @@ def test_welcome_brings_what_was_missed_and_nothing_twice() -> None:
     story.token("a", 1, 0, "The gate ")
     assert shown(story.welcome([view("a", "The gate opens.")], never)) == "opens."
     assert shown(story.token("a", 1, 9, "opens. Wide.")) == " Wide."
+
+
+def test_a_reply_that_ended_while_this_client_was_away_has_ended() -> None:
+    story = Story()
+    story.said("a", "hi")
+    story.token("a", 1, 0, "The gate ")
+    changes = story.welcome([view("a", "The gate opens.", "done")], never)
+    assert [type(change) for change in changes] == [Told, Ended]
+    assert story.welcome([view("a", "The gate opens.", "done")], never) == []
 
 
 def test_a_client_ahead_of_what_was_saved_keeps_its_text() -> None:
@@ -176,6 +185,11 @@ def test_choices_come_with_the_end() -> None:
     assert story.turns[0].choices == []
     story.end("a", 1, "stop", {})
     assert story.turns[0].choices == ["Knock on the green door.", "Wait."]
+
+
+def test_a_continued_reply_offers_only_its_last_choices() -> None:
+    turn = Turn("a", reply="You stand.\n> Knock.\n> Wait.\n\nIt rains.\n> Run.", state="done")
+    assert turn.choices == ["Run."]
 
 
 def test_an_answer_is_no_turn_of_the_story() -> None:
