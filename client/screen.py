@@ -102,7 +102,8 @@ class LiveScreen:
             *whole, rest = wrapped
             for piece in whole:
                 self._print(piece)
-            self._telling = rest.plain
+            # Not `rest` itself: wrapping has taken the space at its end, and the next word may follow.
+            self._telling = self._telling[len(self._telling.rstrip()) - len(rest.plain.strip()) :]
         self.draw()
 
     def pause(self) -> None:
