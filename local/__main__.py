@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from local.checks import check
+from local.checks import check, look_over
 from local.plan import LocalError
 from local.play import CONCURRENCY, MODEL, WAIT_S, WORLD, overture
 from local.stack import ROOT, LocalStack
@@ -77,6 +77,7 @@ async def serve(options: argparse.Namespace) -> None:
         say("Waking Front. The storyteller sleeps until a visitor comes.")
         await stack.prestart()
         await stack.visit()
+        await look_over(options.model)
         if options.wait > 0:
             say(f"The storyteller will take {options.wait:g} s to wake. This wait is simulated; --wait 0 is none.")
         if not options.verbose:

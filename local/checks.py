@@ -1,25 +1,27 @@
 """Looks at the folders that the play is started with: a cheap look, so that a mistake is told at once.
 
-It knows what files there must be and whether they are whole. Whether a model is one the engine can
-run, or a script one that can be played, is for the functions to say when they start.
+It knows what files there must be. Whether a model is one the engine can run is for the engine to
+say, in a process of its own; whether a script can be played, for Front when it starts.
 """
 
 from __future__ import annotations
 
-import json
-import struct
+import asyncio
+import os
+import sys
 from pathlib import Path
 
 from local.plan import LocalError
 
+ROOT = Path(__file__).resolve().parent.parent
 MODEL_REMEDY = "give --model a Hugging Face Llama folder, or leave it out for the demo model"
 WORLD_REMEDY = "give --world a folder like prologue/worlds/emerald_city"
 BOOK_REMEDY = "run make setup, which builds it"
 
 
 def check(*, model: Path, world: Path, book: Path) -> None:
-    """Raises `LocalError` for the first thing found missing or broken."""
-    check_model(model)
+    """Raises `LocalError` for the first thing found missing."""
+    _folder(model, "model folder", MODEL_REMEDY)
     for name in ("world.yaml", "script.yaml", "storyteller.md"):
         _text(world, name, "world folder", WORLD_REMEDY)
     _folder(book, "answer book", BOOK_REMEDY)
@@ -27,23 +29,20 @@ def check(*, model: Path, world: Path, book: Path) -> None:
         raise LocalError(f"The answer book {book} is empty; {BOOK_REMEDY}.")
 
 
-def check_model(folder: Path) -> None:
-    """Whether `folder` holds a configuration, a tokenizer and whole weights. Raises `LocalError`."""
-    for name in ("config.json", "tokenizer.json"):
-        text = _text(folder, name, "model folder", MODEL_REMEDY)
-        try:
-            whole = isinstance(json.loads(text), dict)
-        except ValueError:
-            whole = False
-        if not whole:
-            raise LocalError(f"{folder / name} is not a JSON object, so the model is broken; {MODEL_REMEDY}.")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise LocalError(f"The model folder {folder} has no .safetensors file; {MODEL_REMEDY}.")
-    for path in weights:
-        if not _whole(path):
-            broken = "is not a whole safetensors file (cut short, or a Git LFS pointer)"
-            raise LocalError(f"{path} {broken}; {MODEL_REMEDY}.")
+async def look_over(model: Path) -> None:
+    """Has the engine look a model over, in a process of its own and without torch. Raises `LocalError`."""
+    looking = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "storyteller.engine",
+        str(model),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "lambda")))},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await looking.communicate()
+    if looking.returncode:
+        raise LocalError(said.decode(errors="replace").strip().rpartition("\n")[2])
 
 
 def _folder(folder: Path, what: str, remedy: str) -> None:
@@ -60,17 +59,3 @@ def _text(folder: Path, name: str, what: str, remedy: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise LocalError(f"{folder / name} cannot be read ({why}); {remedy}.") from None
-
-
-def _whole(path: Path) -> bool:
-    """Whether a safetensors file is as long as its header says: 8 bytes of length, JSON, then the tensors."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > path.stat().st_size:
-                return False
-            header = json.loads(file.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        return bool(path.stat().st_size == 8 + length + max(ends, default=0))
-    except (OSError, ValueError, struct.error, AttributeError, KeyError, IndexError, TypeError):
-        return False

@@ -131,11 +131,12 @@ class Wakes:
 
     def _invoke(self, key: str, token: str) -> bool:
         try:
-            self._client.invoke(
+            answer = self._client.invoke(
                 FunctionName=self._settings.storyteller,
                 InvocationType="Event",
                 Payload=json.dumps({"session": key, "token": token}).encode(),
             )
+            answer["Payload"].read()  # empty; left unread, the connection could not be used again
         except (ClientError, BotoCoreError):
             logger.exception("the storyteller could not be invoked", extra={"session": key})
             return False

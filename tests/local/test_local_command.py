@@ -95,7 +95,10 @@ def plan(**_):
     functions = tiny("echo", prestart=2), tiny("talk", prestart=1)
     return Plan(functions, http={"POST /ticket": "talk"}, pages=pages, table="t", environment=environment)
 
-command.overture, command.check = plan, lambda **_: None
+async def look_over(_):
+    pass
+
+command.overture, command.check, command.look_over = plan, lambda **_: None, look_over
 sys.exit(command.main(["--port", "0", *sys.argv[3:]]))
 """
 

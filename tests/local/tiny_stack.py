@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,9 +103,6 @@ def make_folders(parent: Path) -> dict[str, Path]:
     for folder in (model, world, book):
         folder.mkdir()
     (model / "config.json").write_text("{}")
-    (model / "tokenizer.json").write_text("{}")
-    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
     for name in ("world.yaml", "script.yaml", "storyteller.md"):
         (world / name).write_text("x")
     (book / "book.json").write_text("{}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -57,7 +58,7 @@ class FakeLambda:
             raise self.refuse
         assert InvocationType == "Event"
         self.sent.append(json.loads(Payload))
-        return {"StatusCode": 202}
+        return {"StatusCode": 202, "Payload": io.BytesIO()}
 
 
 def make_table() -> Iterator[Table]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.checks import check
+from local.checks import check, look_over
 from local.plan import LocalError
 from tests.local.tiny_stack import make_folders
+from tests.tiny_llama import write_tiny_llama
 
 
 @pytest.fixture
@@ -24,13 +25,6 @@ def test_whole_folders_pass(folders: dict[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("folder", "name", "content", "said"),
     [
-        ("model", "config.json", None, r"The model folder \S+ has no config\.json; give --model .+\."),
-        ("model", "config.json", b"[]", r"\S+config\.json is not a JSON object, so the model is broken; give .+\."),
-        ("model", "config.json", b"\xff", r"\S+config\.json cannot be read \(it is not UTF-8\); give --model .+\."),
-        ("model", "tokenizer.json", b"{", r"\S+tokenizer\.json is not a JSON object, so the model is broken; .+\."),
-        ("model", "model.safetensors", None, r"The model folder \S+ has no \.safetensors file; give --model .+\."),
-        ("model", "model.safetensors", b"version https://git-lfs.github.com/spec/v1", r"\S+ is not a whole .+\."),
-        ("model", "model.safetensors", b"", r"\S+model\.safetensors is not a whole safetensors file .+\."),
         ("world", "script.yaml", None, r"The world folder \S+ has no script\.yaml; give --world .+\."),
         ("book", "book.json", None, r"The answer book \S+ is empty; run make setup, which builds it\."),
     ],
@@ -47,11 +41,13 @@ def test_a_file_missing_or_broken(
     assert re.fullmatch(said, str(caught.value))
 
 
-def test_weights_cut_short(folders: dict[str, Path]) -> None:
-    path = folders["model"] / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(LocalError, match="not a whole safetensors file"):
-        check(**folders)
+async def test_a_model_is_looked_over_by_the_engine(tmp_path: Path) -> None:
+    folder = write_tiny_llama(tmp_path / "llama")
+    await look_over(folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(LocalError, match=r"model\.safetensors.+\.$"):
+        await look_over(folder)
 
 
 @pytest.mark.parametrize("folder", ["model", "world", "book"])
