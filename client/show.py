@@ -14,6 +14,7 @@ from typing import Any
 
 from client.countdown import Countdown
 from client.events import AnswerCame, Beat, BeatCame, Connection, Earlier, Event, Failed, Welcomed, Woke
+from client.figures import reply_in_brief, reply_in_full, spared
 from client.screen import Screen
 from client.story import Altered, Anew, Appeared, Change, Ended, Removed, Told, Turn
 from client.transcript import as_markdown
@@ -51,7 +52,7 @@ class Show:
         self._lost: tuple[str, float] | None = None
         self._stopped: Turn | None = None
         self._last_input_over = False
-        self._asked_for_memory = False
+        self._asked_for_memory = self._curtain = False
         self._errands: set[asyncio.Task[None]] = set()
 
     async def run(self) -> str:
@@ -193,29 +194,13 @@ class Show:
             self.screen.note(f"The story is in {file}.")
 
     def _backstage(self) -> None:
-        told = [turn for turn in self.play.turns if turn.stats and turn.stats["tokens"]]
-        answered = [turn.answer["saved"] for turn in self.play.turns if turn.answer]
-        rows = [
-            (
-                f"reply {number}",
-                f"first token {turn.stats['ttft_ms']:,.0f} ms, {turn.stats['tokens']} tokens at "
-                f"{turn.stats['tokens_per_s']:.3g}/s, {turn.stats['total_ms'] / 1000:.3g} s in all, "
-                f"${turn.stats['usd']:.2g} (${turn.stats['usd_per_million']:.3g} per million tokens), "
-                f"{turn.stats['mwh']:.3g} mWh, {turn.stats['gco2e']:.2g} g CO2e",
-            )
-            for number, turn in enumerate(told, 1)
-            if turn.stats
-        ]
-        rows.append(
-            (
-                "written answers",
-                f"{len(answered)}; spared {sum(saved['tokens'] for saved in answered)} tokens, "
-                f"${sum(saved['usd'] for saved in answered):.2g}, {sum(saved['mwh'] for saved in answered):.3g} mWh",
-            )
-        )
+        told = [turn.stats for turn in self.play.turns if turn.stats and turn.stats["tokens"]]
+        saved = [turn.answer["saved"] for turn in self.play.turns if turn.answer]
+        rows = [(f"reply {number}", reply_in_full(stats)) for number, stats in enumerate(told, 1)]
+        rows.append(("written answers", f"{len(saved)}, which spared {spared(saved)}" if saved else "none so far"))
         reading = self._countdown.read(self._clock())
         rows.append(("the waking", f"{reading.words.lower()}; {reading.progress:.0%} read"))
-        self.screen.table("Backstage (costs and energy are estimates; docs/costs.md has the assumptions)", rows)
+        self.screen.table("Backstage (costs and energy are estimates)", rows)
 
     def _leave(self, how: str) -> None:
         if not self._over.done():
@@ -246,8 +231,8 @@ class Show:
             case AnswerCame(turn=turn):
                 screen.note(turn.reply, style="cyan")
                 saved = turn.answer["saved"] if turn.answer else None
-                spared = f", which spared {saved['tokens']} tokens" if saved and saved["tokens"] else ""
-                screen.note(f"A written answer, without the storyteller{spared}.")
+                which = f", which spared {spared([saved])}" if saved and saved["tokens"] else ""
+                screen.note(f"A written answer, without the storyteller{which}.")
                 if self._asked:
                     self._show_question(self._asked)
             case Appeared(turn=turn) if not turn.live or turn.reply:
@@ -264,6 +249,9 @@ class Show:
                     screen.note(text, style="cyan")
                     return
                 self._end_prologue()
+                if not self._curtain:
+                    self._curtain = True
+                    screen.note("◆", style="green")
                 screen.tell("".join(line for line in _without_choices(turn, text)))
             case Ended(turn=turn):
                 self._end(turn)
@@ -314,11 +302,7 @@ class Show:
         if turn.reason in ("length", "deadline"):
             self.screen.note("It had to pause here; /continue lets it go on.")
         if turn.stats and turn.stats["tokens"]:
-            stats = turn.stats
-            self.screen.note(
-                f"{stats['tokens']} tokens, first after {stats['ttft_ms'] / 1000:.2g} s, "
-                f"{stats['tokens_per_s']:.2g} tokens/s, ${stats['usd']:.2g}, {stats['mwh']:.2g} mWh"
-            )
+            self.screen.note(reply_in_brief(turn.stats))
         self._choices = turn.choices
         self.screen.offer(self._choices)
         self._waiting_since = self._clock()

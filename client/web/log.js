@@ -300,5 +300,6 @@ export function dollars(usd) {
 }
 
 export function figure(value) {
-  return value >= 100 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(2)));
+  const rounded = value >= 100 ? Math.round(value) : Number(value.toPrecision(2));
+  return rounded.toLocaleString("en", { maximumFractionDigits: 9 });
 }
