@@ -33,6 +33,8 @@ Ints = npt.NDArray[np.int64]
 RECALL_FOLDS = 5
 #: Up to how many phrasings the index is exact, and up to how many it is searched as a whole.
 FLAT_ROWS, BYTE_ROWS = 20_000, 50_000
+#: Cells of a larger one, times the square root of its rows.
+CELLS = 4.0
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def make_index(rows: Floats) -> Any:
     elif count <= BYTE_ROWS:
         index = faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
     else:
-        cells = int(4 * math.sqrt(count))
+        cells = int(CELLS * math.sqrt(count))
         index = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
         index.nprobe = max(8, cells // 32)
     if not index.is_trained:

@@ -93,6 +93,7 @@ FUNCTION = _set(
     "again once more most else too very just only also any some all both each either neither one ones other another",
     "same such own now up down out off go goes going went come comes get gets got let lets thing things something",
     "anything nothing well oh hey sure right really maybe mean means say says said tell told dont cant wont",
+    "first second third fourth last next former latter",
 )
 
 QUESTION = _set(

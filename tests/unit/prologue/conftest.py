@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prologue.book_build import Report, build_book
+from prologue.embedder import Embedder
+from prologue.embedder_build import build_embedder
+
+ANSWERS = """
+- id: save
+  phrasings: [Can I save my story?, How do I save?, Is my progress saved?, Where is the save button?]
+  answer: It is kept as you go.
+- id: sound
+  phrasings: [How do I turn the music off?, How do I turn the music on?, Can I mute the sound?, Where is the volume?]
+  answer: The small loudspeaker in the corner.
+- id: who_are_you
+  phrasings: [Who are you?, What is your name?, Who am I talking to?, Introduce yourself]
+  answer: The keeper of the door.
+  when: [lobby, prologue]
+- id: languages
+  phrasings: [Do you speak German?, Which languages do you know?, Can I play in French?]
+  answer: Only English.
+  names: any
+"""
+
+
+@pytest.fixture(scope="session")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_embedder(tmp_path_factory.mktemp("embedder"))
+
+
+@pytest.fixture(scope="session")
+def model(embedder: Path) -> Embedder:
+    return Embedder(embedder)
+
+
+@pytest.fixture(scope="session")
+def built(embedder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """A small book, and what its build reported."""
+    folder = tmp_path_factory.mktemp("book")
+    (folder / "answers.yaml").write_text(ANSWERS)
+    report = build_book(folder / "answers.yaml", folder / "out", embedder=embedder)
+    return folder / "out", report
