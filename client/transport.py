@@ -20,14 +20,14 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from client.actions import Patience, Pending, unsayable
 from client.door import PROTOCOL, Door, DoorError
 from client.events import (
     AnswerCame,
@@ -44,61 +44,6 @@ from client.events import (
     explain_close,
 )
 from client.story import OPENING, Change, Gap, Story, Turn
-
-#: The longest line that may be said, in code points.
-LINE_CHARACTERS = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for what, in seconds. The defaults suit API Gateway."""
-
-    acknowledged: float = 15.0  # an `ok` that has not come by then means the connection is dead
-    ping_after: float = 300.0  # idle connections are closed after 600
-    pong: float = 10.0
-    gap: float = 1.0  # a frame may overtake another; only then is the reply asked for again
-    answer: float = 1.0  # the book answers a line at once, or it is one for the storyteller
-    silence: float = 25.0  # a reply is awaited and nothing at all comes: ask how it stands
-    retry_first: float = 0.5
-    retry_most: float = 20.0
-    refused_again: tuple[float, ...] = (0.5, 1.5, 4.0)  # pauses before a retryable refusal is tried again
-
-
-class Pending:
-    """An action on its way. Await it for its acknowledgement; `RefusedError` is raised if it is refused."""
-
-    def __init__(self, frame: dict[str, Any], key: str) -> None:
-        self.frame = frame
-        self.key = key  # what acknowledges it: an id, or `history:<before>`
-        self.tries = 0
-        self.mark: tuple[int, ...] | None = None  # how its turn stood when it was asked for
-        self.again = asyncio.Event()
-        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # An action nobody waits for may be refused: the event `Failed` tells.
-        self._future.add_done_callback(lambda future: future.cancelled() or future.exception())
-
-    @property
-    def id(self) -> str:
-        """The id of the action; for `say`, also that of the turn."""
-        return str(self.frame.get("id", ""))
-
-    @property
-    def done(self) -> bool:
-        """Whether it was acknowledged or refused."""
-        return self._future.done()
-
-    def settle(self, refusal: RefusedError | None = None) -> None:
-        """It is acknowledged, or refused for good."""
-        if not self._future.done():
-            if refusal:
-                self._future.set_exception(refusal)
-            else:
-                self._future.set_result(None)
-        self.again.set()
-
-    def __await__(self) -> Generator[Any, None, str]:
-        yield from asyncio.shield(self._future).__await__()
-        return self.id
 
 
 class Play:
@@ -216,7 +161,7 @@ class Play:
         frame: dict[str, Any] = {"action": "say", "id": next(self._names), "text": text}
         if ask:
             frame["ask"] = ask
-        pending = self._enqueue(frame, refused=_unsayable(text))
+        pending = self._enqueue(frame, refused=unsayable(text))
         if not ask and not pending.done:
             self._emit_all(self.story.said(pending.id, text))
         return pending
@@ -285,7 +230,7 @@ class Play:
         frame: dict[str, Any] = {"action": action, "id": next(self._names), "of": turn.id}
         if text is not None:
             frame["text"] = text
-        pending = self._enqueue(frame, refused=None if text is None else _unsayable(text))
+        pending = self._enqueue(frame, refused=None if text is None else unsayable(text))
         pending.mark = turn.mark
         return pending
 
@@ -582,13 +527,3 @@ class Play:
 
     def _emit(self, event: Event | Change) -> None:
         self._events.put_nowait(event)
-
-
-def _unsayable(text: str) -> RefusedError | None:
-    if not text.strip():
-        return RefusedError("empty", "There is nothing to say in this line.")
-    if len(text) > LINE_CHARACTERS:
-        return RefusedError(
-            "too_long", f"This line has {len(text):,} characters; the storyteller hears {LINE_CHARACTERS:,} at most."
-        )
-    return None

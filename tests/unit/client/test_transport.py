@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from client.actions import Patience
 from client.door import DoorError
 from client.events import AnswerCame, BeatCame, Connection, Earlier, Failed, RefusedError, Welcomed
 from client.story import Ended, Told
-from client.transport import Patience, Play
+from client.transport import Play
 from tests.unit.client.fake_server import FakeServer, Line
 
 QUICK = Patience(gap=0.05, retry_first=0.01, retry_most=0.05, refused_again=(0.01, 0.01, 0.01))
