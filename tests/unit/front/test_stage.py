@@ -54,7 +54,7 @@ class House:
             connections,
             self.wakes,
             WORLD,
-            self.book,
+            self.book,  # type: ignore[arg-type]
             metrics,
             1024,
         )
