@@ -1,0 +1,158 @@
+"""How fast the engine is: decode, prefill, load, memory, beside llama.cpp and transformers, in turns.
+
+    python -m bench.engine --shapes 1B 3B 8B [--llama-python PYTHON] [--rounds 5]
+
+Random weights at the real shapes are made under build/bench. llama.cpp plays where a Python with
+`llama-cpp-python` and `gguf` is named (`bench/requirements.txt`); transformers in bf16 at 1B and 3B.
+The players take turns, each round's ratio is taken, and the median round is told: on a shared machine
+absolute figures drift, ratios hardly do. Knows players and tables; `players` knows the engines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.bars import write_bars
+from bench.random_llama import write_bundle
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMPT, TOLD = 128, 16
+
+
+class Playing:
+    """A player's process."""
+
+    def __init__(self, python: str, kind: str, what: str, threads: int) -> None:
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "lambda")])
+        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}
+        self._process = subprocess.Popen(
+            [python, "-m", "bench.players", kind, what, str(threads)],
+            cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self.load_s = self._answer()["s"]
+
+    def ask(self, order: str) -> dict[str, float]:
+        """One order's answer."""
+        assert self._process.stdin
+        self._process.stdin.write(order + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self) -> dict[str, float]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("A player ended before its time: see its message above.")
+        answer: dict[str, float] = json.loads(line)
+        return answer
+
+
+def read_bandwidth(threads: int) -> float:
+    """Bytes a second that this many threads can read from memory, right now."""
+    import torch
+
+    torch.set_num_threads(threads)
+    block = torch.ones(64 << 20, dtype=torch.float32)
+    best = 0.0
+    for _ in range(4):
+        began = time.perf_counter()
+        block.sum()
+        best = max(best, block.numel() * 4 / (time.perf_counter() - began))
+    return best
+
+
+def measure(shape: str, threads: int, rounds: int, llama_python: str | None, folder: Path) -> dict[str, Any]:
+    """Everything about one shape."""
+    bundle = write_bundle(shape, folder / f"{shape}.bundle")
+    weights = sum(path.stat().st_size for path in bundle.glob("*.safetensors"))
+    players = {"ours": Playing(sys.executable, "ours", str(bundle), threads)}
+    if llama_python:
+        gguf = folder / f"{shape}.gguf"
+        make = "import sys, pathlib, bench.random_llama as r; r.write_gguf(sys.argv[1], pathlib.Path(sys.argv[2]))"
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "lambda")])
+        subprocess.run(
+            [llama_python, "-c", make, shape, str(gguf)], check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}
+        )
+        players["llama.cpp"] = Playing(llama_python, "llama.cpp", str(gguf), threads)
+    if shape in ("1B", "3B"):
+        players["transformers"] = Playing(sys.executable, "transformers", shape, threads)
+    seen: dict[str, dict[str, list[float]]] = {name: {"prefill": [], "decode": []} for name in players}
+    bandwidths = []
+    for number in range(rounds + 1):
+        bandwidths.append(read_bandwidth(threads))
+        for name, player in players.items():
+            prefill, decode = player.ask(f"prefill {PROMPT}")["s"], player.ask(f"decode {TOLD}")["s"]
+            if number:  # the first round warms up
+                seen[name]["prefill"].append(PROMPT / prefill)
+                seen[name]["decode"].append(TOLD / decode)
+    results: dict[str, Any] = {"bandwidth": statistics.median(bandwidths), "bytes": weights, "players": {}}
+    for name, player in players.items():
+        ours, theirs = seen["ours"], seen[name]
+        results["players"][name] = {
+            "decode": statistics.median(theirs["decode"]),
+            "prefill": statistics.median(theirs["prefill"]),
+            "first_token_s": PROMPT / statistics.median(theirs["prefill"]),
+            "load_s": player.load_s,
+            "peak_bytes": player.ask("memory")["bytes"],
+            **{
+                f"{what}_ratio": statistics.median(a / b for a, b in zip(ours[what], theirs[what], strict=True))
+                for what in ("decode", "prefill")
+            },
+        }
+        player.end()
+    results["share_of_bandwidth"] = results["players"]["ours"]["decode"] * weights / results["bandwidth"]
+    return results
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.engine", description=__doc__.split("\n")[0] if __doc__ else ""
+    )
+    parser.add_argument("--shapes", nargs="+", default=["1B"], choices=["tiny", "1B", "3B", "8B"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--llama-python", help="a Python that has llama-cpp-python and gguf")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = {}
+    for shape in options.shapes:
+        results[shape] = found = measure(shape, options.threads, options.rounds, options.llama_python, options.out)
+        print(f"\n{shape}, {options.threads} threads, {found['bytes'] / 1e9:.2f} GB of weights, "
+              f"memory read at {found['bandwidth'] / 1e9:.1f} GB/s")  # fmt: skip
+        print(
+            f"{'':14}{'decode':>12}{'ours is':>9}{'prefill':>12}{'ours is':>9}{'first token':>13}"
+            f"{'load':>8}{'memory':>10}"
+        )
+        for name, row in found["players"].items():
+            print(f"{name:14}{row['decode']:>8.1f} t/s{row['decode_ratio']:>8.2f}x{row['prefill']:>8.1f} t/s"
+                  f"{row['prefill_ratio']:>8.2f}x{row['first_token_s']:>11.2f} s{row['load_s']:>6.1f} s"
+                  f"{row['peak_bytes'] / 1e9:>7.2f} GB")  # fmt: skip
+        print(f"Decode uses {found['share_of_bandwidth']:.0%} of the memory's read bandwidth.", flush=True)
+    (options.out / "engine.json").write_text(json.dumps(results, indent=1) + "\n")
+    for what in ("decode", "prefill"):
+        groups = {
+            shape: {name: row[what] for name, row in found["players"].items()} for shape, found in results.items()
+        }
+        write_bars(options.out / f"engine-{what}.svg", f"{what}, tokens a second", groups, "t/s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
