@@ -65,7 +65,31 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--budget", type=_share, default=None, help="another share of false answers")
     measure.add_argument("--json", action="store_true", help="print JSON")
     measure.set_defaults(run=_measure)
+
+    check = commands.add_parser("check", help="look a world over for faults")
+    check.add_argument("world", type=Path, metavar="WORLD")
+    check.set_defaults(run=_check)
+
+    play = commands.add_parser("play", help="play a world's prologue in the terminal")
+    play.add_argument("world", type=Path, metavar="WORLD")
+    play.add_argument("--wait", type=_seconds, default=30.0, help="seconds until the storyteller wakes (default 30)")
+    play.set_defaults(run=_play)
+
+    new = commands.add_parser("new", help="make a small world from a template")
+    new.add_argument("name", metavar="NAME")
+    new.add_argument("--worlds", type=Path, default=Path(__file__).with_name("worlds"), metavar="DIR")
+    new.set_defaults(run=_new)
     return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
+    return value
 
 
 def _share(text: str) -> float:
@@ -124,6 +148,35 @@ def _measure(options: argparse.Namespace) -> int:
     else:
         for name, value in figures.items():
             print(f"{name:<20} {value if isinstance(value, int) or value is None else format(value, '.4f')}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from prologue.check import check_world
+
+    faults = check_world(options.world)
+    for fault in faults:
+        print(fault)
+    print(f"{options.world}: {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
+    return 1 if faults else 0
+
+
+def _play(options: argparse.Namespace) -> int:
+    from prologue.play import play
+    from prologue.world import load_world
+
+    try:
+        play(load_world(options.world), options.wait)
+    except (KeyboardInterrupt, EOFError):
+        print()
+    return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    from prologue.new_world import make_world
+
+    folder = make_world(options.name, options.worlds)
+    print(f"{folder} is a small world of its own: change its files, then `python -m prologue check {folder}`.")
     return 0
 
 

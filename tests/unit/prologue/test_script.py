@@ -73,7 +73,7 @@ def test_the_end_comes_with_the_beat_in_which_the_storyteller_wakes() -> None:
     awake=st.lists(st.booleans(), max_size=5),
     eta=st.one_of(st.none(), st.floats(0, 600)),
     said=st.dictionaries(
-        st.sampled_from(["name", "companion", "reason", "spectacles", "breath"]), st.text(max_size=30)
+        st.sampled_from(["name", "companion", "reason", "spectacles", "weight"]), st.text(max_size=30)
     ),
 )
 @settings(deadline=None, max_examples=60)

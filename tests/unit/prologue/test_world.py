@@ -43,6 +43,11 @@ def test_the_shipped_worlds_load(path: Path) -> None:
     assert load_world(path).name == path.name
 
 
+@pytest.mark.parametrize("path", sorted(Path("prologue").glob("**/*.yaml")), ids=str)
+def test_shipped_files_read_alike_with_and_without_libyaml(path: Path) -> None:
+    assert yaml.load(path.read_text(), Loader=yaml.SafeLoader) == yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

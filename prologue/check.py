@@ -1,0 +1,158 @@
+"""Looks a world over for what can be loaded but would not play well. Finds, never mends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prologue.answers import read_answers, read_negatives
+from prologue.book_build import find_shared
+from prologue.conditions import Condition, When
+from prologue.guards import read_signs
+from prologue.script import LONGEST_S, REPEAT_S, Script, Step
+from prologue.slots import fill
+from prologue.world import World, load_world
+
+#: The fastest a grown-up reads along, characters per second.
+FASTEST_CPS = 20.0
+#: A wait that a world should be able to fill, in seconds: the longest start, doubled.
+WAIT_S = 120.0
+
+
+def check_world(folder: Path) -> list[str]:
+    """What is wrong with the world in a folder, a sentence each. Raises `WorldError` if it cannot be loaded."""
+    world = load_world(folder)
+    script = world.script
+    return [
+        *_unreachable(script),
+        *_never_told(script),
+        *_too_long(world),
+        *_unfilled(script),
+        *_collisions(folder),
+    ]
+
+
+def _unreachable(script: Script) -> Iterator[str]:
+    """Scenes, and beats in them, that no way leads to."""
+    places = {scene.id: place for place, scene in enumerate(script.scenes)}
+    reached: set[int] = set()
+    told: set[str] = set()
+    ahead = [0]
+    while ahead:
+        place = ahead.pop()
+        if place in reached or place >= len(script.scenes):
+            continue
+        reached.add(place)
+        for step in script.scenes[place].steps:
+            told.add(step.id)
+            ahead += [places[to] for _, to in step.go]
+            if _always(step) and any(not when.any for when, _ in step.go):
+                break  # nothing comes after a beat that always leads elsewhere
+        else:
+            ahead.append(place + 1)
+        if script.scenes[place].when.any:
+            ahead.append(place + 1)
+    for place, scene in enumerate(script.scenes):
+        if place not in reached:
+            yield f"scene {scene.id}: no scene leads here; remove it, or let a `go` lead to it."
+        else:
+            for step in scene.steps:
+                if step.id not in told:
+                    yield f"beat {step.id}: the beat before it always leads elsewhere; put the `go` after this one."
+
+
+def _always(step: Step) -> bool:
+    return not step.when.any and not step.optional
+
+
+def _never_told(script: Script) -> Iterator[str]:
+    """Conditions that can never hold."""
+    values: dict[str, set[str] | None] = {}
+    for step in script.steps():
+        if step.ask is not None:
+            listed = {choice.casefold() for choice in step.ask.choices} | {v.casefold() for v in step.ask.same or {}}
+            before = values.get(step.ask.key, set())
+            values[step.ask.key] = None if step.ask.free or before is None else before | listed
+    later: dict[str, set[str]] = {}
+    for place, scene in enumerate(script.scenes):
+        for step in scene.steps:
+            later[step.id] = {s.id for after in script.scenes[place + 1 :] for s in after.steps}
+    jumps = any(step.go for step in script.steps())
+    for scene in script.scenes:
+        yield from _impossible(f"scene {scene.id}", scene.when, values, set())
+    for step in script.steps():
+        waits_for = set() if jumps else later.get(step.id, set())
+        yield from _impossible(f"beat {step.id}", step.when, values, waits_for | {step.id})
+        for fragment in step.fragments:
+            if fragment.otherwise is None:
+                yield from _impossible(f"beat {step.id}, {fragment.text!r}", fragment.when, values, waits_for)
+
+
+def _impossible(where: str, when: When, values: dict[str, set[str] | None], later: set[str]) -> Iterator[str]:
+    reasons = [_reason(condition, values, later) for condition in when.any]
+    if reasons and all(reasons):
+        yield f"{where}: its condition never holds, {reasons[0]}; mend `when`."
+
+
+def _reason(condition: Condition, values: dict[str, set[str] | None], later: set[str]) -> str:
+    for key in condition.known:
+        if key in condition.unknown:
+            return f"for {key} cannot be both known and unknown"
+    for key in (*condition.known, *condition.equal, *condition.says):
+        if key not in values:
+            return f"for nothing asks for {key}"
+    for key, wanted in condition.equal.items():
+        possible = values[key]
+        if possible is not None and not wanted & possible:
+            return f"for {key} is never {' or '.join(sorted(wanted))}"
+    for beat in condition.told:
+        if beat in condition.untold:
+            return f"for {beat} cannot be both told and untold"
+        if beat in later:
+            return f"for {beat} comes later"
+    return ""
+
+
+def _too_long(world: World) -> Iterator[str]:
+    """Lines that are gone before they can be read."""
+    values = {field.key: field.default for field in world.profile}
+    for step in world.script.steps():
+        for place, fragment in enumerate(step.fragments):
+            following = step.fragments[place + 1 : place + 2]
+            own, then = fragment.at_s, following[0].at_s if following else None
+            given = then - own if own is not None and then is not None else LONGEST_S
+            for text in (fragment.text, fragment.otherwise or ""):
+                length = len(fill(text, values))
+                if length > given * FASTEST_CPS:
+                    yield (
+                        f"beat {step.id}: {text!r} has {length} characters for {given:g} s;"
+                        f" at most {int(given * FASTEST_CPS)} can be read."
+                    )
+
+
+def _unfilled(script: Script) -> Iterator[str]:
+    """Waits the script cannot fill, played with nobody replying."""
+    state, told_s = script.begin(), 0.0
+    while told_s < WAIT_S:
+        beat, state = script.next(state, False, None, {})
+        if beat.final:
+            yield (
+                f"fillers: a wait of {WAIT_S:g} s ends in silence after {told_s:.0f} s; write about"
+                f" {max(WAIT_S, REPEAT_S) - told_s:.0f} s more."
+            )
+            return
+        told_s += max(beat.seconds, 0.5)
+
+
+def _collisions(folder: Path) -> Iterator[str]:
+    """Phrasings that two answers share, or that the negatives hold as well."""
+    if not (folder / "answers.yaml").is_file():
+        return
+    answers = read_answers(folder / "answers.yaml")
+    for phrasing, one, other in find_shared(answers):
+        yield f"answers {one} and {other}: both have the phrasing {phrasing!r}; leave it to one of them."
+    if (folder / "negatives.txt").is_file():
+        exact = {read_signs(phrasing).exact: answer.id for answer in answers for phrasing in answer.phrasings}
+        for line in read_negatives(folder / "negatives.txt"):
+            if read_signs(line).exact in exact:
+                yield f"negatives.txt: {line!r} is a phrasing of {exact[read_signs(line).exact]}; remove one of them."
