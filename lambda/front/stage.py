@@ -176,7 +176,7 @@ class Stage:
             try:
                 value, session.script = self._world.script.reply(session.script, ask, message.text)
             except ReplyError as refusal:
-                raise WireError("bad_reply", str(refusal), retryable=True) from None
+                raise WireError("bad_reply", str(refusal)) from None
             session.profile = {**session.profile, ask: value}
             return self._move(draft, message.id, beat)
 
