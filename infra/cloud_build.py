@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import Aws, CustomResource, Duration, IgnoreMode
+from aws_cdk import Aws, CfnResource, CustomResource, Duration, IgnoreMode, Stack
 from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
@@ -46,6 +46,7 @@ class CloudBuild(Construct):
             ),
             source=codebuild.Source.s3(bucket=source.bucket, path=source.s3_object_key),
             timeout=_DEADLINE,
+            grant_report_group_permissions=False,
             logging=codebuild.LoggingOptions(
                 cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=make_log_group(self, "BuildLogs", settings))
             ),
@@ -61,15 +62,23 @@ class CloudBuild(Construct):
             arn = f"arn:{Aws.PARTITION}:s3:::{bucket}"
             project.add_to_role_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[arn]))
             project.add_to_role_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[f"{arn}/{prefix}/*"]))
+            acknowledge(
+                project,
+                f"AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:s3:::{bucket}/{prefix}/*]",
+                "All files of the model, and nothing beside them.",
+            )
         self._acknowledge(project)
         starter = self._starter(settings, project)
         self.resource = CustomResource(
             self,
             "Build",
             service_token=starter.function_arn,
-            service_timeout=_DEADLINE,
             properties={"Project": project.project_name, "Inputs": f"{source.asset_hash} {key} {settings.world}"},
         )
+        resource = self.resource.node.default_child
+        assert isinstance(resource, CfnResource)
+        # As a number, which CloudFormation wants; CDK's own property writes a string.
+        resource.add_property_override("ServiceTimeout", _DEADLINE.to_seconds())
         self.resource.node.add_dependency(project)
 
     @property
@@ -115,16 +124,24 @@ class CloudBuild(Construct):
         return starter
 
     def _acknowledge(self, project: codebuild.Project) -> None:
-        acknowledge(
-            project,
-            "AwsSolutions-CB4",
-            "The project keeps no artifacts of its own; what it builds goes to ECR, encrypted there.",
-        )
-        acknowledge(
-            project,
-            "AwsSolutions-CB3",
-            "Docker needs privileged mode; the project builds this repository's Dockerfile only.",
-        )
+        stack = Stack.of(self)
+        resource = project.node.default_child
+        assert isinstance(resource, codebuild.CfnProject)
+        qualifier = stack.synthesizer.bootstrap_qualifier or "hnb659fds"
+        assets = f"arn:<AWS::Partition>:s3:::cdk-{qualifier}-assets-<AWS::AccountId>-{stack.region}/*"
+        logs = f"arn:<AWS::Partition>:logs:{stack.region}:<AWS::AccountId>:log-group:/aws/codebuild"
+        for rule, reason in {
+            "CB4": "The project keeps no artifacts of its own; what it builds goes to ECR, encrypted there.",
+            "CB3": "Docker needs privileged mode; the project builds this repository's Dockerfile only.",
+            "IAM5[Resource::*]": "A login to ECR is the account's, not a repository's.",
+            f"IAM5[Resource::{assets}]": "Sources and model lie in the CDK's bucket, under names that change.",
+            f"IAM5[Resource::{logs}/<{stack.get_logical_id(resource)}>:*]": "The project's own log group.",
+            **{
+                f"IAM5[Action::s3:{action}*]": "Reading, as the CDK grants it."
+                for action in ("GetBucket", "GetObject", "List")
+            },
+        }.items():
+            acknowledge(project, f"AwsSolutions-{rule}", reason)
 
 
 def _buildspec(repository: str, world: str, fetch: str) -> dict[str, object]:

@@ -132,7 +132,8 @@ def asset_images(client: Client, stack: str) -> list[tuple[str, str]]:
         return []
     text = template if isinstance(template, str) else json.dumps(template)
     account = client("sts").get_caller_identity()["Account"]
-    found = re.findall(r"(cdk-\w+-container-assets-[^:/\"]+):([0-9a-f]{64})", text)
+    name = r"cdk-\w+-container-assets-(?:\$\{AWS::AccountId\}|\d+)-[a-z0-9-]+"
+    found = re.findall(f"({name}):([0-9a-f]{{64}})", text)
     return [(name.replace("${AWS::AccountId}", account), tag) for name, tag in dict.fromkeys(found)]
 
 

@@ -19,7 +19,7 @@ from infra.settings import ROOT, SettingError, Settings
 
 LOCK = ROOT / "infra" / "front.lock"
 WHEELS = ROOT / "build" / "front" / "wheels"
-IMAGE_LOCKS = (ROOT / "lambda/storyteller/requirements.lock", ROOT / "lambda/storyteller/build.lock")
+IMAGE_LOCKS = (ROOT / "lambda/storyteller/requirements.lock",)
 IMAGE_WHEELS = ROOT / "build" / "storyteller" / "wheels"
 PACKAGE = ROOT / "build" / "front" / "package"
 #: Where a function finds its world and book on Lambda.

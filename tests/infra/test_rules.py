@@ -1,0 +1,69 @@
+"""cdk-nag (AwsSolutions) and cfn-lint over every form of the stack that there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.infra.conftest import NO_NODE
+
+ROOT = Path(__file__).resolve().parents[2]
+FORMS = {
+    "as it is": {},
+    "everything on": {"start": "snapstart", "auth": "cognito", "email": "me@example.org"},
+    "built in the cloud": {
+        "build": "cloud",
+        "bundle": "s3://models/8b",
+        "domain": "play.example.org",
+        "certificate": "arn:aws:acm:us-east-1:123456789012:certificate/0a",
+    },
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_stack_breaks_no_rule(form: str, tmp_path: Path) -> None:
+    if shutil.which("node") is None:
+        assert not os.environ.get("CI"), NO_NODE
+        pytest.skip(NO_NODE)
+    from aws_cdk import App, Validations
+    from cdk_nag import AwsSolutionsChecks
+
+    from infra.settings import Settings
+    from infra.stack import OvertureStack
+    from tests.infra.templates import fake_package
+
+    app = App(outdir=str(tmp_path / "cdk.out"))
+    OvertureStack(app, Settings.read(FORMS[form]), fake_package(tmp_path))
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    try:
+        app.synth()
+    except RuntimeError:
+        report = json.loads((tmp_path / "cdk.out" / "validation-report.json").read_text())
+        found = [
+            f"{one['ruleName']} at {where['constructPath']}"
+            for plugin in report["pluginReports"]
+            for one in plugin["violations"]
+            for where in one["violatingConstructs"]
+        ]
+        pytest.fail("cdk-nag objects:\n" + "\n".join(found))
+    template = tmp_path / "cdk.out" / "Overture.template.json"
+    # W3005: a dependency that a reference implies already; CDK writes such.
+    cfn_lint = Path(sys.executable).with_name("cfn-lint")
+    command = [str(cfn_lint), "--ignore-checks", "W3005", "--format", "parseable", "--", str(template)]
+    lint = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert lint.returncode == 0, lint.stdout
+
+
+def test_the_synth_that_make_runs_says_in_a_sentence_what_is_wrong(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "infra.app", "-c", "memory=99999"]
+    environment = {**os.environ, "CDK_OUTDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("memory=99999 cannot be used: memory is a whole number from 512")
+    assert "Traceback" not in done.stderr
