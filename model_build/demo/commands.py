@@ -25,6 +25,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--cooling", type=float, default=Recipe.cooling, help="share of the steps that cool (default %(default)s)"
     )
+    parser.add_argument("--unfinished", action="store_true", help="let pack take a run that has not come to its end")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: as many as there are)")
     parser.add_argument("--work", type=Path, default=WORK, help="corpus and checkpoints (default %(default)s)")
     parser.add_argument("--out", type=Path, default=MODEL, help="the packed model (default %(default)s)")
@@ -80,7 +81,7 @@ def _train(recipe: Recipe, options: argparse.Namespace) -> None:
 def _pack(recipe: Recipe, options: argparse.Namespace) -> None:
     from model_build.demo.folder import pack
 
-    pack(recipe, options.work, options.out)
+    pack(recipe, options.work, options.out, options.unfinished)
 
 
 def _eval(recipe: Recipe, options: argparse.Namespace) -> None:

@@ -36,13 +36,13 @@ PARTS = (
 MANIFEST = "manifest.json"
 
 
-def pack(recipe: Recipe, work: Path, out: Path) -> None:
-    """Packs the run at its end. Raises `FileNotFoundError` when it has not come there."""
+def pack(recipe: Recipe, work: Path, out: Path, unfinished: bool = False) -> None:
+    """Packs the run at its end, or `unfinished` from its last checkpoint. Raises `FileNotFoundError` without one."""
     checkpoint = work / "run" / f"cooling-{recipe.steps}.pt"
     if not checkpoint.exists():
         raise FileNotFoundError(f"{checkpoint} is missing: run `demo train --steps {recipe.steps}` to its end first.")
     state = torch.load(checkpoint, weights_only=True)
-    if state["step"] != recipe.steps:
+    if state["step"] != recipe.steps and not unfinished:
         raise ValueError(
             f"{checkpoint} is at step {state['step']} of {recipe.steps}: run `demo train` to its end first."
         )
@@ -59,7 +59,7 @@ def pack(recipe: Recipe, work: Path, out: Path) -> None:
     made = {
         "recipe": recipe.as_dict(),
         "parameters": sum(weight.numel() for weight in weights.values()),
-        "tokens": recipe.steps * recipe.batch * recipe.context,
+        "step": state["step"],
         "corpora": json.loads((work / "run" / CORPORA).read_text(encoding="utf-8")),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "tokenizers", "safetensors", "numpy", "jinja2")},

@@ -43,7 +43,7 @@ class Recipe:
     cooling: float = 0.3  # the share of the steps over which the rate falls to nothing
     muon_rate: float = 0.02
     adam_rate: float = 0.004
-    drill: int = 700  # before this step, three of four steps are drills in copying
+    drill: int = 1200  # before this step, three of four steps are drills in copying
     drill_rows: int = 26
     drill_context: int = 160
     copied: float = 3.0  # the weight of a token copied from the visitor, against 1 for any other of a reply
