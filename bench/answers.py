@@ -4,6 +4,7 @@
     --clinc PATH   CLINC150 as a question book (a folder with data_full.json); left out without it
     --book DIR     the Emerald City's book, default build/worlds/emerald_city/book
     --seeds N      draws of phrasings for CLINC150, default 3
+    --front DIR    what Front ships for arm64, to be weighed
     --out DIR      plots and results.json, default build/bench/answers
 
 Every rule gets the same embeddings. The peers: *cosine* to the nearest phrasing, which is also what
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.answers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clinc", type=Path)
     parser.add_argument("--book", type=Path, default=Path("build/worlds/emerald_city/book"))
+    parser.add_argument("--front", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("build/bench/answers"))
     options = parser.parse_args(arguments)
@@ -79,6 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results["emerald_city"] = bench_emerald(options.book)
     results["polarity"] = bench_polarity(model, options.out)
     results["speed"] = bench_speed(options.book)
+    if options.front:
+        results["front_mb"] = size = (
+            sum(file.stat().st_size for file in options.front.rglob("*") if file.is_file()) / 1e6
+        )
+        print(f"Front ships {size:.0f} MB, unpacked ({options.front})")
     if options.clinc:
         results["clinc"] = bench_clinc(model, options.clinc, options.seeds, options.out)
     (options.out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
