@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from infra.image import MANIFEST
+from infra.image import find_manifest
 from infra.settings import NEW_ACCOUNT_MEMORY_MB, Settings
 
 GB = 1024**3
@@ -65,8 +65,8 @@ def check_bundle(folder: Path) -> str | None:
 
 def _hashes(folder: Path) -> Iterator[tuple[str, str]]:
     """File names and SHA-256 of a manifest, wherever in it they stand."""
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
+    manifest = find_manifest(folder)
+    if manifest is None:
         return
     parts = json.loads(manifest.read_text())
     parts = parts.get("files", parts) if isinstance(parts, dict) else {}

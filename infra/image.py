@@ -19,7 +19,8 @@ from constructs import Construct
 from infra.settings import ROOT, SettingError, Settings
 
 DOCKERFILE = "lambda/storyteller/Dockerfile"
-MANIFEST = "manifest.json"
+#: A bundle's own manifest, and the one beside the demo model's checkpoint.
+MANIFESTS = ("bundle.json", "manifest.json")
 
 
 class Images(Construct):
@@ -76,8 +77,8 @@ def bundle_hash(folder: Path) -> str:
 
     A folder that is not there (yet) has a hash too: synthesizing needs no weights, deploying checks for them.
     """
-    manifest = folder / MANIFEST
-    if manifest.is_file():
+    manifest = find_manifest(folder)
+    if manifest is not None:
         return hashlib.sha256(manifest.read_bytes()).hexdigest()
     digest = hashlib.sha256()
     for path in sorted(one for one in folder.rglob("*") if one.is_file()):
@@ -86,3 +87,8 @@ def bundle_hash(folder: Path) -> str:
         if size < 1024 * 1024:
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def find_manifest(folder: Path) -> Path | None:
+    """The file that names the model's other files with their hashes, if it has one."""
+    return next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)

@@ -49,6 +49,9 @@ class Storyteller(Construct):
             role=footing.role,
             log_group=footing.log_group,
             tracing=lambda_.Tracing.ACTIVE,
+            # The engine logs its kernel at INFO, by Python's own logging: this is what lets it through.
+            logging_format=lambda_.LoggingFormat.JSON,
+            application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             environment={
                 "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": socket.callback_url,
                 "POWERTOOLS_SERVICE_NAME": "storyteller",

@@ -1,0 +1,1 @@
+"""Code of the function that turns the storyteller off."""
