@@ -7,6 +7,7 @@ no checkpoint and no quantization; `model_build` makes bundles.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import mmap
@@ -32,6 +33,9 @@ PREFIX = "prefix.safetensors"
 
 #: Bundles up to this size are compared with their checksums at every load; it costs some 30 ms.
 _CHECKED_BYTES = 64 << 20
+
+#: Linux's MADV_POPULATE_READ, which Python has no name for.
+_POPULATE_READ = 22
 
 KernelName = Literal["auto", "native", "kleidi", "stock", "reference"]
 
@@ -215,6 +219,7 @@ class BundleReading:
         config = self._manifest.config
         chosen = choose_kernel(kernel, config, threads)
         self.reading.wait()
+        self._enter_pages()
 
         def matrix(name: str, rows: int, columns: int) -> Any:
             return chosen.linear(self.tensor(name), rows, columns)
@@ -241,6 +246,12 @@ class BundleReading:
             steady=chosen.steady,
             batches=chosen.batches,
         )
+
+    def _enter_pages(self) -> None:
+        """Has the kernel enter the mapped pages now, not one by one at the first token; where it knows how to."""
+        for mapped in self._maps.values():
+            with contextlib.suppress(OSError):  # before Linux 5.14, and on other systems
+                mapped.madvise(_POPULATE_READ)
 
     def prefix(self, model: Llama) -> Text | None:
         """The shipped prefix in a cache of its own; None where there is none or it does not fit the context."""
