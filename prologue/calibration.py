@@ -14,7 +14,6 @@ Works on unit vectors; knows neither texts nor files. Needed where books are bui
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import faiss
@@ -132,14 +131,3 @@ def phrasing_folds(labels: Ints, folds: int) -> Iterator[npt.NDArray[np.bool_]]:
         place[rows] = np.random.default_rng(_SEED + int(answer)).permutation(len(rows)) % folds
     for fold in range(folds):
         yield place == fold
-
-
-def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95% interval of a rate (Wilson's)."""
-    if not count:
-        return 0.0, 1.0
-    rate = hits / count
-    middle = rate + z * z / (2 * count)
-    spread = z * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    return max((middle - spread) / scale, 0.0), min((middle + spread) / scale, 1.0)

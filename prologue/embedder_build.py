@@ -111,7 +111,6 @@ def _pack(tensors: Tensors, about: dict[str, str]) -> bytes:
     """A safetensors file: the header's length, the header, the bytes; floats first so that all are aligned."""
     kinds = {np.dtype(np.float32): "F32", np.dtype(np.int8): "I8"}
     header: dict[str, Any] = {"__metadata__": about}
-    body = b""
     parts = []
     at = 0
     for name in sorted(tensors, key=lambda name: (tensors[name].dtype != np.float32, name)):
@@ -121,5 +120,4 @@ def _pack(tensors: Tensors, about: dict[str, str]) -> bytes:
         at += data.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    body = len(text).to_bytes(8, "little") + text
-    return body + b"".join(parts)
+    return len(text).to_bytes(8, "little") + text + b"".join(parts)

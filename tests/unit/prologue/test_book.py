@@ -13,9 +13,9 @@ import pytest
 from prologue.__main__ import main
 from prologue.book import BOOK, INDEX, NEIGHBOURS, Book, BookError, load_book
 from prologue.book_build import Report, build_book, make_index
-from prologue.calibration import cluster_folds, extend, fit_detectors, phrasing_folds, tilt, wilson
+from prologue.calibration import cluster_folds, extend, fit_detectors, phrasing_folds, tilt
 from prologue.decision import threshold
-from prologue.embedder import WEIGHTS, Embedder
+from prologue.embedder import WEIGHTS
 from prologue.files import WorldError
 from prologue.measure import auroc, measure, read_labelled
 
@@ -266,12 +266,6 @@ def test_large_indexes_score_like_the_exact_one(monkeypatch: pytest.MonkeyPatch)
     assert (found == places).mean() > 0.7
 
 
-def test_wilson() -> None:
-    low, high = wilson(7, 10)
-    assert (round(low, 2), round(high, 2)) == (0.40, 0.89)
-    assert wilson(0, 0) == (0, 1)
-
-
-def test_the_model_is_asked_for_no_more_than_there_is(book: Book, model: Embedder) -> None:
-    assert NEIGHBOURS > 8
-    assert len(book.judge(["how do I save?"])) == 1
+def test_a_book_smaller_than_the_neighbourhood_can_be_asked(book: Book) -> None:
+    assert sum(1 for _ in book.judge(["how do I save?"])) == 1
+    assert NEIGHBOURS > 15  # more than the phrasings of this book
