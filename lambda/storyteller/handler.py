@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from overture.settings import Settings
+from storyteller import snapshots
 from storyteller.loading import Waking
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def _load(note: Callable[[int, int], None]) -> Engine:
         context=settings.context,
         threads=settings.threads or None,
         pace_s=settings.load_s,
+        # A snapshot carries the process's own memory; pages of a mapped file would be read anew.
+        copy=snapshots.is_coming(),
     )
 
 
@@ -50,6 +53,16 @@ metrics = Metrics()
 sessions = Sessions(Table(settings.table), life_days=settings.session_days)
 connections = Connections()
 world = load_world(settings.world)
+
+
+def _reconnect() -> None:
+    global sessions, connections
+    sessions = Sessions(Table(settings.table), life_days=settings.session_days)
+    connections = Connections()
+
+
+if snapshots.is_coming():
+    snapshots.prepare(waking, _reconnect)
 
 
 @tracer.capture_lambda_handler(capture_response=False)
