@@ -1,8 +1,8 @@
 """What the house costs: idle, per session, cold, from a snapshot, provisioned, and against a machine that never sleeps.
 
-`python -m bench.costs` prints the tables of `docs/costs.md` from the one table of prices below; `--check` says
-whether that page is out of date, `--write` rewrites it. Prices are list prices of one region, without free tiers
-and taxes. Assumptions are named; none is a measurement on AWS. Imports nothing of the project.
+`python -m bench.costs` prints the tables of `docs/costs.md` from the one table of prices (`infra/prices.py`);
+`--check` says whether that page is out of date, `--write` rewrites it. List prices of one region, without free tiers
+and taxes. Assumptions are named; none is a measurement on AWS.
 """
 
 from __future__ import annotations
@@ -12,61 +12,25 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+
+from infra.prices import (
+    ALARMS,
+    CODE_GB,
+    FREE_ALARMS,
+    FREE_DASHBOARDS,
+    MONTH_H,
+    MONTH_S,
+    PRICES,
+    STORYTELLER_GB,
+    VISIT,
+    Session,
+    around,
+    dollars,
+    idle,
+    usd,
+)
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "costs.md"
-MONTH_H = 730
-MONTH_S = 30 * 24 * 3600
-
-
-class Price(NamedTuple):
-    """US dollars for one unit, and where and when that was read."""
-
-    usd: float
-    unit: str
-    source: str
-    read: str = "2026-11"
-
-
-#: us-east-1. The one place where a price stands; lambda/overture/costs.py has the first one too, and a test compares.
-PRICES = {
-    "lambda": Price(0.0000133334, "GB-second, arm64", "aws.amazon.com/lambda/pricing"),
-    "lambda_request": Price(0.20e-6, "invocation", "aws.amazon.com/lambda/pricing"),
-    "provisioned": Price(0.0000033334, "GB-second held, arm64", "aws.amazon.com/lambda/pricing"),
-    "provisioned_run": Price(0.0000077778, "GB-second run, arm64", "aws.amazon.com/lambda/pricing"),
-    "snapshot": Price(0.0000015046, "GB-second cached, each version", "aws.amazon.com/lambda/pricing"),
-    "restore": Price(0.0001397998, "GB restored", "aws.amazon.com/lambda/pricing"),
-    "message": Price(1.0e-6, "WebSocket message of up to 32 KB", "aws.amazon.com/api-gateway/pricing"),
-    "minute": Price(0.25e-6, "WebSocket connection minute", "aws.amazon.com/api-gateway/pricing"),
-    "http": Price(1.0e-6, "HTTP API request", "aws.amazon.com/api-gateway/pricing"),
-    "write": Price(0.625e-6, "DynamoDB write unit (1 KB)", "aws.amazon.com/dynamodb/pricing/on-demand"),
-    "read": Price(0.125e-6, "DynamoDB read unit (4 KB, consistent)", "aws.amazon.com/dynamodb/pricing/on-demand"),
-    "ecr": Price(0.10, "GB-month of images", "aws.amazon.com/ecr/pricing"),
-    "alarm": Price(0.10, "alarm-month", "aws.amazon.com/cloudwatch/pricing"),
-    "dashboard": Price(3.00, "dashboard-month", "aws.amazon.com/cloudwatch/pricing"),
-    "r8g.4xlarge": Price(0.94256, "hour, on demand", "aws.amazon.com/ec2/pricing/on-demand"),
-}
-
-#: What AWS gives each account and month for ever, where it matters here.
-FREE_ALARMS, FREE_DASHBOARDS = 10, 3
-#: The stack's own figures; tests/infra compares them with the template.
-FRONT_GB, STORYTELLER_GB, ALARMS = 1.0, 10.0, 7
-
-
-@dataclass(frozen=True)
-class Session:
-    """One visit, as assumed: a prologue while the storyteller wakes, then a story."""
-
-    minutes: float = 12
-    turns: int = 10
-    reply_tokens: int = 120
-    #: Written answers and steps of the prologue, each one frame to Front.
-    steps: int = 20
-    #: What Front takes for a frame.
-    front_s: float = 0.05
-    #: Tokens are gathered for 100 ms: at 4 tokens a second every token is a post.
-    posts_per_token: float = 1.0
-    first_token_s: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -86,25 +50,6 @@ MODELS = (
     Model("Llama 3.1 8B, INT4", 4.7, 50, 4),
 )
 BIG = MODELS[-1]
-VISIT = Session()
-
-
-def usd(name: str, units: float) -> float:
-    """What so many units cost."""
-    return PRICES[name].usd * units
-
-
-def idle(model: Model, *, snapstart: bool = False, free: bool = True) -> dict[str, float]:
-    """A month in which nobody comes, by what is paid for."""
-    costs = {
-        "image in ECR": usd("ecr", model.image_gb + 0.3),
-        "Front's snapshot": usd("snapshot", FRONT_GB * MONTH_S),
-        "alarms": usd("alarm", 0 if free else ALARMS),
-        "dashboard": usd("dashboard", 0 if free else 1),
-    }
-    if snapstart:
-        costs["the storyteller's snapshot"] = usd("snapshot", STORYTELLER_GB * MONTH_S)
-    return costs
 
 
 def start(model: Model, *, snapstart: bool = False) -> float:
@@ -118,18 +63,6 @@ def telling(model: Model, visit: Session = VISIT) -> float:
     """The storyteller's work for a visit, without its start."""
     seconds = visit.turns * (visit.first_token_s + visit.reply_tokens / model.tokens_per_s)
     return usd("lambda", STORYTELLER_GB * seconds) + usd("lambda_request", visit.turns)
-
-
-def around(visit: Session = VISIT) -> dict[str, float]:
-    """All of a visit but the storyteller."""
-    frames = visit.turns + visit.steps
-    posts = visit.turns * visit.reply_tokens * visit.posts_per_token
-    return {
-        "Front": usd("lambda", frames * visit.front_s * FRONT_GB) + usd("lambda_request", frames),
-        "messages": usd("message", 2 * frames + posts) + usd("minute", visit.minutes) + usd("http", 1),
-        # Each frame reads and writes the session and the house; each post reads the session.
-        "table": usd("write", 4 * frames + 2 * visit.turns * 30) + usd("read", 4 * frames + posts),
-    }
 
 
 def session(model: Model, *, snapstart: bool = False) -> float:
@@ -151,13 +84,13 @@ def tables() -> str:
     """Everything, as Markdown."""
     parts = ["### Idle: a month in which nobody comes", ""]
     parts += _table(
-        ["model", *idle(BIG), "together", "with `start=snapstart`"],
+        ["model", *idle(0), "together", "with `start=snapstart`"],
         [
             [
                 m.name,
-                *map(_usd, idle(m).values()),
-                _usd(sum(idle(m).values())),
-                _usd(sum(idle(m, snapstart=True).values())),
+                *map(dollars, idle(m.image_gb + CODE_GB).values()),
+                dollars(sum(idle(m.image_gb + CODE_GB).values())),
+                dollars(sum(idle(m.image_gb + CODE_GB, snapstart=True).values())),
             ]
             for m in MODELS
         ],
@@ -165,8 +98,8 @@ def tables() -> str:
     parts += [
         "",
         f"The stack's {ALARMS} alarms and its dashboard are within what every account has free ({FREE_ALARMS} and "
-        f"{FREE_DASHBOARDS}); an account that has used these up pays {_usd(usd('alarm', ALARMS))} and "
-        f"{_usd(usd('dashboard', 1))} for them.",
+        f"{FREE_DASHBOARDS}); an account that has used these up pays {dollars(usd('alarm', ALARMS))} and "
+        f"{dollars(usd('dashboard', 1))} for them.",
         "",
         f"### A visit: {VISIT.minutes:g} minutes, {VISIT.turns} turns of {VISIT.reply_tokens} tokens, one start",
         "",
@@ -174,7 +107,7 @@ def tables() -> str:
     parts += _table(
         ["model", "cold start", "telling", *around(), "together", "from a snapshot"],
         [
-            [m.name, *map(_usd, [start(m), telling(m), *around().values(), session(m), session(m, snapstart=True)])]
+            [m.name, *map(dollars, [start(m), telling(m), *around().values(), session(m), session(m, snapstart=True)])]
             for m in MODELS
         ],
     )
@@ -183,17 +116,17 @@ def tables() -> str:
     parts += _table(
         ["way", "a month", "when it pays"],
         [
-            ["cold starts only", _usd(0), "always the cheapest below the lines that follow"],
+            ["cold starts only", dollars(0), "always the cheapest below the lines that follow"],
             [
                 "SnapStart",
-                _usd(usd("snapshot", STORYTELLER_GB * MONTH_S)),
+                dollars(usd("snapshot", STORYTELLER_GB * MONTH_S)),
                 f"above {snapshot_break_even(BIG):,.0f} starts a month ({BIG.name}, {BIG.cold_s:g} s cold); "
                 "sooner if waiting counts",
             ],
-            ["one provisioned environment", _usd(held), "when nobody may ever wait"],
+            ["one provisioned environment", dollars(held), "when nobody may ever wait"],
             [
                 "an r8g.4xlarge",
-                _usd(usd("r8g.4xlarge", MONTH_H)),
+                dollars(usd("r8g.4xlarge", MONTH_H)),
                 "above " + "; ".join(f"{break_even(m):,.0f} visits a day ({m.name})" for m in MODELS[1:]),
             ],
         ],
@@ -202,7 +135,12 @@ def tables() -> str:
     parts += _table(
         ["model", "tokens/s (assumed)", "cold start, s (assumed)", "a million tokens"],
         [
-            [m.name, f"{m.tokens_per_s:g}", f"{m.cold_s:g}", _usd(usd("lambda", STORYTELLER_GB / m.tokens_per_s * 1e6))]
+            [
+                m.name,
+                f"{m.tokens_per_s:g}",
+                f"{m.cold_s:g}",
+                dollars(usd("lambda", STORYTELLER_GB / m.tokens_per_s * 1e6)),
+            ]
             for m in MODELS
         ],
     )
@@ -212,29 +150,6 @@ def tables() -> str:
         [[f"${p.usd:.10f}".rstrip("0").rstrip("."), p.unit, p.read, p.source] for p in PRICES.values()],
     )
     return "\n".join(parts) + "\n"
-
-
-def summary(model_bytes: int, memory_mb: int, *, snapstart: bool) -> str:
-    """What `make deploy` shows before it deploys: a month of nobody, and one minute of the storyteller."""
-    image_gb = model_bytes / 1e9 + 0.3
-    costs = idle(Model("", image_gb, 0, 1), snapstart=snapstart)
-    if snapstart:
-        costs["the storyteller's snapshot"] *= memory_mb / 1024 / STORYTELLER_GB
-    minute = usd("lambda", memory_mb / 1024 * 60)
-    listed = ", ".join(f"{name} {_usd(value)}" for name, value in costs.items() if value)
-    return (
-        f"Idle: about {_usd(sum(costs.values()))} a month ({listed}).\n"
-        f"A visit: about {_usd(sum(around().values()))} and {_usd(minute)} for each minute that the storyteller "
-        "wakes or tells (docs/costs.md)."
-    )
-
-
-def _usd(value: float) -> str:
-    if value == 0:
-        return "$0"
-    if value >= 100:
-        return f"${value:,.0f}"
-    return f"${value:,.2f}" if value >= 0.1 else f"${value:.5f}".rstrip("0")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.costs import summary
 from infra.app import synthesize
 from infra.checks import Client, check, explain, size_of
 from infra.image import DOCKERFILE, bundle_hash, world_argument
+from infra.prices import summary
 from infra.settings import ROOT, SettingError, Settings, refuse_unknown
 
 #: The CDK's command line, pinned: 3.0.0 refuses the assemblies that our aws-cdk-lib writes.

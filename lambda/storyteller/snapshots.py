@@ -32,9 +32,6 @@ def prepare(waking: Waking, reconnect: Callable[[], None]) -> None:
 
 
 def renew(reconnect: Callable[[], None]) -> None:
-    """In a copy: random numbers of its own, connections of its own. (Replies draw their seeds from the system.)"""
-    import torch
-
+    """In a copy: random numbers of its own (the engine draws its seeds from the system anyway), and connections."""
     random.seed()
-    torch.seed()
     reconnect()

@@ -12,7 +12,7 @@ import pytest
 
 import overture.costs
 from bench import costs
-from infra import deploy
+from infra import deploy, prices
 from infra.checks import check, check_account, check_bundle, check_sizes, explain
 from infra.diagram import NODES, draw
 from infra.settings import Settings
@@ -190,18 +190,18 @@ def test_the_diagram_is_drawn_from_the_stack_as_it_is(synth: Callable[..., Synth
 
 def test_the_costs_are_computed_from_one_table_of_prices(synth: Callable[..., Synthesized]) -> None:
     assert costs.main(["--check"]) == 0, "docs/costs.md is out of date: run make docs."
-    assert costs.PRICES["lambda"].usd == overture.costs.USD_PER_GB_S
+    assert prices.PRICES["lambda"].usd == overture.costs.USD_PER_GB_S
     made = synth()
-    assert len(made.of("AWS::CloudWatch::Alarm")) == costs.ALARMS
-    assert made.one("AWS::Lambda::Function", "Front")["MemorySize"] == costs.FRONT_GB * 1024
-    assert made.one("AWS::Lambda::Function", "Storyteller")["MemorySize"] == costs.STORYTELLER_GB * 1024
+    assert len(made.of("AWS::CloudWatch::Alarm")) == prices.ALARMS
+    assert made.one("AWS::Lambda::Function", "Front")["MemorySize"] == prices.FRONT_GB * 1024
+    assert made.one("AWS::Lambda::Function", "Storyteller")["MemorySize"] == prices.STORYTELLER_GB * 1024
 
 
 def test_costs_add_up() -> None:
     # By hand: 10 GB for 50 s; 39 dollars of snapshot a month; 688 of a machine.
     assert costs.start(costs.BIG) == pytest.approx(0.0066667)
-    assert costs.idle(costs.BIG, snapstart=True)["the storyteller's snapshot"] == pytest.approx(39.0, rel=0.001)
+    assert prices.idle(5.0, snapstart=True)["the storyteller's snapshot"] == pytest.approx(39.0, rel=0.001)
     assert costs.break_even(costs.BIG) == pytest.approx(0.94256 * 730 / 30 / costs.session(costs.BIG))
     assert costs.session(costs.BIG) == pytest.approx(
-        costs.start(costs.BIG) + costs.telling(costs.BIG) + sum(costs.around().values())
+        costs.start(costs.BIG) + costs.telling(costs.BIG) + sum(prices.around().values())
     )
