@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,14 @@ def make_table() -> Iterator[Table]:
             patch.setenv(name, "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         client = boto3.client("dynamodb")
+        # DynamoDB's writes are atomic, moto's are not between threads: one call at a time.
+        call, turn = client._make_api_call, threading.Lock()  # type: ignore[attr-defined]
+
+        def call_alone(*given: Any) -> Any:
+            with turn:
+                return call(*given)
+
+        patch.setattr(client, "_make_api_call", call_alone)
         client.create_table(
             TableName=TABLE,
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
