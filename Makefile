@@ -4,9 +4,10 @@ WAIT ?= 20
 PY := .venv/bin/python
 WORLD := prologue/worlds/emerald_city
 BOOK := build/worlds/emerald_city/book
-READY := .venv/.ready $(BOOK)/.built
+KERNEL := build/kernel
+READY := .venv/.ready $(KERNEL)/.built $(BOOK)/.built
 
-.PHONY: help setup run chat test lint clean synth wheels image deploy destroy bootstrap lock docs
+.PHONY: help setup run chat test lint arm64 clean synth wheels image deploy destroy bootstrap lock docs
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -19,7 +20,12 @@ $(BOOK)/.built: .venv/.ready $(wildcard prologue/*.py prologue/*.txt $(WORLD)/*)
 	@$(PY) -m prologue build --answers $(WORLD)/answers.yaml --out $(BOOK)
 	@touch $@
 
-setup: $(READY)  ## Make .venv with everything in it, and build the answer book
+# Where there is no compiler it says so, and the engine multiplies with what torch has.
+$(KERNEL)/.built: .venv/.ready $(wildcard lambda/storyteller/engine/native/*)
+	@$(PY) -m model_build kernel --optional
+	@mkdir -p $(KERNEL) && touch $@
+
+setup: $(READY)  ## Make .venv with everything in it, and build the kernel and the answer book
 
 run: $(READY)  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the storyteller takes to wake)
 	@$(PY) -m local --port $(PORT) --wait $(WAIT)
@@ -34,6 +40,9 @@ lint: .venv/.ready  ## Check style and types
 
 test: lint $(READY)  ## Check style and types, and run every test
 	@$(PY) -m pytest
+
+arm64: .venv/.ready  ## Test the engine on the real arm64 kernels, emulated (Linux, root)
+	@scripts/arm64
 
 # --- AWS (settings: SET="memory=3008 concurrency=0", docs/settings.md)
 CONTEXT := $(foreach one,$(SET),-c $(one))

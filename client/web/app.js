@@ -208,9 +208,14 @@ function fit() {
   line.rows = Math.min(6, Math.max(1, line.value.split("\n").length, Math.ceil(line.value.length / 46)));
 }
 
-byId("stop").addEventListener("click", () => {
+function stop() {
   const { live } = play.story;
   if (live) play.stop(live);
+}
+
+byId("stop").addEventListener("click", stop);
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop();
 });
 byId("skip").addEventListener("click", () => {
   byId("skip").hidden = true;

@@ -37,7 +37,7 @@ stage = Stage(
     connections,
     wakes,
     load_world(settings.world),
-    load_book(settings.book),
+    load_book(settings.book, budget=settings.answer_budget),
     metrics,
     int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")),
 )

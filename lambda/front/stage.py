@@ -267,6 +267,7 @@ class Stage:
         )
         self._count("Answers")
         self._metrics.add_metric("SavedTokens", MetricUnit.Count, saved.tokens)
+        self._metrics.add_metric("SavedMicrodollars", MetricUnit.Count, saved.usd * 1e6)
 
     def _tell(self, key: str, connection: str, message: wire.Say) -> None:
         def put(draft: Draft) -> str | Queued | None:

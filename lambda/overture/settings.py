@@ -38,6 +38,9 @@ class Settings(Struct, frozen=True):
     #: Origins a browser may come from, separated by commas; `*` is any.
     origins: str = ""
 
+    #: The share of lines without an answer that may get one all the same (false answers).
+    answer_budget: Annotated[float, Meta(ge=0, le=1)] = 0.01
+
     #: Storytellers that may work at once; 0: as many as the account allows.
     concurrency: Count = 0
     #: Wakes of the storyteller per address and day; 0: without limit.
