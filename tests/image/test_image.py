@@ -21,6 +21,8 @@ import pytest
 from client.events import AnswerCame, BeatCame
 from client.story import Ended
 from client.transport import Play
+from infra.package import BOOK_PATH, WORLD_PATH, assemble
+from infra.settings import Settings
 from local.environment import runtime_argv
 from local.plan import LambdaLimits
 from local.play import overture
@@ -28,6 +30,8 @@ from local.stack import LocalStack
 
 IMAGE = os.environ.get("IMAGE", "overture-storyteller")
 PODMAN = "podman"
+#: The arm64 root that `make image` makes.
+BASE = "localhost/overture-base"
 LABEL = f"overture-test={uuid.uuid4().hex}"
 #: As Lambda: nothing can be written but /tmp, and the CPU's folder is not to be seen.
 LIKE_LAMBDA = [
@@ -123,6 +127,32 @@ def test_everything_that_is_imported_is_compiled_already() -> None:
     count, missing = run_python(IMPORTED).split(maxsplit=1)
     assert int(count) > 500
     assert missing.strip() == "[]"
+
+
+FRONT = """
+import front.authorizer, front.handler, front.ticket
+from prologue.book import load_book
+found = load_book("/var/task/book").find("What can you do?", "lobby")
+print(found.id)
+"""
+
+
+def test_fronts_package_answers_on_arm64(tmp_path: Path) -> None:
+    package = assemble(Settings(), tmp_path / "package")
+    told = {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "POWERTOOLS_SERVICE_NAME": "front",
+        "POWERTOOLS_METRICS_NAMESPACE": "Overture",
+        "POWERTOOLS_TRACE_DISABLED": "1",
+        "OVERTURE_WORLD": WORLD_PATH,
+        "OVERTURE_BOOK": BOOK_PATH,
+    }
+    said = podman(
+        *("--cgroup-manager=cgroupfs", "run", "--rm", "--platform=linux/arm64", *LIKE_LAMBDA),
+        *(f"--env={name}={value}" for name, value in told.items()),
+        *(f"--volume={package}:/var/task:ro", "--workdir=/var/task", BASE, "python3", "-c", FRONT),
+    )
+    assert said.split() == ["what_can_i_do"]
 
 
 async def test_a_whole_play_with_the_storyteller_in_its_container(tmp_path: Path) -> None:
