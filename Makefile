@@ -54,8 +54,11 @@ wheels: .venv/.ready  ## Stage Front's arm64 wheels (the one step of synth that 
 synth: .venv/.ready  ## Synthesize the stack to cdk.out (SET="name=value …")
 	@$(PY) -m infra.app $(CONTEXT)
 
-image: .venv/.ready  ## Build the storyteller's image here, emulated, without Docker (MODEL=folder)
-	@scripts/image $(MODEL)
+build/demo-bundle/bundle.json: models/demo/manifest.json | .venv/.ready
+	@$(PY) -m model_build pack models/demo --out build/demo-bundle
+
+image: .venv/.ready $(if $(MODEL),,build/demo-bundle/bundle.json)  ## Build the storyteller's image here, emulated, without Docker (MODEL=folder)
+	@scripts/image $(or $(MODEL),build/demo-bundle)
 
 bootstrap: .venv/.ready  ## Prepare an AWS account and region for the CDK, once
 	@$(CDK) bootstrap $(CONTEXT) -c image=none
