@@ -86,8 +86,8 @@ def test_frozen_between_events(stack: TinyStack) -> None:
     (one,) = stack.environments("ticker")
     assert one["state"] == "idle"
 
-    assert stack.ask("ticker") == pid
-    until(lambda: count.exists() and count.read_text() != before)
+    # Thawed it goes on, though a single event may be over before its thread has had a turn.
+    until(lambda: stack.ask("ticker") == pid and count.exists() and count.read_text() != before)
 
 
 def test_new_environment_when_all_are_busy(stack: TinyStack) -> None:
