@@ -154,15 +154,16 @@ class Environment:
         is killed. None: the process ended before the event reached it.
         """
         began = time.monotonic()
-        self._outcome = asyncio.get_running_loop().create_future()
+        # Our own: once it has answered, the next event may have put another in its place before we wake.
+        outcome = self._outcome = asyncio.get_running_loop().create_future()
         await self._either(self._asking, within_s)
         if self._over.is_set():
             return None
         if self._asking.is_set():
             self._hand_over(event, within_s - (time.monotonic() - began))
-            await self._either(self._outcome, within_s - (time.monotonic() - began))
-        if self._outcome.done():
-            return self._outcome.result()
+            await self._either(outcome, within_s - (time.monotonic() - began))
+        if outcome.done():
+            return outcome.result()
         if self._over.is_set():
             return self.crash(event.request_id)
         await self.kill()
