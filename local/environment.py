@@ -155,7 +155,8 @@ class Environment:
         """
         began = time.monotonic()
         # Our own: once it has answered, the next event may have put another in its place before we wake.
-        outcome = self._outcome = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._outcome = outcome
         await self._either(self._asking, within_s)
         if self._over.is_set():
             return None
