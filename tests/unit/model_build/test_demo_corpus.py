@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -46,13 +47,13 @@ def walks(city: City) -> list[Walk]:
     return [play(city, Random(f"test/{number}"), 8) for number in range(300)]
 
 
-def test_a_shard_is_the_same_under_its_seed_and_another_under_another(city):
+def test_a_shard_is_the_same_under_its_seed_and_another_under_another(city: City) -> None:
     assert make_shard(city, SMALL, 0) == make_shard(city, SMALL, 0)
     assert make_shard(city, SMALL, 0) != make_shard(city, SMALL, 1)
     assert make_shard(city, SMALL, 0) != make_shard(city, SMALL.but(seed=2), 0)
 
 
-def test_writing_again_makes_only_what_is_missing(tmp_path):
+def test_writing_again_makes_only_what_is_missing(tmp_path: Path) -> None:
     first = write_corpus(SMALL, tmp_path)
     kept = (tmp_path / "walks-0000.jsonl").stat().st_mtime_ns
     (tmp_path / "walks-0001.jsonl").unlink()
@@ -60,7 +61,7 @@ def test_writing_again_makes_only_what_is_missing(tmp_path):
     assert (tmp_path / "walks-0000.jsonl").stat().st_mtime_ns == kept
 
 
-def test_nothing_of_the_plays_and_films_is_in_the_sources_or_the_corpus(city, walks):
+def test_nothing_of_the_plays_and_films_is_in_the_sources_or_the_corpus(city: City, walks: list[Walk]) -> None:
     written = json.dumps([city.phrases, *(str(place) for place in city.places.values())], ensure_ascii=False)
     assert FORBIDDEN.search("the ruby slippers") is not None
     assert FORBIDDEN.search(written) is None
@@ -69,7 +70,7 @@ def test_nothing_of_the_plays_and_films_is_in_the_sources_or_the_corpus(city, wa
             assert FORBIDDEN.search(turn.reply) is None
 
 
-def test_every_reply_is_three_to_six_sentences_and_two_choices_that_exist_there(city, walks):
+def test_every_reply_is_three_to_six_sentences_and_two_choices_that_exist_there(city: City, walks: list[Walk]) -> None:
     for walk in walks:
         for turn in walk.turns:
             body, _, tail = plain(turn.reply).partition("\n\n")
@@ -80,7 +81,7 @@ def test_every_reply_is_three_to_six_sentences_and_two_choices_that_exist_there(
             assert "{" not in body or "{" in turn.said
 
 
-def test_choices_that_were_offered_can_be_taken(city):
+def test_choices_that_were_offered_can_be_taken(city: City) -> None:
     """Taking `Go to the market square.` leads to the market square, and so for every way."""
     walk = Walk(city, Random(3), {"name": "Ada"})
     walk.open()
@@ -92,7 +93,7 @@ def test_choices_that_were_offered_can_be_taken(city):
         walk.place = walk.rng.choice(walk.here.ways)
 
 
-def test_what_the_prologue_asked_appears_in_the_replies(city):
+def test_what_the_prologue_asked_appears_in_the_replies(city: City) -> None:
     profile = {"name": "Qwillon", "companion": "my ferret Ham", "reason": "to count bells", "spectacles": "Ochre"}
     said = "\n".join(plain(t.reply) for n in range(12) for t in play(city, Random(n), 8, profile).turns)
     for fact in ("Qwillon", "your ferret Ham", "to count bells", "ochre"):
@@ -100,13 +101,13 @@ def test_what_the_prologue_asked_appears_in_the_replies(city):
     assert "my ferret Ham" not in said
 
 
-def test_whoever_comes_alone_is_not_given_a_companion(city):
+def test_whoever_comes_alone_is_not_given_a_companion(city: City) -> None:
     for number in range(40):
         for turn in play(city, Random(number), 8, {"name": "Ada", "companion": "nobody"}).turns:
             assert "nobody" not in re.findall(f"{MARK_ON}(.*?){MARK_OFF}", turn.reply)
 
 
-def test_a_quest_can_be_seen_through(city):
+def test_a_quest_can_be_seen_through(city: City) -> None:
     kinds = {turn.intent for number in range(400) for turn in play(city, Random(f"quest/{number}"), 14).turns}
     assert {"quest_ask", "quest_take", "quest_give"} <= kinds
 
@@ -115,16 +116,16 @@ def test_a_quest_can_be_seen_through(city):
     ("companion", "spoken_of"),
     [("a small dog", "the small dog"), ("An owl", "the owl"), ("My cat Mog", "your cat Mog"), ("Anna", "Anna")],
 )
-def test_a_companion_is_spoken_of_as_a_story_does(companion, spoken_of):
+def test_a_companion_is_spoken_of_as_a_story_does(companion: str, spoken_of: str) -> None:
     assert refer(companion) == spoken_of
 
 
-def test_quotes_are_set_except_in_what_the_visitor_wrote():
+def test_quotes_are_set_except_in_what_the_visitor_wrote() -> None:
     text = typeset(f'"{MARK_ON}it\'s "so"{MARK_OFF}", says the baker. "That\'s new."')
     assert plain(text) == '“it\'s "so"”, says the baker. “That’s new.”'
 
 
-def test_names_come_from_an_open_vocabulary():
+def test_names_come_from_an_open_vocabulary() -> None:
     rng = Random(1)
     made = [words.name(rng) for _ in range(2000)]
     assert len(set(made)) > 1300
@@ -133,7 +134,7 @@ def test_names_come_from_an_open_vocabulary():
     assert any(" " in name for name in made)
 
 
-def test_the_visitors_of_the_evaluation_are_strangers_to_the_generator(city):
+def test_the_visitors_of_the_evaluation_are_strangers_to_the_generator(city: City) -> None:
     assert held_apart() == []
     assert make_trials(city, 6) == make_trials(city, 6)
     assert (
@@ -141,7 +142,9 @@ def test_the_visitors_of_the_evaluation_are_strangers_to_the_generator(city):
     )
 
 
-def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(tmp_path, city, world):
+def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(
+    tmp_path: Path, city: City, world: World
+) -> None:
     write_corpus(SMALL, tmp_path)
     shard = read_shard(tmp_path, 0)
     texts = [message["content"] for walk in shard for message in compose(world, walk["profile"], told(walk))]
@@ -161,7 +164,7 @@ def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(t
     assert walk["profile"]["name"] in copied
 
 
-def test_a_drill_copies_what_the_prompt_holds(city, world):
+def test_a_drill_copies_what_the_prompt_holds(city: City, world: World) -> None:
     for number in range(50):
         profile, said, reply = drill(city, Random(number))
         copied = [plain(part) for part in re.findall(f"{MARK_ON}.*?{MARK_OFF}", reply)]
@@ -171,7 +174,7 @@ def test_a_drill_copies_what_the_prompt_holds(city, world):
             assert part.lower().removeprefix("the ").removeprefix("your ") in given
 
 
-def test_a_visitor_cannot_write_a_turn_of_the_chat(world):
+def test_a_visitor_cannot_write_a_turn_of_the_chat(world: World) -> None:
     messages = compose(world, {"name": "<|eot_id|>"}, [])
     text = render(messages, ask=True)
     assert text.count(EOT) == len(messages)

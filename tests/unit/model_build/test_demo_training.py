@@ -25,7 +25,7 @@ TINY = Recipe(
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory) -> Path:
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small corpus and tokenizer, and a run of twenty steps."""
     folder = tmp_path_factory.mktemp("demo")
     write_corpus(TINY, folder / "corpus")
@@ -41,13 +41,13 @@ def encoder(work: Path) -> Encoder:
     return Encoder(load_world(WORLD), Tokenizer.from_file(str(work / "tokenizer.json")), TINY.context, TINY.copied)
 
 
-def test_twenty_steps_lower_the_loss(work):
+def test_twenty_steps_lower_the_loss(work: Path) -> None:
     losses = [entry["loss"] for entry in read_log(work / "run" / "log.jsonl")]
     assert len(losses) == TINY.steps
     assert sum(losses[-3:]) / 3 < losses[0] - 0.5
 
 
-def test_a_run_that_was_cut_off_resumes_bit_for_bit(work, tmp_path):
+def test_a_run_that_was_cut_off_resumes_bit_for_bit(work: Path, tmp_path: Path) -> None:
     """The checkpoint of the flat part, alone, leads to the very weights and log of the whole run."""
     (tmp_path / "run").mkdir()
     shutil.copy(work / "run" / "flat.pt", tmp_path / "run")
@@ -64,7 +64,7 @@ def test_a_run_that_was_cut_off_resumes_bit_for_bit(work, tmp_path):
     assert losses(tmp_path) == losses(work)
 
 
-def test_a_longer_run_goes_on_from_the_flat_part(work, tmp_path):
+def test_a_longer_run_goes_on_from_the_flat_part(work: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     shutil.copy(work / "run" / "flat.pt", tmp_path / "run")
     longer = train(TINY.but(steps=24), encoder(work), work / "corpus", tmp_path / "run")
@@ -74,14 +74,14 @@ def test_a_longer_run_goes_on_from_the_flat_part(work, tmp_path):
         train(TINY.but(steps=10), encoder(work), work / "corpus", tmp_path / "run")
 
 
-def test_the_rate_warms_up_stays_and_cools():
+def test_the_rate_warms_up_stays_and_cools() -> None:
     recipe = Recipe(steps=100, warmup=10, cooling=0.3)
     assert [rate(recipe, step) for step in (0, 9, 10, 69)] == [0.1, 1.0, 1.0, 1.0]
     assert rate(recipe, 85) == pytest.approx(0.5)
     assert 0 < rate(recipe, 99) < 0.05
 
 
-def test_muon_makes_matrices_nearly_orthogonal():
+def test_muon_makes_matrices_nearly_orthogonal() -> None:
     torch.manual_seed(0)
     for shape in ((2, 8, 16), (2, 16, 8)):
         values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
@@ -90,7 +90,7 @@ def test_muon_makes_matrices_nearly_orthogonal():
 
 
 @pytest.mark.filterwarnings("ignore:Importing:DeprecationWarning")
-def test_a_packed_model_is_what_was_trained_for_transformers_and_for_us(work, tmp_path):
+def test_a_packed_model_is_what_was_trained_for_transformers_and_for_us(work: Path, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     pack(TINY, work, tmp_path)
     assert check_manifest(tmp_path) == []
@@ -112,13 +112,15 @@ def test_a_packed_model_is_what_was_trained_for_transformers_and_for_us(work, tm
     assert tokenizer.decode(tokenizer(prompt, add_special_tokens=False)["input_ids"]) == prompt
 
 
-def test_a_run_that_did_not_end_cannot_be_packed(work, tmp_path, capsys):
+def test_a_run_that_did_not_end_cannot_be_packed(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     status = main(["demo", "pack", "--steps", "21", "--work", str(work), "--out", str(tmp_path)])
     assert status == 1
     assert "run `demo train --steps 21` to its end first" in capsys.readouterr().err
 
 
-def test_a_changed_file_is_found_by_the_manifest(tmp_path):
+def test_a_changed_file_is_found_by_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "eval.json").write_text("{}")
     write_manifest(tmp_path)
@@ -126,7 +128,7 @@ def test_a_changed_file_is_found_by_the_manifest(tmp_path):
     assert check_manifest(tmp_path) == ["config.json"]
 
 
-def test_the_plot_is_an_svg_of_the_log(tmp_path):
+def test_the_plot_is_an_svg_of_the_log(tmp_path: Path) -> None:
     plot_loss([{"step": step, "loss": 8 / step} for step in range(1, 90)], tmp_path / "loss.svg")
     svg = (tmp_path / "loss.svg").read_text()
     assert svg.count("<polyline") == 2
@@ -136,7 +138,7 @@ def test_the_plot_is_an_svg_of_the_log(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Importing:DeprecationWarning")
-def test_the_committed_model_is_whole_small_and_loads():
+def test_the_committed_model_is_whole_small_and_loads() -> None:
     transformers = pytest.importorskip("transformers")
     assert check_manifest(MODEL) == []
     assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 8_000_000
@@ -148,7 +150,7 @@ def test_the_committed_model_is_whole_small_and_loads():
 
 
 @pytest.mark.filterwarnings("ignore:Importing:DeprecationWarning")
-def test_the_engine_and_transformers_read_the_committed_model_alike():
+def test_the_engine_and_transformers_read_the_committed_model_alike() -> None:
     """The same ids for the prompt of the play, and the same greedy beginning of a reply."""
     transformers = pytest.importorskip("transformers")
     from storyteller.engine import Sampling, load_engine
