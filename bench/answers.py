@@ -5,6 +5,7 @@
     --book DIR     the Emerald City's book, default build/worlds/emerald_city/book
     --seeds N      draws of phrasings for CLINC150, default 3
     --front DIR    what Front ships for arm64, to be weighed
+    --arm64        ask the book on emulated arm64 as well, with what --front names (Linux, root)
     --out DIR      plots and results.json, default build/bench/answers
 
 Every rule gets the same embeddings. The peers: *cosine* to the nearest phrasing, which is also what
@@ -35,6 +36,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from bench.answers_arm64 import Arm64Error, bench_arm64
 from bench.curve import write_curves
 from prologue.answers import STATES, Answer, State, read_negatives
 from prologue.book import EMBEDDER, Book, load_book
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clinc", type=Path)
     parser.add_argument("--book", type=Path, default=Path("build/worlds/emerald_city/book"))
     parser.add_argument("--front", type=Path)
+    parser.add_argument("--arm64", action="store_true")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("build/bench/answers"))
     options = parser.parse_args(arguments)
@@ -86,6 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sum(file.stat().st_size for file in options.front.rglob("*") if file.is_file()) / 1e6
         )
         print(f"Front ships {size:.0f} MB, unpacked ({options.front})")
+    if options.arm64:
+        try:
+            results["arm64"] = bench_arm64(options.book, options.front or Path("build/front/package"), options.out)
+        except Arm64Error as error:
+            print(error, file=sys.stderr)
+            return 1
+        print("Emulated arm64:", ", ".join(f"{name} {value}" for name, value in results["arm64"].items()))
     if options.clinc:
         results["clinc"] = bench_clinc(model, options.clinc, options.seeds, options.out)
     (options.out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
