@@ -6,7 +6,6 @@ made. Knows nothing of what the visitor said.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from overture import leases, wire
 from overture.connections import Connections
 from overture.costs import of_reply
 from overture.leases import Failure, Queued
-from overture.sessions import DAY_S, Draft, NoSession, Sessions, Turn
+from overture.sessions import DAY_S, Draft, NoSession, Sessions, Turn, key_of
 from overture.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,16 +68,15 @@ class Wakes:
         limit = self._settings.wakes_per_day
         if not limit or address is None:
             return True
-        hashed = hashlib.sha256(address.encode()).hexdigest()[:24]
         day = time.strftime("%Y-%m-%d", time.gmtime())
-        return self._sessions.table.count(f"N#wakes#{hashed}", day, DAY_S) <= limit
+        return self._sessions.table.count(f"N#wakes#{key_of(address)}", day, DAY_S) <= limit
 
     def send(self, key: str, reserved: str | Queued | None, connection: str | None) -> None:
         """Invokes the storyteller with a token, or tells the visitor their place in the queue."""
         if isinstance(reserved, Queued):
             self._connections.post(connection, wire.Wake("queued", position=reserved.position))
         elif reserved is not None and not self._invoke(key, reserved):
-            self._sessions.update(key, lambda draft: _unreachable(draft, reserved))
+            self._sessions.update(key, lambda draft: leases.cancel(draft, reserved, self._settings))
             self._connections.post(connection, wire.Wake("failed"), UNREACHABLE)
 
     def settle(self, record: Mapping[str, Any]) -> None:
@@ -160,11 +158,3 @@ def ended_by_error(turn: Turn, reason: wire.EndReason = "error") -> wire.End:
     """The end of a turn that no storyteller told to its end: nothing was measured."""
     nothing = of_reply(tokens=0, prompt_tokens=0, reused_tokens=0, ttft_s=0, total_s=0, memory_mb=0, grid_kg_per_kwh=0)
     return wire.End(turn.id, turn.take, reason, nothing)
-
-
-def _unreachable(draft: Draft, token: str) -> None:
-    lease = draft.session.lease
-    if lease is not None and lease.token == token:
-        draft.session.lease = None
-        draft.session.waking.state = "failed"
-        draft.house.live.pop(draft.session.key, None)

@@ -119,6 +119,14 @@ def release(draft: Draft, fence: str, settings: Settings, *, only_if_idle: bool 
     return True
 
 
+def cancel(draft: Draft, token: str, settings: Settings) -> None:
+    """Clears a reservation that nobody could be sent for; its lines stay in the inbox."""
+    lease = draft.session.lease
+    if lease is not None and lease.token == token:
+        _clear(draft, settings)
+        draft.session.waking.state = "failed"
+
+
 def append(draft: Draft, turn: Turn) -> None:
     """Puts a turn in the inbox."""
     draft.session.inbox.append(Line(turn.id, turn.seq))

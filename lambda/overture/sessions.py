@@ -141,7 +141,7 @@ def new_secret() -> str:
 
 
 def key_of(secret: str) -> str:
-    """The key a session is kept under: nobody gets from it to the secret."""
+    """The key that something secret (a session, a ticket, an address) is kept under: nobody gets back from it."""
     return hashlib.sha256(secret.encode()).hexdigest()[:32]
 
 
