@@ -34,7 +34,8 @@ DONE_KEPT = 64
 INBOX_LINES = 8
 #: API Gateway ends a connection after two hours.
 CONNECTION_S = 2.25 * 3600
-_ATTEMPTS = 12
+#: A document that others keep changing is tried for this long; Front has 29 s for everything.
+_PATIENCE_S = 8.0
 
 
 class NoSession(Exception):
@@ -73,8 +74,8 @@ class Waking(Struct):
 class Turn(Struct):
     """A visitor's line and its reply. `base`: characters of the reply that an earlier telling left.
 
-    `reason` says how the last telling ended. `version` is the document's, kept here for the next
-    write; 0 before the first.
+    `notes`: what the world knows that bears on the line. `reason` says how the last telling ended.
+    `version` is the document's, kept here for the next write; 0 before the first.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Turn(Struct):
     take: int = 1
     base: int = 0
     reason: EndReason | None = None
+    notes: list[str] = []
     version: int = 0
 
     def view(self) -> TurnView:
@@ -221,10 +223,11 @@ class Sessions:
     def update(self, key: str, change: Callable[[Draft], T]) -> T:
         """Changes a session by `change`, which is run again if somebody else was faster.
 
-        Raises `NoSession`, `Conflict` after a dozen attempts, and whatever `change` raises (then
+        Raises `NoSession`, `Conflict` after eight seconds of that, and whatever `change` raises (then
         nothing is written).
         """
-        for attempt in range(_ATTEMPTS):
+        ends = time.monotonic() + _PATIENCE_S
+        while True:
             session, version = self._read(key)
             before = msgspec.json.encode(session)
             draft = Draft(self, session, version)
@@ -234,10 +237,12 @@ class Sessions:
             try:
                 draft.write()
             except Conflict:
-                time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 5)))
+                if time.monotonic() > ends:
+                    raise
+                # Not longer and longer: who waits longer between two attempts is overtaken more often.
+                time.sleep(random.uniform(0, 0.02))
                 continue
             return result
-        raise Conflict
 
     def save_turn(self, key: str, turn: Turn) -> None:
         """Writes a turn alone. Raises `Conflict` when somebody else has it now; counts its version up."""
@@ -256,8 +261,9 @@ class Sessions:
         return (msgspec.json.decode(document.body, type=House), document.version) if document else (House(), 0)
 
     def update_house(self, change: Callable[[House], T]) -> T:
-        """Changes the house alone, beginning again if somebody else was faster."""
-        for _ in range(_ATTEMPTS):
+        """Changes the house alone, beginning again if somebody else was faster. Raises as `update`."""
+        ends = time.monotonic() + _PATIENCE_S
+        while True:
             house, version = self.house()
             before = msgspec.json.encode(house)
             result = change(house)
@@ -267,10 +273,11 @@ class Sessions:
             try:
                 self.table.write(Put("HOUSE", "house", after, version, 365 * DAY_S))
             except Conflict:
+                if time.monotonic() > ends:
+                    raise
                 time.sleep(random.uniform(0, 0.05))
                 continue
             return result
-        raise Conflict
 
     def totals(self) -> Totals:
         """What replies have cost in all, so far."""

@@ -106,7 +106,12 @@ class Telling:
             eta_s = None if progress.eta_s is None else round(progress.eta_s, 1)
             if now - noted_at >= _NOTED_S:
                 noted_at = now
-                session = self._note_waking(WakingState("waking", fraction, eta_s))
+                try:
+                    session = self._note_waking(WakingState("waking", fraction, eta_s))
+                except Conflict:
+                    # A visitor busy enough to be in the way each time: the next note will do.
+                    logger.warning("the session changes too fast to note how the waking goes")
+                    continue
                 alone_since = None if session.connection else alone_since or now
                 if alone_since and now - alone_since > self._settings.grace_s and self._give_back():
                     logger.info("nobody waits for the storyteller any more")

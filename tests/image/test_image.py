@@ -176,6 +176,9 @@ async def test_a_whole_play_with_the_storyteller_in_its_container(tmp_path: Path
         async with asyncio.timeout(800), Play(stack.url) as play:
             async for event in play:
                 if isinstance(event, BeatCame):
+                    # As a visitor who reads it. A session that changes without a pause is one that an
+                    # emulated storyteller, slower than Front by far, hardly ever gets a word into.
+                    await asyncio.sleep(1)
                     if event.beat.ask:
                         choices = event.beat.ask.choices
                         await play.say(choices[0] if choices else "Nim", ask=event.beat.ask.key)

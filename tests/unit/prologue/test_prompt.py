@@ -27,7 +27,7 @@ def test_a_stranger_gets_the_opening_with_defaults(world: World) -> None:
 
 def test_the_profile_is_in_the_prompt_and_nothing_else_is(world: World) -> None:
     content = compose(world, {"name": "Ann", "secret": "no key of this world"}, [Turn("hello")])[0]["content"]
-    assert "name: Ann\n" in content
+    assert "name: Ann" in content.splitlines()
     assert "secret" not in content
 
 
@@ -66,16 +66,42 @@ def test_no_line_opens_a_turn_of_its_own(said: str) -> None:
     assert "<|" not in message["content"]
 
 
-def test_trim_drops_the_oldest_turns_first(world: World) -> None:
+def test_what_the_world_knows_stands_before_the_line(world: World) -> None:
+    turns = [Turn("I wave", "A boy waves.", ["The boys sell green lemonade."]), Turn("I sing", notes=["A.", "B."])]
+    messages = compose(world, {}, turns)
+    assert messages[1]["content"] == "(The boys sell green lemonade.)\n\nI wave"
+    assert messages[-1]["content"] == "(A. B.)\n\nI sing"
+
+
+def words(messages: list[dict[str, str]]) -> int:
+    return sum(len(message["content"].split()) for message in messages)
+
+
+def test_a_story_that_fits_is_left_whole(world: World) -> None:
     messages = compose(world, {}, [Turn("a", "A"), Turn("b", "B"), Turn("c", "C"), Turn("d")])
-    assert trim(messages, 8, len) == messages
-    assert trim(messages, 5, len) == [messages[0], *messages[5:]]
+    assert trim(messages, words(messages), words) == messages
+
+
+def test_trim_keeps_the_first_and_the_last_message_whatever_the_limit(world: World) -> None:
+    messages = compose(world, {}, [Turn("a", "A"), Turn("b", "B")])
+    assert [m["content"] for m in trim(messages, 0, len)[1:]] == ["b", "B"]
+    messages = compose(world, {}, [Turn("a", "A"), Turn("d")])
     assert [m["content"] for m in trim(messages, 0, len)[1:]] == ["d"]
 
 
-def test_trim_keeps_the_reply_being_continued(world: World) -> None:
-    messages = compose(world, {}, [Turn("a", "A"), Turn("b", "B")])
-    assert [m["content"] for m in trim(messages, 0, len)[1:]] == ["b", "B"]
+def test_a_growing_story_mostly_begins_as_it_did_before(world: World) -> None:
+    limit = words(compose(world, {}, [])) + 100
+    said = [Turn(f"line {n}", "ten words of story that go on and on until") for n in range(40)]
+    cuts = 0
+    former: list[dict[str, str]] = []
+    for n in range(1, len(said)):
+        trimmed = trim(compose(world, {}, [*said[:n], Turn("now")]), limit, words)
+        assert words(trimmed) <= limit
+        assert trimmed[-2]["content"] == said[n - 1].reply, "the newest turns are the ones that stay"
+        cuts += trimmed[: len(former) - 1] != former[:-1]
+        former = trimmed
+    # 12 words a turn, and half of the limit goes at once: about one cut for nine turns.
+    assert 2 <= cuts <= 5
 
 
 _cache: list[World] = []

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aws_lambda_powertools import Metrics
 
 from overture import leases, wire
-from overture.sessions import Draft, Sessions
+from overture.sessions import Draft, Session, Sessions
 from overture.settings import Settings
+from overture.table import Conflict, Put
 from prologue.world import load_world
 from storyteller.engine import Completion, EngineError, Sampling
 from storyteller.loading import Waking
@@ -183,6 +185,56 @@ def test_a_doubled_or_stale_delivery_does_nothing(shift: Shift) -> None:
     assert shift.connections.take() == []
     assert shift.sessions.read(shift.key) == before
     assert len(shift.engine.prompts) == 1
+
+
+def test_a_session_that_changes_all_the_time_keeps_the_storyteller_waiting_but_not_out(shift: Shift) -> None:
+    token = shift.say("a")
+    left = 20
+
+    def rush(sessions: Sessions, key: str) -> None:
+        nonlocal left
+        left -= 1
+        if left > 0:
+            session, version = Sessions._read(sessions, key)
+            session.profile = {"name": str(left)}
+            sessions.table.write(Put(f"S#{key}", "session", msgspec.json.encode(session), version, sessions.life_s))
+
+    class Rushed(Sessions):
+        """Somebody else writes between every one of our reads and the write that follows."""
+
+        def _read(self, key: str) -> tuple[Session, int]:
+            read = super()._read(key)
+            rush(self, key)
+            return read
+
+    shift.sessions = Rushed(shift.sessions.table)
+    shift.work(token)
+    assert left <= 0
+    assert [end.to for end in ends(shift.connections.take())] == ["a"]
+
+
+def test_waking_goes_on_when_a_note_of_it_cannot_be_written(shift: Shift, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = shift.say("a")
+    noted: list[str] = []
+    note = Telling._note_waking
+
+    def refuse_once(telling: Telling, state: Any) -> Session:
+        noted.append(state.state)
+        if len(noted) == 1:
+            raise Conflict
+        return note(telling, state)
+
+    monkeypatch.setattr(Telling, "_note_waking", refuse_once)
+    awake = threading.Event()
+    threading.Timer(0.5, awake.set).start()
+
+    def load(note: Callable[[int, int], None]) -> FakeEngine:
+        awake.wait()
+        return shift.engine
+
+    shift.work(token, Waking(load))  # type: ignore[arg-type]
+    assert noted == ["waking", "ready"]
+    assert shift.reply("a")[1] == "done"
 
 
 def test_two_deliveries_at_once_are_told_once(shift: Shift) -> None:
