@@ -9,6 +9,8 @@ from prologue.answers import read_answers, read_negatives
 from prologue.book_build import find_shared
 from prologue.conditions import Condition, When
 from prologue.guards import read_signs
+from prologue.knowledge import FILE as KNOWLEDGE
+from prologue.knowledge import read_knowledge
 from prologue.script import LONGEST_S, REPEAT_S, Script, Step
 from prologue.slots import fill
 from prologue.world import World, load_world
@@ -29,6 +31,7 @@ def check_world(folder: Path) -> list[str]:
         *_too_long(world),
         *_unfilled(script),
         *_collisions(folder),
+        *_told_twice(folder),
     ]
 
 
@@ -156,3 +159,13 @@ def _collisions(folder: Path) -> Iterator[str]:
         for line in read_negatives(folder / "negatives.txt"):
             if read_signs(line).exact in exact:
                 yield f"negatives.txt: {line!r} is a phrasing of {exact[read_signs(line).exact]}; remove one of them."
+
+
+def _told_twice(folder: Path) -> Iterator[str]:
+    """Words that two facts claim for themselves."""
+    owner: dict[str, str] = {}
+    for fact in read_knowledge(folder / KNOWLEDGE):
+        for phrase in (fact.text, *fact.about):
+            first = owner.setdefault(read_signs(phrase).exact, fact.id)
+            if first != fact.id:
+                yield f"knowledge {first} and {fact.id}: both are about {phrase!r}; leave it to one of them."

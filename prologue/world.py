@@ -3,7 +3,8 @@
     world.yaml       name, title, what is remembered of a visitor, the line that asks for the opening
     storyteller.md   the storyteller's prompt, with a slot such as `{name}` for each thing remembered
     script.yaml      the prologue
-    answers.yaml     the answer book's source (read when a book is built, not here)
+    answers.yaml     the answer book's source, and
+    knowledge.yaml   what is true of the world (both are read when a book is built, not here)
 
 `docs/worlds.md` describes them for writers. Knows how the files must look; what is done with them is
 `script`, `prompt` and `book`.
