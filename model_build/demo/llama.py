@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from model_build.demo.attention import attend
 from model_build.demo.recipe import Recipe
 
 
@@ -42,9 +43,8 @@ class Attention(nn.Module):
         q = _turn(self.q_proj(x).view(batch, tokens, self.heads, self.head).transpose(1, 2), cos, sin)
         k = _turn(self.k_proj(x).view(batch, tokens, self.kv_heads, self.head).transpose(1, 2), cos, sin)
         v = self.v_proj(x).view(batch, tokens, self.kv_heads, self.head).transpose(1, 2)
-        groups = self.heads // self.kv_heads
-        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        q = (q * self.head**-0.5).unflatten(1, (self.kv_heads, self.heads // self.kv_heads))
+        y = attend(q, k, v).flatten(1, 2)
         out: Tensor = self.o_proj(y.transpose(1, 2).reshape(batch, tokens, -1))
         return out
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model_build.__main__ import main
+from model_build.demo.attention import BLOCK, attend
 from model_build.demo.corpus import Encoder, read_shard, write_corpus
 from model_build.demo.folder import check_manifest, pack, unpack, write_manifest
 from model_build.demo.muon import orthogonal
@@ -168,3 +169,17 @@ def test_the_engine_and_transformers_read_the_committed_model_alike() -> None:
     best = logits.max(-1).values
     told = logits[torch.arange(len(done.ids)), torch.tensor(done.ids)]
     assert torch.all(best - told < 0.2)  # bfloat16 may settle a near tie the other way
+
+
+def test_attention_in_blocks_is_attention() -> None:
+    """Values and gradients are those of torch's own attention, over a block's edge and with grouped heads."""
+    torch.manual_seed(0)
+    tokens = BLOCK + 37
+    q, k, v = (torch.randn(2, heads, tokens, 16, requires_grad=True) for heads in (4, 2, 2))
+    ours = attend((q / 4).unflatten(1, (2, 2)), k, v).flatten(1, 2)
+    repeated = (k.repeat_interleave(2, 1), v.repeat_interleave(2, 1))
+    theirs = torch.nn.functional.scaled_dot_product_attention(q, *repeated, is_causal=True)
+    torch.testing.assert_close(ours, theirs)
+    weight = torch.randn_like(q)
+    for mine, other in zip(*(torch.autograd.grad((y * weight).sum(), (q, k, v)) for y in (ours, theirs)), strict=True):
+        torch.testing.assert_close(mine, other)
