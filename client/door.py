@@ -113,6 +113,8 @@ class Door:
 def _refused(error: urllib.error.HTTPError, url: str, post: bool) -> DoorError:
     code = error.code
     error.close()
+    if post and code == 401:
+        return DoorError("This house lets in who has signed in on its page; open it in a browser.", lasting=True)
     if post and code == 403:
         return DoorError(
             f"The server gives no tickets to this origin (403 from {url}); use its own address.", lasting=True

@@ -64,15 +64,15 @@ class Door(Construct):
             throttle=apigatewayv2.ThrottleSettings(rate_limit=RATE, burst_limit=BURST),
             access_log_settings=AccessLog(make_log_group(self, "Logs", settings), _LOGGED),
         )
-        self.members = Members(self, "Members") if settings.auth == "cognito" else None
+        self.members = Members(self, "Members", settings) if settings.auth == "cognito" else None
 
-    def open(self, ticket: lambda_.IFunction) -> None:
-        """Puts the ticket function behind the route."""
+    def open(self, ticket: lambda_.IFunction, page: str) -> None:
+        """Puts the ticket function behind the route. `page`: where who has signed in comes back to."""
         (route,) = self.api.add_routes(
             path=PATH,
             methods=[apigatewayv2.HttpMethod.POST],
             integration=integrations.HttpLambdaIntegration("Ticket", ticket),
-            authorizer=self.members.authorizer if self.members else None,
+            authorizer=self.members.admit(page) if self.members else None,
         )
         if self.members is None:
             acknowledge(
@@ -93,9 +93,9 @@ class Door(Construct):
 
 
 class Members(Construct):
-    """A Cognito user pool: who has signed in gets tickets."""
+    """A Cognito user pool with its pages to sign in at: who has done so gets tickets."""
 
-    def __init__(self, scope: Construct, name: str) -> None:
+    def __init__(self, scope: Construct, name: str, settings: Settings) -> None:
         super().__init__(scope, name)
         self.pool = cognito.UserPool(
             self,
@@ -110,16 +110,12 @@ class Members(Construct):
             ),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        self.client = self.pool.add_client(
-            "Page",
-            auth_flows=cognito.AuthFlow(user_srp=True),
-            disable_o_auth=True,
-            prevent_user_existence_errors=True,
-            id_token_validity=Duration.hours(1),
-        )
-        self.authorizer = authorizers.HttpJwtAuthorizer(
-            "Members", self.pool.user_pool_provider_url, jwt_audience=[self.client.user_pool_client_id]
-        )
+        # The name must be nobody else's in the region, hence the account's number.
+        prefix = f"{settings.stack.lower()}-{Aws.ACCOUNT_ID}"
+        self.pool.add_domain("Domain", cognito_domain=cognito.CognitoDomainOptions(domain_prefix=prefix))
+        #: Where the page sends who has not signed in, and asks for tokens.
+        self.origin = f"https://{prefix}.auth.{Stack.of(self).region}.amazoncognito.com"
+        self._client: cognito.UserPoolClient | None = None
         acknowledge(
             self.pool,
             "AwsSolutions-COG2",
@@ -131,3 +127,32 @@ class Members(Construct):
             "The Plus plan is paid for each member and month; this house costs nothing while nobody comes.",
         )
         acknowledge(self.pool, "AwsSolutions-COG3", "Threat protection is part of the Plus plan: see COG8.")
+
+    def admit(self, page: str) -> authorizers.HttpJwtAuthorizer:
+        """Lets the page at this address sign people in; what it gets for it opens the door."""
+        client = self.pool.add_client(
+            "Page",
+            # Code and PKCE: the page can keep no secret, and never sees a password.
+            generate_secret=False,
+            o_auth=cognito.OAuthSettings(
+                flows=cognito.OAuthFlows(authorization_code_grant=True),
+                scopes=[cognito.OAuthScope.OPENID],
+                callback_urls=[f"{page}/"],
+                logout_urls=[f"{page}/"],
+            ),
+            supported_identity_providers=[cognito.UserPoolClientIdentityProvider.COGNITO],
+            prevent_user_existence_errors=True,
+            enable_token_revocation=True,
+            access_token_validity=Duration.hours(1),
+            refresh_token_validity=Duration.days(30),
+        )
+        self._client = client
+        return authorizers.HttpJwtAuthorizer(
+            "Members", self.pool.user_pool_provider_url, jwt_audience=[client.user_pool_client_id]
+        )
+
+    @property
+    def config(self) -> dict[str, str]:
+        """What `config.json` says of it. Known once the page has been admitted."""
+        assert self._client is not None
+        return {"at": self.origin, "client": self._client.user_pool_client_id}

@@ -224,6 +224,11 @@ class Settings:
             )
         if self.certificate and not self.domain:
             raise SettingError("certificate is set without a domain: add -c domain=NAME, or leave the certificate out.")
+        if self.auth == "cognito" and re.search("aws|amazon|cognito", self.stack.lower()):
+            raise SettingError(
+                f"stack={self.stack} cannot have auth=cognito: its pages' address would have the stack's name in it, "
+                "and AWS allows none with aws, amazon or cognito; choose another -c stack=NAME."
+            )
         if self.image and self.build == "cloud":
             raise SettingError("image and build=cloud exclude each other: the one is built already; leave one out.")
         if self.bundle.startswith("s3://") and self.build != "cloud" and not self.image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
@@ -79,13 +79,12 @@ class Site(Construct):
                 "CloudFront's own domain comes with its own certificate and protocol policy; -c domain=… raises it.",
             )
         self.url = f"https://{settings.domain or self.distribution.distribution_domain_name}"
+
+    def publish(self, *, socket: Socket, door: Door) -> None:
+        """Uploads the page, and `config.json` with where socket and door are."""
         config: dict[str, Any] = {"socket": socket.url, "ticket": door.url, "protocol": PROTOCOL}
         if door.members is not None:
-            config["members"] = {
-                "region": Stack.of(self).region,
-                "pool": door.members.pool.user_pool_id,
-                "client": door.members.client.user_pool_client_id,
-            }
+            config["members"] = door.members.config
         deployment.BucketDeployment(
             self,
             "Upload",
@@ -93,7 +92,7 @@ class Site(Construct):
                 deployment.Source.asset(str(PAGES)),
                 deployment.Source.json_data("config.json", config),
             ],
-            destination_bucket=bucket,
+            destination_bucket=self.bucket,
             distribution=self.distribution,
             # A browser asks each time whether it has the newest; CloudFront keeps all until the next deployment.
             cache_control=[deployment.CacheControl.from_string("no-cache")],
@@ -103,7 +102,7 @@ class Site(Construct):
     def _headers(self, socket: Socket, door: Door) -> cloudfront.ResponseHeadersPolicy:
         connect = f"'self' {socket.origin} {door.origin}"
         if door.members is not None:
-            connect += f" https://cognito-idp.{Stack.of(self).region}.amazonaws.com"
+            connect += f" {door.members.origin}"
         policy = "; ".join(
             (
                 "default-src 'none'",

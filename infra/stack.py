@@ -73,7 +73,8 @@ class OvertureStack(Stack):
         # Then the ways between them.
         Returns(self, "Returns", storyteller, front.alias)
         socket.open(front.alias, authorizer.function)
-        door.open(ticket.function)
+        door.open(ticket.function, site.url)
+        site.publish(socket=socket, door=door)
 
         # And who looks after it.
         guard = Guard(self, "Guard", settings, storyteller=storyteller.function)
@@ -90,6 +91,10 @@ class OvertureStack(Stack):
         acknowledge_cdk_own(self, site.bucket)
         self._put("Page", site.url, "The play")
         self._put("Chat", f"make chat URL={site.url}", "The play in a terminal")
+        if door.members is not None:
+            self._put(
+                "Members", door.members.pool.user_pool_id, "Whose members may come in: docs/operations.md, Members"
+            )
         self._put("Distribution", site.distribution.distribution_domain_name, "What a domain's DNS should point at")
         self._put(
             "StorytellerFunction", storyteller.function.function_name, "Whose concurrency the kill switch sets to 0"

@@ -162,7 +162,10 @@ export class Play {
       socket = new WebSocket(await this.#findSocket());
     } catch (error) {
       this.#opening = false;
-      if (!this.#left) this.#lost(error instanceof DoorError ? error.message : "The socket's address cannot be used.");
+      if (error.name === "SignInError") {
+        this.leave();
+        this.emit({ kind: "connection", state: "closed", sentence: error.message });
+      } else if (!this.#left) this.#lost(error instanceof DoorError ? error.message : "The socket's address cannot be used.");
       return;
     }
     this.#opening = false;
@@ -185,10 +188,23 @@ export class Play {
     if (config.protocol !== PROTOCOL) {
       throw new DoorError(`The server speaks protocol ${config.protocol} and this page ${PROTOCOL}: reload the page.`);
     }
-    const issued = await this.#ask(new URL(config.ticket, this.page), { method: "POST", body: "{}" });
+    const issued = await this.#askTicket(new URL(config.ticket, this.page), config.members);
     const socket = new URL(config.socket);
     socket.searchParams.set("ticket", issued.ticket);
     return socket;
+  }
+
+  async #askTicket(url, members) {
+    const asked = { method: "POST", body: "{}" };
+    if (!members) return this.#ask(url, asked);
+    const signIn = await import("./sign_in.js");
+    try {
+      return await this.#ask(url, { ...asked, headers: await signIn.headers(members, this.page) });
+    } catch (error) {
+      if (error.status === 401) signIn.refused();
+      if (error instanceof DoorError || error instanceof signIn.SignInError) throw error;
+      throw new DoorError("The members' list does not answer.");
+    }
   }
 
   async #ask(url, options) {
@@ -199,6 +215,7 @@ export class Play {
     } catch {
       throw new DoorError(navigator.onLine ? "The house does not answer." : "This device is offline.");
     }
+    if (response.status === 401) throw Object.assign(new DoorError("The house asks who you are."), { status: 401 });
     if (response.status === 403) throw new DoorError("The house gives no tickets to this address; use its own.");
     if (response.status === 429) throw new DoorError("Too many visitors are at the door.");
     if (!response.ok) throw new DoorError(`The door answered ${response.status}.`);

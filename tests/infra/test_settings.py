@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ({"domain": "play.example.org"}, "domain=play.example.org needs a certificate: add -c certificate=ARN"),
         ({"certificate": "arn:aws:acm:us-east-1:123456789012:certificate/0a"}, "certificate is set without a domain"),
         ({"bundle": "s3://bucket/8b"}, "bundle=s3://bucket/8b is read by CodeBuild only: add -c build=cloud"),
+        ({"stack": "Aws-play", "auth": "cognito"}, "stack=Aws-play cannot have auth=cognito"),
         ({"image": "sha256:" + "0" * 64, "build": "cloud"}, "image and build=cloud exclude each other"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 from tests.infra.templates import Synthesized, flat
 
@@ -83,6 +83,23 @@ def test_cognito_stands_before_the_ticket_when_told_to(synth: Synth) -> None:
         if one["Properties"]["RouteKey"] == "POST /ticket"
     ]
     assert route["AuthorizationType"] == "JWT"
+    # The page's own way: a code and its verifier, back to the page and nowhere else.
+    page = made.one("AWS::Cognito::UserPoolClient")
+    home = [f"https://<{made.name('AWS::CloudFront::Distribution')}.DomainName>/"]
+    assert [flat(url) for url in page["CallbackURLs"]] == [flat(url) for url in page["LogoutURLs"]] == home
+    assert (page["AllowedOAuthFlows"], page["GenerateSecret"]) == (["code"], False)
+    prefix = flat(made.one("AWS::Cognito::UserPoolDomain")["Domain"])
+    assert prefix == "overture-<AWS::AccountId>"
+    at = f"https://{prefix}.auth.us-east-1.amazoncognito.com"
+    assert _config(made) | {"socket": "", "ticket": ""} == {
+        "socket": "",
+        "ticket": "",
+        "protocol": 1,
+        "members": {"at": at, "client": f"<{client}>"},
+    }
+    headers = made.one("AWS::CloudFront::ResponseHeadersPolicy")["ResponseHeadersPolicyConfig"]
+    allowed = flat(headers["SecurityHeadersConfig"]["ContentSecurityPolicy"]["ContentSecurityPolicy"])
+    assert f" {at};" in allowed
     assert made.one("AWS::Cognito::UserPool")["AdminCreateUserConfig"] == {"AllowAdminCreateUserOnly": True}
     # A token makes the browser ask first: that question has no token, and must be answered.
     cors = made.one("AWS::ApiGatewayV2::Api", "Door")["CorsConfiguration"]
@@ -126,22 +143,23 @@ def test_the_pages_headers_let_it_talk_to_its_own_house_only(synth: Synth) -> No
 
 def test_the_page_finds_the_socket_by_config_json(synth: Synth) -> None:
     made = synth()
-    upload = made.one("Custom::CDKBucketDeployment")
-    assert len(upload["SourceObjectKeys"]) == 2  # the page, and config.json
-    markers = {key: flat(value) for one in upload["SourceMarkers"] for key, value in one.items()}
-    written = _config(made.folder)
-    for marker, value in markers.items():
-        written = written.replace(marker, value)
-    config = json.loads(written)
+    assert len(made.one("Custom::CDKBucketDeployment")["SourceObjectKeys"]) == 2  # the page, and config.json
+    config = _config(made)
     assert config["socket"].startswith("wss://")
     assert config["socket"].endswith("/play")
     assert config["ticket"].endswith("/ticket")
     assert config["protocol"] == 1
+    assert "members" not in config
 
 
-def _config(assembly: Path) -> str:
-    (found,) = assembly.glob("asset.*/config.json")
-    return found.read_text()
+def _config(made: Synthesized) -> dict[str, Any]:
+    """`config.json` as it will be uploaded, with its markers replaced as the upload does."""
+    (found,) = made.folder.glob("asset.*/config.json")
+    written = found.read_text()
+    for one in made.one("Custom::CDKBucketDeployment")["SourceMarkers"]:
+        for marker, value in one.items():
+            written = written.replace(marker, flat(value))
+    return dict(json.loads(written))
 
 
 def test_a_domain_of_ones_own_has_its_certificate(synth: Synth) -> None:
