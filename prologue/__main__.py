@@ -114,7 +114,10 @@ def _build(options: argparse.Namespace) -> int:
     )
     for phrasing, one, other in report.shared:
         print(f"Shared: {phrasing!r} is a phrasing of {one} and of {other}; only {one} answers to it.", file=sys.stderr)
-    print(f"{options.out}: {report.answers} answers, {report.phrasings} phrasings, {report.negatives} negatives")
+    print(
+        f"{options.out}: {report.answers} answers, {report.phrasings} phrasings, {report.negatives} negatives,"
+        f" {report.facts} facts"
+    )
     print(f"budget {report.budget:.2%} false answers; phrasings held out, found again by the others:")
     for state in STATES:
         low, high = report.interval[state]
@@ -128,9 +131,12 @@ def _build(options: argparse.Namespace) -> int:
 def _ask(options: argparse.Namespace) -> int:
     from prologue.book import load_book
 
-    verdict = load_book(options.book, options.budget).judge([options.text], options.state)[0]
+    book = load_book(options.book, options.budget)
+    verdict = book.judge([options.text], options.state)[0]
     if verdict.match is None:
         print(f"(silent: {verdict.why}, score {verdict.score:.3f})")
+        for fact in book.facts(options.text):
+            print(f"The storyteller would be told: {fact}")
         return 0
     match = verdict.match
     print(match.text)

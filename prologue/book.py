@@ -3,7 +3,8 @@
 A folder made by `book_build` holds `book.json` (answers, phrasings, calibration), `index.faiss` (the
 phrasings with their answers' detectors folded in, see `calibration`) and `embedder/`. How a line is
 decided on is `decision`. Loading is cheap enough for a small function, and a loaded book may be
-asked from several threads. No torch, no scikit-learn.
+asked from several threads. The facts that bear on a line (`notes`) lie in the same folder and are found
+by the same vector. No torch, no scikit-learn.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from prologue.answers import STATES, State
 from prologue.decision import Finding, Judge, Leaf, Page, threshold
 from prologue.embedder import Embedder, EmbedderError, clean_text
 from prologue.guards import read_words
+from prologue.notes import MOST as MOST_NOTES
+from prologue.notes import Notes, load_notes
 
-__all__ = ["Book", "BookError", "Match", "State", "Verdict", "load_book", "make_judge"]
+__all__ = ["MOST_NOTES", "Book", "BookError", "Found", "Match", "State", "Verdict", "load_book", "make_judge"]
 
 BOOK, INDEX, EMBEDDER = "book.json", "index.faiss", "embedder"
 #: Raised when the meaning of the files changes.
@@ -65,14 +68,26 @@ class Verdict(NamedTuple):
     why: str
 
 
+class Found(NamedTuple):
+    """What there is on a line: the written answer, or else the facts that bear on it, the nearest first."""
+
+    match: Match | None
+    facts: list[str]
+
+
 class Book:
     """A loaded book. Made by `load_book`."""
 
     def __init__(
-        self, raw: dict[str, Any], index: Any, embed: Callable[[Sequence[str]], Floats], budget: float | None
+        self,
+        raw: dict[str, Any],
+        index: Any,
+        notes: Notes,
+        embed: Callable[[Sequence[str]], Floats],
+        budget: float | None,
     ) -> None:
         self._judge = make_judge(raw["answers"], raw["entities"])
-        self._index, self._embed = index, embed
+        self._index, self._notes, self._embed = index, notes, embed
         self.budget = float(raw["budget"] if budget is None else budget)
         #: What a score must reach, by state.
         self.thresholds: dict[str, float] = {
@@ -91,13 +106,23 @@ class Book:
         """
         return self.judge([text], state)[0].match
 
+    def consult(self, text: str, state: State = "lobby") -> Found:
+        """What `find` gives and, where that is nothing, what `facts` gives; the line is embedded once."""
+        vectors = self._embed([text])
+        match = self._judge_vectors([text], vectors, state)[0].match
+        return Found(match, [] if match is not None else self._notes.find(vectors[0]))
+
+    def facts(self, text: str) -> list[str]:
+        """The facts of the world that bear on a text, the nearest first; often none."""
+        return self._notes.find(self._embed([text])[0])
+
     def judge(self, texts: Sequence[str], state: State = "lobby") -> list[Verdict]:
         """For each line what `find` gives, and how near it came."""
+        return self._judge_vectors(texts, self._embed(list(texts)), state) if texts else []
+
+    def _judge_vectors(self, texts: Sequence[str], vectors: Floats, state: State) -> list[Verdict]:
         if state not in STATES:
             raise ValueError(f"the state is {state!r}; it must be one of {', '.join(STATES)}")
-        if not texts:
-            return []
-        vectors = self._embed(list(texts))
         lines = np.concatenate([vectors, np.ones((len(vectors), 1), np.float32)], axis=1)
         scores, places = self._index.search(lines, min(NEIGHBOURS, self._index.ntotal))
         return [
@@ -147,7 +172,7 @@ def load_book(folder: str | Path, budget: float | None = None) -> Book:
         index = faiss.read_index(str(folder / INDEX))
         if index.ntotal != sum(len(answer["phrasings"]) for answer in raw["answers"]):
             raise BookError(f"The index in {folder} belongs to another book: build it again.")
-        return Book(raw, index, embedder.embed, budget)
+        return Book(raw, index, load_notes(folder, embedder.id), embedder.embed, budget)
     except EmbedderError as error:
         raise BookError(str(error)) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:

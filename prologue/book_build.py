@@ -10,7 +10,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from prologue.decision import threshold
 from prologue.embedder import Embedder
 from prologue.embedder_build import build_embedder, share_embedder
 from prologue.guards import find_entities, read_signs
+from prologue.knowledge import FILE as KNOWLEDGE
+from prologue.knowledge import read_knowledge
+from prologue.notes import phrases, write_notes
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -50,6 +53,7 @@ class Report:
     wrong: dict[State, float]
     thresholds: dict[State, float]
     shared: list[tuple[str, str, str]]
+    facts: int = 0
 
 
 def build_book(
@@ -58,22 +62,27 @@ def build_book(
     """Makes the book of a file of answers in the folder `out`, replacing the one there.
 
     The negatives are those of `negatives_file`, or of `negatives.txt` beside the answers where there
-    is one, together with the general set. `embedder` is the folder of the embedder, made if missing.
+    is one, together with the general set. The facts of `knowledge.yaml` beside the answers, where there
+    is one, go into the same folder. `embedder` is the folder of the embedder, made if missing.
     Raises `WorldError` or `EmbedderError`.
     """
     answers = read_answers(answers_file)
     beside = answers_file.with_name("negatives.txt")
     own = negatives_file or (beside if beside.is_file() else None)
     negatives = list(dict.fromkeys([*(read_negatives(own) if own else []), *read_negatives(GENERAL_NEGATIVES)]))
+    facts = read_knowledge(answers_file.with_name(KNOWLEDGE))
     build_embedder(embedder)
     model = Embedder(embedder)
     raw, rows, report = make_book(answers, negatives, model, budget)
+    report = replace(report, facts=len(facts))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as aside:
         made = Path(aside) / "book"
         made.mkdir(mode=0o755)
         (made / BOOK).write_text(json.dumps(raw, ensure_ascii=False, indent=0), encoding="utf-8")
         faiss.write_index(make_index(rows), str(made / INDEX))
+        if facts:
+            write_notes(made, facts, model.embed(phrases(facts)), model.id)
         share_embedder(embedder, made / EMBEDDER)
         if out.exists():
             shutil.rmtree(out)

@@ -39,11 +39,15 @@ class ReplyError(Exception):
 
 @dataclass(frozen=True)
 class ProfileField:
-    """One thing a world remembers of a visitor; `default` stands in for it while it is unknown."""
+    """One thing a world remembers of a visitor; `default` stands in for it while it is unknown.
+
+    `recalls`: what the world knows about its value goes with the opening scene.
+    """
 
     key: str
     label: str
     default: str
+    recalls: bool = False
 
 
 @dataclass(frozen=True)

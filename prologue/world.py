@@ -72,7 +72,7 @@ def _profile(world: Entry) -> tuple[ProfileField, ...]:
     for place, raw in enumerate(world.items("profile"), 1):
         entry = Entry(raw, f"{world.where}, profile entry {place}")
         key, label, default = entry.key("key"), entry.text("label"), entry.text("default")
-        fields.append(ProfileField(key, flatten(label), flatten(default)))
+        fields.append(ProfileField(key, flatten(label), flatten(default), entry.flag("recalls")))
         entry.done()
     if len({field.key for field in fields}) < len(fields):
         raise world.error("`profile` has one key twice; remove one of them")

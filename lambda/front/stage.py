@@ -23,7 +23,7 @@ from overture.leases import Queued
 from overture.sessions import INBOX_LINES, Draft, NoSession, Session, Sessions, Turn, Waking, key_of, new_secret
 from overture.settings import Settings
 from overture.wire import WireError
-from prologue.book import Book
+from prologue.book import MOST_NOTES, Book
 from prologue.script import Beat, ReplyError
 from prologue.world import World
 
@@ -205,7 +205,7 @@ class Stage:
             if message.id in draft.session.done or draft.session.in_story:
                 return None
             draft.session.remember_done(message.id)
-            return Moved(None, self._open(draft, wire.OPENING, ""))
+            return Moved(None, self._open(draft))
 
         self._follow(key, connection, message.id, self._sessions.update(key, end))
 
@@ -213,7 +213,7 @@ class Stage:
         session = draft.session
         session.remember_done(action)
         if told is not None and told.final:
-            return Moved(None, self._open(draft, wire.OPENING, ""))
+            return Moved(None, self._open(draft))
         reserved = leases.reserve(draft, self._settings) if session.waking.state == "queued" else None
         return Moved(self._advance(session), reserved)
 
@@ -223,10 +223,17 @@ class Stage:
         )
         return beat
 
-    def _open(self, draft: Draft, turn_id: str, said: str) -> str | Queued | None:
-        """The prologue is over: this turn is the first of the story."""
-        draft.session.in_story = True
-        return self._put_in_inbox(draft, draft.add_turn(turn_id, said))
+    def _open(self, draft: Draft) -> str | Queued | None:
+        """The prologue is over: the first scene, with what the world knows about what brought the visitor."""
+        session = draft.session
+        session.in_story = True
+        about = [session.profile.get(field.key, "") for field in self._world.profile if field.recalls]
+        notes = dict.fromkeys(note for value in about for note in self._facts(value))
+        return self._put_in_inbox(draft, draft.add_turn(wire.OPENING, "", notes=[*notes][:MOST_NOTES]))
+
+    def _facts(self, text: str) -> list[str]:
+        """What the world knows that bears on a text, where the house looks that up at all."""
+        return self._book.facts(text) if self._settings.knowledge_tokens and text.strip() else []
 
     def _follow(self, key: str, connection: str, action: str, moved: Moved | None) -> None:
         self._connections.post(connection, wire.Ok(action))
@@ -242,9 +249,10 @@ class Stage:
         if not message.text.strip():
             raise WireError("bad_field", "The field `text` is blank: say something.")
         began = time.perf_counter()
-        match = self._book.find(message.text, "story" if self._sessions.read(key).in_story else "prologue")
+        found = self._book.consult(message.text, "story" if self._sessions.read(key).in_story else "prologue")
+        match = found.match
         if match is None:
-            self._tell(key, connection, message)
+            self._tell(key, connection, message, found.facts if self._settings.knowledge_tokens else [])
             return
         search_s = time.perf_counter() - began
         saved = saved_by_answer(
@@ -269,7 +277,7 @@ class Stage:
         self._metrics.add_metric("SavedTokens", MetricUnit.Count, saved.tokens)
         self._metrics.add_metric("SavedMicrodollars", MetricUnit.Count, saved.usd * 1e6)
 
-    def _tell(self, key: str, connection: str, message: wire.Say) -> None:
+    def _tell(self, key: str, connection: str, message: wire.Say, notes: list[str]) -> None:
         def put(draft: Draft) -> str | Queued | None:
             session = draft.session
             if message.id in session.done:
@@ -281,9 +289,8 @@ class Stage:
                     retryable=True,
                 )
             session.remember_done(message.id)
-            if not session.in_story:
-                return self._open(draft, message.id, message.text)
-            return self._put_in_inbox(draft, draft.add_turn(message.id, message.text))
+            session.in_story = True  # a line said before the prologue's end ends it
+            return self._put_in_inbox(draft, draft.add_turn(message.id, message.text, notes=notes))
 
         reserved = self._sessions.update(key, put)
         self._connections.post(connection, wire.Ok(message.id))
@@ -314,8 +321,10 @@ class Stage:
     def edit(self, key: str, connection: str, message: wire.Edit) -> None:
         """Changes what was said last, and has it told again."""
 
+        notes = self._facts(message.text)
+
         def change(turn: Turn) -> None:
-            turn.said = message.text
+            turn.said, turn.notes = message.text, notes
             _anew(turn)
 
         self._again(key, connection, message.id, message.of, change)

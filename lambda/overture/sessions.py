@@ -16,7 +16,7 @@ import hashlib
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -165,10 +165,12 @@ class Draft:
             self._house = self._sessions.house()
         return self._house[0]
 
-    def add_turn(self, turn_id: str, said: str, *, reply: str = "", state: TurnState = "waiting") -> Turn:
+    def add_turn(
+        self, turn_id: str, said: str, *, reply: str = "", state: TurnState = "waiting", notes: Sequence[str] = ()
+    ) -> Turn:
         """A new turn, after all others."""
         self.session.last_seq += 1
-        turn = Turn(turn_id, self.session.last_seq, said, reply, state)
+        turn = Turn(turn_id, self.session.last_seq, said, reply, state, notes=list(notes))
         self.put(turn)
         return turn
 

@@ -41,6 +41,9 @@ class Settings(Struct, frozen=True):
     #: The share of lines without an answer that may get one all the same (false answers).
     answer_budget: Annotated[float, Meta(ge=0, le=1)] = 0.01
 
+    #: Tokens of what the world knows that may go with a line of the visitor's; 0: none is looked up.
+    knowledge_tokens: Count = 120
+
     #: Storytellers that may work at once; 0: as many as the account allows.
     concurrency: Count = 0
     #: Wakes of the storyteller per address and day; 0: without limit.

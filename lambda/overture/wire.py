@@ -273,12 +273,13 @@ class Stats(Struct, frozen=True):
 
 
 class End(ServerMessage, tag="end", frozen=True):
-    """The reply to the turn `to` is over."""
+    """The reply to the turn `to` is over. `notes`: what the world knows that the storyteller was told with it."""
 
     to: str
     take: Annotated[int, Meta(ge=1)]
     reason: EndReason
     stats: Stats
+    notes: list[str] = []
 
 
 # --- both ways ----------------------------------------------------------------------------

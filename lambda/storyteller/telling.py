@@ -186,6 +186,7 @@ class Telling:
         )
         done: Completion | None = None
         try:
+            turn.notes = self._fit(engine, turn.notes)
             prompt = self._prompt(engine, turn)
             if _had_ended(turn):
                 stream.write(_PARAGRAPH)
@@ -226,6 +227,13 @@ class Telling:
         go_on = messages[-1]["role"] == "assistant"
         return engine.encode_chat(trim(messages, room, engine.count_chat), go_on=go_on)
 
+    def _fit(self, engine: Engine, notes: list[str]) -> list[str]:
+        """The notes that fit their budget, the most similar first; kept, so that later prompts say the same."""
+        kept = list(notes)
+        while kept and len(engine.encode(" ".join(kept))) > self._settings.knowledge_tokens:
+            kept.pop()
+        return kept
+
     def _finish(self, turn: Turn, stream: ReplyStream, done: Completion | None) -> None:
         reason: wire.EndReason = done.reason if done is not None else "error"
         turn.reply, turn.reason = stream.reply, reason
@@ -244,7 +252,7 @@ class Telling:
             memory_mb=self._memory_mb,
             grid_kg_per_kwh=self._settings.grid_kg_per_kwh,
         )
-        self._post(wire.End(turn.id, turn.take, reason, stats))
+        self._post(wire.End(turn.id, turn.take, reason, stats, turn.notes))
         if done is not None and done.tokens:
             self._sessions.add_to_totals(stats.tokens, stats.usd, stats.mwh)
             self._metrics.add_metric("Replies", MetricUnit.Count, 1)

@@ -15,7 +15,7 @@ from front.wakes import Wakes
 from overture import leases, wire
 from overture.sessions import Sessions, Turn, key_of
 from overture.settings import Settings
-from prologue.book import Match
+from prologue.book import Found, Match
 from prologue.world import load_world
 from tests.unit.house import FakeConnections, FakeLambda
 
@@ -30,11 +30,15 @@ class FakeBook:
     def __init__(self) -> None:
         self.asked = []
 
-    def find(self, text: str, state: str) -> Match | None:
+    def consult(self, text: str, state: str) -> Found:
         self.asked.append((text, state))
         if text != "What can you do?":
-            return None
-        return Match(id="abilities", text="I tell stories.", matched="What can you do", score=0.93, tokens=5)
+            return Found(None, self.facts(text))
+        match = Match(id="abilities", text="I tell stories.", matched="What can you do", score=0.93, tokens=5)
+        return Found(match, [])
+
+    def facts(self, text: str) -> list[str]:
+        return [f"True of {word}." for word in text.strip("?").split() if word in ("lamps", "bells", "wizards")]
 
 
 class House:
@@ -245,6 +249,41 @@ def test_in_the_story_the_book_is_asked_as_in_a_story(story: House) -> None:
     assert story.book.asked[-1] == ("What can you do?", "story")
 
 
+def test_what_the_world_knows_goes_with_the_line(story: House) -> None:
+    def notes() -> list[str]:
+        return story.sessions.turns(story.key)[0].notes
+
+    story.do("say", text="Who lights the lamps and rings the bells?")
+    assert notes() == ["True of lamps.", "True of bells."]
+    story.told("a2")
+    story.do("retry", of="a2")
+    assert notes() == ["True of lamps.", "True of bells."], "the line is the same"
+    story.told("a2")
+    story.do("edit", of="a2", text="Who rings the bells")
+    assert notes() == ["True of bells."]
+
+
+def test_what_brought_the_visitor_goes_with_the_opening(house: House) -> None:
+    house.hello()
+    house.do("remember", profile={"name": "lamps", "reason": "to see wizards"})
+    house.do("skip")
+    assert house.sessions.turns(house.key)[0].notes == ["True of wizards."], "of the reason, not of the name"
+
+
+def test_nothing_is_looked_up_without_a_budget(
+    sessions: Sessions, connections: FakeConnections, aws_lambda: FakeLambda
+) -> None:
+    house = House(sessions, connections, aws_lambda, knowledge_tokens=0)
+    house.hello()
+    house.do("remember", profile={"reason": "to see wizards"})
+    house.do("skip")
+    house.told("opening")
+    house.do("say", text="Who lights the lamps?")
+    house.told("a3")
+    house.do("edit", of="a3", text="Who rings the bells")
+    assert [turn.notes for turn in house.sessions.turns(house.key)] == [[], []]
+
+
 def test_a_line_in_the_story_sends_for_the_storyteller_and_a_second_does_not(story: House) -> None:
     before = len(story.aws_lambda.sent)
     story.do("say", text="One")
@@ -441,10 +480,10 @@ def test_wakes_are_capped_per_address(sessions: Sessions, connections: FakeConne
 def test_a_fault_of_ours_is_told_without_its_insides(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.hello()
 
-    def fail(text: str, state: str) -> Match | None:
+    def fail(text: str, state: str) -> Found:
         raise RuntimeError("secret insides")
 
-    monkeypatch.setattr(house.book, "find", fail)
+    monkeypatch.setattr(house.book, "consult", fail)
     refused = error(house.send("say", id="x", text="Hm"))
     assert (refused.code, refused.retryable, refused.to) == ("internal", True, "x")
     assert "insides" not in refused.message

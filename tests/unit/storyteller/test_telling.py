@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ class FakeEngine:
 
     def count_chat(self, messages: list[dict[str, str]]) -> int:
         return sum(len(message["content"].split()) for message in messages)
+
+    def encode(self, text: str) -> list[int]:
+        return [0] * len(text.split())
 
     def encode_chat(self, messages: list[dict[str, str]], go_on: bool = False) -> list[int]:
         self.prompts.append(messages)
@@ -84,9 +87,9 @@ class Shift:
         self.remaining_s = 900.0
         self.settings = SETTINGS
 
-    def say(self, turn_id: str, said: str = "I knock.") -> str | None:
+    def say(self, turn_id: str, said: str = "I knock.", notes: Sequence[str] = ()) -> str | None:
         def put(draft: Draft) -> Any:
-            leases.append(draft, draft.add_turn(turn_id, said))
+            leases.append(draft, draft.add_turn(turn_id, said, notes=notes))
             return leases.reserve(draft, self.settings)
 
         token: str | None = self.sessions.update(self.key, put)
@@ -152,6 +155,18 @@ def test_the_prompt_has_the_profile_and_the_story_so_far_without_written_answers
     messages = shift.engine.prompts[-1]
     assert "Nim" in messages[0]["content"]
     assert [message["content"] for message in messages[1:]] == ["I knock.", "You stand at the gate.", "I go in."]
+
+
+def test_what_the_world_knows_stands_before_the_line_within_its_budget(shift: Shift) -> None:
+    shift.settings = msgspec.structs.replace(SETTINGS, knowledge_tokens=5)
+    shift.work(shift.say("a", notes=["The bell is silver.", "Nobody rings.", "It is deaf."]))
+    (end,) = ends(shift.connections.take())
+    assert end.notes == ["The bell is silver."], "the nearest first, the others do not fit"
+    shift.settings = msgspec.structs.replace(SETTINGS, knowledge_tokens=100)
+    shift.work(shift.say("b", "I go in."))
+    first, second = shift.engine.prompts
+    assert first[-1]["content"] == "(The bell is silver.)\n\nI knock."
+    assert second[: len(first)] == first, "the next prompt begins with this one, whatever the budget is by then"
 
 
 def test_a_long_story_keeps_within_the_context(shift: Shift) -> None:
