@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,13 @@ PROMPT, TOLD = 128, 16
 
 
 class Playing:
-    """A player's process."""
+    """A player's process; it ends the bench with a sentence when it ends itself."""
 
-    def __init__(self, python: str, kind: str, what: str, threads: int) -> None:
+    def __init__(self, python: str, *arguments: str, threads: int, module: str = "bench.players") -> None:
         paths = os.pathsep.join([str(ROOT), str(ROOT / "lambda")])
         environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}
         self._process = subprocess.Popen(
-            [python, "-m", "bench.players", kind, what, str(threads)],
+            [python, "-m", module, *arguments, str(threads)],
             cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.load_s = self._answer()["s"]
@@ -49,14 +49,13 @@ class Playing:
 
     def end(self) -> None:
         """Ends the process."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()
 
     def _answer(self) -> dict[str, float]:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
+            self.end()
             raise SystemExit("A player ended before its time: see its message above.")
         answer: dict[str, float] = json.loads(line)
         return answer
@@ -80,43 +79,77 @@ def measure(shape: str, threads: int, rounds: int, llama_python: str | None, fol
     """Everything about one shape."""
     bundle = write_bundle(shape, folder / f"{shape}.bundle")
     weights = sum(path.stat().st_size for path in bundle.glob("*.safetensors"))
-    players = {"ours": Playing(sys.executable, "ours", str(bundle), threads)}
+    players = {"ours": Playing(sys.executable, "ours", str(bundle), threads=threads)}
     if llama_python:
         gguf = folder / f"{shape}.gguf"
-        make = "import sys, pathlib, bench.random_llama as r; r.write_gguf(sys.argv[1], pathlib.Path(sys.argv[2]))"
         paths = os.pathsep.join([str(ROOT), str(ROOT / "lambda")])
-        subprocess.run(
-            [llama_python, "-c", make, shape, str(gguf)], check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}
-        )
-        players["llama.cpp"] = Playing(llama_python, "llama.cpp", str(gguf), threads)
+        make = [llama_python, "-m", "bench.random_llama", "gguf", shape, str(gguf)]
+        subprocess.run(make, check=True, cwd=ROOT, stdout=sys.stderr, env={**os.environ, "PYTHONPATH": paths})
+        players["llama.cpp"] = Playing(llama_python, "llama.cpp", str(gguf), threads=threads)
     if shape in ("1B", "3B"):
-        players["transformers"] = Playing(sys.executable, "transformers", shape, threads)
+        players["transformers"] = Playing(sys.executable, "transformers", shape, threads=threads)
     seen: dict[str, dict[str, list[float]]] = {name: {"prefill": [], "decode": []} for name in players}
     bandwidths = []
     for number in range(rounds + 1):
-        bandwidths.append(read_bandwidth(threads))
+        bandwidth = read_bandwidth(threads)
+        if number:  # the first round warms up
+            bandwidths.append(bandwidth)
         for name, player in players.items():
             prefill, decode = player.ask(f"prefill {PROMPT}")["s"], player.ask(f"decode {TOLD}")["s"]
-            if number:  # the first round warms up
+            if number:
                 seen[name]["prefill"].append(PROMPT / prefill)
                 seen[name]["decode"].append(TOLD / decode)
+    loads = {name: player.load_s for name, player in players.items()}
+    peaks = {name: player.ask("memory")["bytes"] for name, player in players.items()}
+    for player in players.values():
+        player.end()
+    return summarize(seen, bandwidths, weights, loads, peaks)
+
+
+def summarize(
+    seen: Mapping[str, Mapping[str, Sequence[float]]],
+    bandwidths: Sequence[float],
+    weights: int,
+    loads: Mapping[str, float],
+    peaks: Mapping[str, float],
+) -> dict[str, Any]:
+    """Medians over the rounds, of speeds and of each round's ratio of ours to theirs."""
+    ours = seen["ours"]
     results: dict[str, Any] = {"bandwidth": statistics.median(bandwidths), "bytes": weights, "players": {}}
-    for name, player in players.items():
-        ours, theirs = seen["ours"], seen[name]
+    for name, theirs in seen.items():
         results["players"][name] = {
             "decode": statistics.median(theirs["decode"]),
             "prefill": statistics.median(theirs["prefill"]),
             "first_token_s": PROMPT / statistics.median(theirs["prefill"]),
-            "load_s": player.load_s,
-            "peak_bytes": player.ask("memory")["bytes"],
+            "load_s": loads[name],
+            "peak_bytes": peaks[name],
             **{
                 f"{what}_ratio": statistics.median(a / b for a, b in zip(ours[what], theirs[what], strict=True))
                 for what in ("decode", "prefill")
             },
         }
-        player.end()
-    results["share_of_bandwidth"] = results["players"]["ours"]["decode"] * weights / results["bandwidth"]
+    # Round by round as well: on a shared machine the memory's speed changes between rounds.
+    results["share_of_bandwidth"] = statistics.median(
+        speed * weights / bandwidth for speed, bandwidth in zip(ours["decode"], bandwidths, strict=True)
+    )
     return results
+
+
+def table(shape: str, found: Mapping[str, Any], threads: int) -> str:
+    """One shape's results to be read."""
+    lines = [
+        f"{shape}, {threads} threads, {found['bytes'] / 1e9:.2f} GB of weights, "
+        f"memory read at {found['bandwidth'] / 1e9:.1f} GB/s",
+        f"{'':14}{'decode':>12}{'ours is':>9}{'prefill':>12}{'ours is':>9}{'first token':>13}{'load':>8}{'memory':>10}",
+    ]
+    for name, row in found["players"].items():
+        lines.append(
+            f"{name:14}{row['decode']:>8.1f} t/s{row['decode_ratio']:>8.2f}x{row['prefill']:>8.1f} t/s"
+            f"{row['prefill_ratio']:>8.2f}x{row['first_token_s']:>11.2f} s{row['load_s']:>6.1f} s"
+            f"{row['peak_bytes'] / 1e9:>7.2f} GB"
+        )
+    lines.append(f"Decode uses {found['share_of_bandwidth']:.0%} of the memory's read bandwidth.")
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -134,17 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = {}
     for shape in options.shapes:
         results[shape] = found = measure(shape, options.threads, options.rounds, options.llama_python, options.out)
-        print(f"\n{shape}, {options.threads} threads, {found['bytes'] / 1e9:.2f} GB of weights, "
-              f"memory read at {found['bandwidth'] / 1e9:.1f} GB/s")  # fmt: skip
-        print(
-            f"{'':14}{'decode':>12}{'ours is':>9}{'prefill':>12}{'ours is':>9}{'first token':>13}"
-            f"{'load':>8}{'memory':>10}"
-        )
-        for name, row in found["players"].items():
-            print(f"{name:14}{row['decode']:>8.1f} t/s{row['decode_ratio']:>8.2f}x{row['prefill']:>8.1f} t/s"
-                  f"{row['prefill_ratio']:>8.2f}x{row['first_token_s']:>11.2f} s{row['load_s']:>6.1f} s"
-                  f"{row['peak_bytes'] / 1e9:>7.2f} GB")  # fmt: skip
-        print(f"Decode uses {found['share_of_bandwidth']:.0%} of the memory's read bandwidth.", flush=True)
+        print("\n" + table(shape, found, options.threads), flush=True)
     (options.out / "engine.json").write_text(json.dumps(results, indent=1) + "\n")
     for what in ("decode", "prefill"):
         groups = {

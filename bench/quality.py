@@ -1,9 +1,13 @@
 """What INT4 costs: perplexity and agreement on the likeliest token, a bundle against its 16-bit checkpoint.
 
-    python -m bench.quality <checkpoint folder> --bundle <bundle> --text <file>
+    python -m bench.quality <checkpoint folder> --text <file> [--bundle <bundle>]
+    python -m bench.quality models/demo --walks 64
 
-Reads a text in passages through both and compares token by token. Without `--bundle` the checkpoint is
-packed under build/bench first. Knows the engine's scores and nothing of weights.
+Both read the same passages and are compared token by token. For a real model give a text that it can not have
+learnt by heart, and is no calibration text; `--walks` takes walks of the demo's generator that no training
+uses, and counts the storyteller's replies in them alone. Without `--bundle` the checkpoint is packed first.
+Intervals are of 95%, by drawing whole passages anew: tokens of one passage are no independent witnesses.
+Knows the engine's scores and nothing of weights.
 """
 
 from __future__ import annotations
@@ -13,35 +17,106 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from storyteller.engine import Engine, EngineError, TokenLogprob, load_engine
+import numpy as np
+import numpy.typing as npt
 
+from storyteller.engine import Engine, EngineError, load_engine
 
-def passages(engine: Engine, text: str, length: int, most: int) -> list[list[int]]:
-    """The text in pieces of `length` tokens."""
-    ids = engine.encode(text)
-    return [ids[at : at + length] for at in range(0, len(ids) - 1, length) if len(ids[at : at + length]) > 1][:most]
-
-
-def perplexity(scores: list[TokenLogprob]) -> float:
-    """e to the mean surprise of a token."""
-    return math.exp(-sum(entry.logprob for entry in scores) / len(scores))
+ROOT = Path(__file__).resolve().parents[1]
+#: How many times passages are drawn for an interval.
+DRAWS = 4000
 
 
-def compare(exact: Engine, packed: Engine, pieces: list[list[int]]) -> dict[str, float]:
-    """Both engines' perplexities on the pieces, and how often their likeliest tokens agree."""
-    theirs = [entry for piece in pieces for entry in exact.score(piece, 1)]
-    ours = [entry for piece in pieces for entry in packed.score(piece, 1)]
-    agree = sum(a.top[0][0] == b.top[0][0] for a, b in zip(theirs, ours, strict=True))
-    before, after = perplexity(theirs), perplexity(ours)
+class Passage(NamedTuple):
+    """Tokens, and which of them count as targets (the first never does)."""
+
+    ids: list[int]
+    counted: list[bool]
+
+
+def cut(ids: Sequence[int], length: int, most: int) -> list[Passage]:
+    """A text in up to `most` passages of `length` tokens, all of which count."""
+    pieces = [list(ids[at : at + length]) for at in range(0, len(ids) - 1, length)]
+    return [Passage(piece, [True] * len(piece)) for piece in pieces if len(piece) > 1][:most]
+
+
+def walks(checkpoint: Path, count: int) -> list[Passage]:
+    """Walks of the demo's generator beyond every shard of the corpus, as the storyteller is prompted; replies count."""
+    from model_build.demo.city import load_city
+    from model_build.demo.corpus import PAD, Encoder, make_shard
+    from model_build.demo.recipe import WORLD, Recipe
+    from model_build.demo.tokens import load_tokenizer
+    from prologue.world import load_world
+
+    recipe = Recipe()
+    tokenizer = load_tokenizer(checkpoint / "tokenizer.json")
+    encoder = Encoder(load_world(WORLD), tokenizer, recipe.context - 2, recipe.copied)
+    held_out = make_shard(load_city(), recipe.but(dialogues=count), recipe.shards + 100)
+    padding = tokenizer.token_to_id(PAD)
+    found = []
+    for walk in held_out:
+        ids, weights = encoder.encode(walk)
+        kept = ids != padding
+        found.append(Passage(ids[kept].tolist(), (weights[kept] > 0).tolist()))
+    return found
+
+
+class Seen(NamedTuple):
+    """What one passage showed: targets, their surprise in nats under each model, and agreements."""
+
+    tokens: int
+    exact: float
+    packed: float
+    agreed: int
+
+
+def read(exact: Engine, packed: Engine, passage: Passage) -> Seen:
+    """Both engines' scores on a passage."""
+    theirs, ours = exact.score(passage.ids, 1), packed.score(passage.ids, 1)
+    pairs = [(a, b) for a, b, counted in zip(theirs, ours, passage.counted[1:], strict=True) if counted]
+    return Seen(
+        len(pairs),
+        -sum(a.logprob for a, _ in pairs),
+        -sum(b.logprob for _, b in pairs),
+        sum(a.top[0][0] == b.top[0][0] for a, b in pairs),
+    )
+
+
+def interval(seen: Sequence[Seen], figure: Callable[[npt.NDArray[np.float64]], float], seed: int = 0) -> list[float]:
+    """The 95% interval of a figure of the summed columns, passages drawn with replacement."""
+    rows, random = np.array(seen, np.float64), np.random.default_rng(seed)
+    drawn = [figure(rows[random.integers(0, len(rows), len(rows))].sum(0)) for _ in range(DRAWS)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return [round(float(low), 5), round(float(high), 5)]
+
+
+def _rise(sums: npt.NDArray[np.float64]) -> float:
+    return math.exp((sums[2] - sums[1]) / sums[0]) - 1
+
+
+def _agreement(sums: npt.NDArray[np.float64]) -> float:
+    return float(sums[3] / sums[0])
+
+
+def summarize(seen: Sequence[Seen]) -> dict[str, Any]:
+    """Perplexities and agreement over all passages. Raises ValueError when no token counts."""
+    seen = [row for row in seen if row.tokens]
+    if not seen:
+        raise ValueError("The text has no token to be compared: give a longer one.")
+    sums = np.array(seen, np.float64).sum(0)
     return {
-        "tokens": len(theirs),
-        "perplexity_16bit": before,
-        "perplexity_int4": after,
-        "perplexity_rise": after / before - 1,
-        "top1_agreement": agree / len(theirs),
+        "passages": len(seen),
+        "tokens": int(sums[0]),
+        "perplexity_16bit": round(math.exp(sums[1] / sums[0]), 5),
+        "perplexity_int4": round(math.exp(sums[2] / sums[0]), 5),
+        "perplexity_rise": round(_rise(sums), 5),
+        "perplexity_rise_95": interval(seen, _rise),
+        "top1_agreement": round(_agreement(sums), 5),
+        "top1_agreement_95": interval(seen, _agreement),
     }
 
 
@@ -50,11 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description="What INT4 costs in quality.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--text", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", type=Path, help="a text file in UTF-8")
+    what.add_argument("--walks", type=int, metavar="N", help="N walks of the demo's generator, for the demo model")
     parser.add_argument("--embedding", choices=["int8", "int4"], default="int8")
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--length", type=int, default=512, help="tokens of a passage (default 512)")
     parser.add_argument("--passages", type=int, default=64, help="the most passages (default 64)")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -65,15 +143,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
                 bundle, source = Path(folder) / "bundle", open_source(str(options.checkpoint), None)
                 pack(source, bundle, embedding=options.embedding, calibration=options.calibration, show=True)
-            exact = load_engine(options.checkpoint, dtype="bfloat16", chat=False)
-            packed = load_engine(bundle, chat=False)
-            text = options.text.read_text(encoding="utf-8")
-            length = min(options.length, exact.context - 1)
-            found = compare(exact, packed, passages(exact, text, length, options.passages))
-    except (EngineError, OSError) as error:
+            exact = load_engine(options.checkpoint, dtype="bfloat16", chat=False, texts=1)
+            packed = load_engine(bundle, chat=False, texts=1)
+            if options.walks:
+                pieces = walks(options.checkpoint, options.walks)
+            else:
+                ids = exact.encode(options.text.read_text(encoding="utf-8"))
+                pieces = cut(ids, min(options.length, exact.context - 1), options.passages)
+            found = summarize([read(exact, packed, piece) for piece in pieces])
+    except (EngineError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(json.dumps(found, indent=1))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "quality.json").write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 

@@ -1,4 +1,7 @@
-"""Llamas of real shapes with random weights, made on the spot: a bundle for us, a Q4_0 GGUF for llama.cpp.
+"""Llamas of real shapes with random weights, made on the spot: a bundle or a 16-bit checkpoint for us, a Q4_0
+GGUF for llama.cpp.
+
+    python -m bench.random_llama {bundle,gguf,checkpoint} <shape> <path>
 
 Speed does not depend on what the weights are, so none need be downloaded. A block of random weights is
 made once and written as often as a shape needs it; every byte has its own place in the file and memory.
@@ -8,7 +11,9 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +22,9 @@ import numpy.typing as npt
 
 from model_build.bundle import sha256, write_json, write_tensors
 from model_build.pack import plan_files
-from model_build.pack_layout import pack
+from model_build.pack_layout import bfloat16_bits, pack
 from storyteller.engine.bundle import FORMAT, MANIFEST, VERSION, expected
+from storyteller.engine.checkpoint import expected_tensors
 from storyteller.engine.config import LlamaConfig, parse_config
 from storyteller.engine.layout import LAYOUT
 
@@ -71,7 +77,7 @@ def write_bundle(name: str, folder: Path, embedding: str = "int4") -> Path:
             elif dtype != "U8":
                 yield np.zeros(shape, np.int8 if dtype == "I8" else np.uint16)
             else:
-                yield from _random_packed(columns_of[tensor.rsplit(".", 1)[-1]], shape[0])
+                yield from random_packed(columns_of[tensor.rsplit(".", 1)[-1]], shape[0])
 
         digest = write_tensors(folder / file, {tensor: tensors[tensor] for tensor in names}, produce)
         files[file] = {"bytes": (folder / file).stat().st_size, "sha256": digest}
@@ -92,7 +98,8 @@ def _columns(config: LlamaConfig) -> dict[str, int]:
     return {"qkv": width, "out": queries, "gate_up": width, "down": config.hidden, "head": width, "packed": width}
 
 
-def _random_packed(columns: int, total: int) -> Iterator[npt.NDArray[np.uint8]]:
+def random_packed(columns: int, total: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Packed random weights of matrices of that many columns, `total` bytes of them, in blocks."""
     random = np.random.default_rng(columns)
     values = random.integers(-8, 8, (256, columns)).astype(np.int8)
     scale = 0.25 / columns**0.5
@@ -136,41 +143,112 @@ def write_gguf(name: str, path: Path) -> Path:
     writer.add_file_type(2)
     writer.add_tokenizer_model("none")
 
-    def matrix(tensor: str, rows: int, columns: int) -> None:
-        random = np.random.default_rng(columns)
-        block = np.empty((256, columns // 32, 18), np.uint8)
-        block[..., :2] = np.float16(0.25 / columns**0.5 / 4).reshape(1).view(np.uint8)
-        block[..., 2:] = random.integers(0, 256, (256, columns // 32, 16), np.uint8)
-        whole = np.resize(block.reshape(256, -1), (rows, columns // 32 * 18))
-        writer.add_tensor(tensor, whole, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
-
-    matrix("token_embd.weight", config.vocab, config.width)
-    queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    for layer in range(config.layers):
-        at = f"blk.{layer}."
-        for norm in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"{at}{norm}.weight", np.ones(config.width, np.float32))
-        for tensor, rows, columns in [
-            ("attn_q", queries, config.width),
-            ("attn_k", keys, config.width),
-            ("attn_v", keys, config.width),
-            ("attn_output", config.width, queries),
-            ("ffn_gate", config.hidden, config.width),
-            ("ffn_up", config.hidden, config.width),
-            ("ffn_down", config.width, config.hidden),
-        ]:
-            matrix(f"{at}{tensor}.weight", rows, columns)
-    writer.add_tensor("output_norm.weight", np.ones(config.width, np.float32))
-    if not config.tied:
-        matrix("output.weight", config.vocab, config.width)
+    # First every tensor's place, then their bytes one by one: an 8B's never lie in memory together.
+    matrices = _gguf_matrices(config)
+    norms = [f"blk.{layer}.{norm}.weight" for layer in range(config.layers) for norm in ("attn_norm", "ffn_norm")]
+    norms.append("output_norm.weight")
+    q4_0 = gguf.GGMLQuantizationType.Q4_0
+    for tensor, (rows, columns) in matrices.items():
+        wide = columns // 32 * 18
+        writer.add_tensor_info(tensor, (rows, wide), np.dtype(np.uint8), rows * wide, raw_dtype=q4_0)
+    for tensor in norms:
+        writer.add_tensor_info(tensor, (config.width,), np.dtype(np.float32), 4 * config.width)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
+    writer.write_ti_data_to_file()
+    for rows, columns in matrices.values():
+        writer.write_tensor_data(_random_q4_0(rows, columns))
+    for _ in norms:
+        writer.write_tensor_data(np.ones(config.width, np.float32))
     writer.close()
     path.with_suffix(".part").replace(path)
     return path
 
 
-def describe(name: str) -> str:
-    """A shape in one line."""
-    return json.dumps({key: SHAPES[name][key] for key in ("hidden_size", "num_hidden_layers", "intermediate_size")})
+def _gguf_matrices(config: LlamaConfig) -> dict[str, tuple[int, int]]:
+    """llama.cpp's names of a Llama's matrices, with rows and columns."""
+    width, queries, keys = config.width, config.heads * config.head_dim, config.kv_heads * config.head_dim
+    found = {"token_embd.weight": (config.vocab, width)}
+    for layer in range(config.layers):
+        for name, rows, columns in [
+            ("attn_q", queries, width),
+            ("attn_k", keys, width),
+            ("attn_v", keys, width),
+            ("attn_output", width, queries),
+            ("ffn_gate", config.hidden, width),
+            ("ffn_up", config.hidden, width),
+            ("ffn_down", width, config.hidden),
+        ]:
+            found[f"blk.{layer}.{name}.weight"] = (rows, columns)
+    if not config.tied:
+        found["output.weight"] = (config.vocab, width)
+    return found
+
+
+def _random_q4_0(rows: int, columns: int) -> npt.NDArray[np.uint8]:
+    random = np.random.default_rng(columns)
+    block = np.empty((256, columns // 32, 18), np.uint8)
+    block[..., :2] = np.float16(0.25 / columns**0.5 / 4).reshape(1).view(np.uint8)
+    block[..., 2:] = random.integers(0, 256, (256, columns // 32, 16), np.uint8)
+    return np.resize(block.reshape(256, -1), (rows, columns // 32 * 18))
+
+
+def write_checkpoint(name: str, folder: Path, shard_bytes: int = 5_000_000_000) -> Path:
+    """A checkpoint of random bfloat16 weights in shards with an index, as Hugging Face keeps a large one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = expected_tensors(shape_config(name))
+    shards: list[list[str]] = [[]]
+    size = 0
+    for tensor, shape in shapes.items():
+        count = 2 * math.prod(shape)
+        if shards[-1] and size + count > shard_bytes:
+            shards.append([])
+            size = 0
+        shards[-1].append(tensor)
+        size += count
+    placed: dict[str, str] = {}
+    for number, names in enumerate(shards, 1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        _write_shard(folder / file, {tensor: shapes[tensor] for tensor in names})
+        placed.update(dict.fromkeys(names, file))
+    total = sum(2 * math.prod(shape) for shape in shapes.values())
+    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": placed})
+    write_json(folder / "config.json", SHAPES[name])
+    _write_tokenizer(folder)
+    return folder
+
+
+def _write_shard(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for tensor, shape in shapes.items():
+        end = at + 2 * math.prod(shape)
+        header[tensor] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for shape in shapes.values():
+            columns = shape[-1]
+            if len(shape) == 1:
+                file.write(bfloat16_bits(np.ones(columns, np.float32)).data)
+                continue
+            random = np.random.default_rng(columns)
+            block = bfloat16_bits(random.standard_normal((256, columns), np.float32) * np.float32(0.25 / columns**0.5))
+            for begin in range(0, shape[0], 256):
+                file.write(block[: shape[0] - begin].data)
+
+
+def main() -> None:
+    """`random_llama.py WHAT SHAPE PATH`."""
+    what, shape, path = sys.argv[1:]
+    makers: dict[str, Callable[[str, Path], Path]] = {
+        "bundle": write_bundle,
+        "gguf": write_gguf,
+        "checkpoint": write_checkpoint,
+    }
+    print(makers[what](shape, Path(path)))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,11 @@
     python -m model_build kernel [--cxx g++] [--out build/kernel]
 
 One source is compiled once per instruction set, and the library chooses among them when it is
-loaded. Nothing of torch is needed, so one build serves every torch and every Python.
+loaded. Nothing of torch is needed, so one build serves every torch and every Python; and of C++'s library
+only headers, so that a cross compiler need not build one:
+
+    LDFLAGS=-nostdlib++ python -m model_build kernel --machine aarch64 \\
+        --cxx "scripts/zig c++ -target aarch64-linux-gnu.2.26"
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +26,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "lambda" / "storyteller" / "engine" / "native"
 
-_FLAGS = "-std=c++20 -O3 -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=fast"
+_FLAGS = (
+    "-std=c++20 -O3 -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti "
+    "-fno-math-errno -fno-trapping-math -ffp-contract=fast"
+)
 _VARIANTS = {
     "x86_64": {
         "plain": "",
@@ -42,8 +50,12 @@ class KernelError(ValueError):
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `kernel` to the commands of `python -m model_build`."""
-    parser = commands.add_parser("kernel", help="build the engine's C++ kernels for this machine")
-    parser.add_argument("--cxx", help="the compiler (default: CXX, or the first of g++, clang++, c++)")
+    add_options(commands.add_parser("kernel", help="build the engine's C++ kernels for this machine"))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--cxx", help="the compiler, with options (default: CXX, or the first of g++, clang++, c++)")
     parser.add_argument("--machine", default=platform.machine(), help="another machine, for a cross compiler")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "kernel", help="where the library goes")
     parser.add_argument("--optional", action="store_true", help="without a compiler, say so and succeed")
@@ -75,21 +87,22 @@ def build(out: Path, cxx: str | None = None, machine: str | None = None) -> Path
         ]
         steps.append((f"{folder}/engine.o", ["-c", str(SOURCES / "engine.cpp")]))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda step: _call([compiler, *_FLAGS.split(), *step[1], "-o", step[0]]), steps))
+            list(pool.map(lambda step: _call([*compiler, *_FLAGS.split(), *step[1], "-o", step[0]]), steps))
         made = f"{folder}/made.so"
-        _call([compiler, "-shared", "-pthread", "-o", made, *(target for target, _ in steps)])
+        objects = [target for target, _ in steps]
+        _call([*compiler, "-shared", "-pthread", *shlex.split(os.environ.get("LDFLAGS", "")), "-o", made, *objects])
         # A process may have the old one mapped: put the new one beside it, then in its place.
         shutil.copy2(made, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
     return path
 
 
-def find_compiler(cxx: str | None = None) -> str:
-    """A C++ compiler's path; raises KernelError where there is none."""
+def find_compiler(cxx: str | None = None) -> list[str]:
+    """A C++ compiler's command; raises KernelError where there is none."""
     named = cxx or os.environ.get("CXX")
-    for name in [named] if named else ["g++", "clang++", "c++"]:
-        if found := shutil.which(name):
-            return found
+    for command in [shlex.split(named)] if named else [["g++"], ["clang++"], ["c++"]]:
+        if command and (found := shutil.which(command[0])):
+            return [found, *command[1:]]
     raise KernelError(
         f"There is no C++ compiler here ({named or 'g++, clang++ or c++'}): install one (on Debian and Ubuntu: "
         "apt install g++) for a faster storyteller; without it the engine works on stock torch."
@@ -101,3 +114,9 @@ def _call(command: list[str]) -> None:
     if done.returncode:
         tail = " / ".join(line for line in done.stderr.strip().splitlines() if "error" in line)[:300]
         raise KernelError(f"The kernels could not be compiled with {command[0]} ({tail}): try another --cxx.")
+
+
+if __name__ == "__main__":  # by itself, where nothing else of this package is at hand
+    _parser = argparse.ArgumentParser(prog="python -m model_build.kernel")
+    add_options(_parser)
+    run(_parser.parse_args())

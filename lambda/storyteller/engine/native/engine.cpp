@@ -1,15 +1,14 @@
 // The library's door: C functions for ctypes, the choice of instruction set, and the threads.
-// Pointers are trusted: ../native.py checks shapes before it calls.
+// Pointers are trusted: ../native.py checks shapes before it calls. Of C++'s library only headers are
+// used, so that the result needs none and a cross compiler need not build one.
 #include "kernels.h"
+
+#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
-#include <string>
-#include <thread>
-#include <vector>
 
 namespace {
 
@@ -21,46 +20,71 @@ inline void pause() {
 #endif
 }
 
+class Guard {
+  public:
+    explicit Guard(pthread_mutex_t &mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
+    ~Guard() { pthread_mutex_unlock(&mutex_); }
+    Guard(const Guard &) = delete;
+
+  private:
+    pthread_mutex_t &mutex_;
+};
+
 // Threads that take pieces of a job as they come free, so that a core shared with somebody else
 // slows nobody down. Between jobs they look out for a short while, then sleep.
 class Pool {
   public:
     void resize(int threads) {
-        std::lock_guard<std::mutex> guard(turn_);
+        Guard guard(turn_);
         stop();
         leaving_ = false;
-        for (int i = 1; i < threads; i++) threads_.emplace_back([this] { work(); });
+        const int most = int(sizeof threads_ / sizeof *threads_);
+        while (count_ < std::min(threads - 1, most) && !pthread_create(&threads_[count_], nullptr, begin, this)) count_++;
     }
 
-    int size() const { return int(threads_.size()) + 1; }
+    int size() const { return count_ + 1; }
 
     template <class Piece> void run(long pieces, const Piece &piece) {
-        if (threads_.empty() || pieces <= 1) {
+        if (!count_ || pieces <= 1) {
             for (long i = 0; i < pieces; i++) piece(i);
             return;
         }
         call_ = [](const void *p, long i) { (*static_cast<const Piece *>(p))(i); };
         piece_ = &piece, pieces_ = pieces, next_ = 0, done_ = 0;
         open_ = true;
-        epoch_.fetch_add(1);
-        if (sleeping_.load()) epoch_.notify_all();
+        wake();
         take();
         while (done_.load() < pieces) pause();
         open_ = false;
         while (inside_.load()) pause();  // nobody may still look at this job when the next is laid out
     }
 
-    std::mutex turn_;  // one job at a time
-
-    ~Pool() { stop(); }
+    pthread_mutex_t turn_ = PTHREAD_MUTEX_INITIALIZER;  // one job at a time
 
   private:
+    static void *begin(void *pool) {
+        static_cast<Pool *>(pool)->work();
+        return nullptr;
+    }
+
     void stop() {
         leaving_ = true;
+        wake();
+        while (count_) pthread_join(threads_[--count_], nullptr);
+    }
+
+    void wake() {
         epoch_.fetch_add(1);
-        epoch_.notify_all();
-        for (auto &thread : threads_) thread.join();
-        threads_.clear();
+        if (!sleeping_.load()) return;
+        Guard guard(bed_);
+        pthread_cond_broadcast(&bell_);
+    }
+
+    void sleep(unsigned seen) {
+        Guard guard(bed_);
+        sleeping_.fetch_add(1);  // before the look at the epoch, as `wake` changes it before its look here
+        while (epoch_.load() == seen) pthread_cond_wait(&bell_, &bed_);
+        sleeping_.fetch_sub(1);
     }
 
     void take() {
@@ -73,11 +97,7 @@ class Pool {
     void work() {
         for (unsigned seen = epoch_.load(); !leaving_;) {
             for (int i = 0; i < 4000 && epoch_.load() == seen; i++) pause();
-            if (epoch_.load() == seen) {
-                sleeping_.fetch_add(1);
-                epoch_.wait(seen);
-                sleeping_.fetch_sub(1);
-            }
+            if (epoch_.load() == seen) sleep(seen);
             seen = epoch_.load();
             inside_.fetch_add(1);
             if (open_.load() && !leaving_) take();
@@ -85,7 +105,10 @@ class Pool {
         }
     }
 
-    std::vector<std::thread> threads_;
+    pthread_t threads_[255];
+    int count_ = 0;
+    pthread_mutex_t bed_ = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t bell_ = PTHREAD_COND_INITIALIZER;
     std::atomic<unsigned> epoch_{0};
     std::atomic<int> inside_{0}, sleeping_{0};
     std::atomic<bool> open_{false}, leaving_{false};
@@ -96,7 +119,7 @@ class Pool {
 };
 
 // Never destroyed: a process may end while its threads sleep.
-Pool &pool = *new Pool;
+Pool pool;
 
 // Memory that grows and stays, aligned to a cache line.
 template <class T> struct Scratch {
@@ -142,7 +165,7 @@ const char *overture_kernels() { return kernels->name; }
 
 // Takes another instruction set than the best one (for tests); 0 where this CPU has not got it.
 int overture_choose(const char *name) {
-    std::lock_guard<std::mutex> guard(pool.turn_);
+    Guard guard(pool.turn_);
     const Kernels *wanted = choose(name && *name ? name : nullptr);
     if (wanted) kernels = wanted;
     return wanted != nullptr;
@@ -152,7 +175,7 @@ void overture_threads(int count) { pool.resize(count < 1 ? 1 : count); }
 
 // y[rows, outputs] (=, or += when `add`) x[rows, columns] times packed weights.
 void overture_matmul(const float *x, long rows, long columns, const uint8_t *packed, long outputs, float *y, int add) {
-    std::lock_guard<std::mutex> guard(pool.turn_);
+    Guard guard(pool.turn_);
     static Scratch<int8_t> values;
     static Scratch<int64_t> offsets;
     static Scratch<float> scales, zeros;
@@ -172,14 +195,14 @@ void overture_matmul(const float *x, long rows, long columns, const uint8_t *pac
 }
 
 void overture_norm(const float *x, long rows, long width, const float *weight, float eps, float *y) {
-    std::lock_guard<std::mutex> guard(pool.turn_);
+    Guard guard(pool.turn_);
     auto row = [&](long i) { kernels->norm(x + i * width, width, weight, eps, y + i * width); };
     if (rows < 8) for (long i = 0; i < rows; i++) row(i);
     else pool.run(rows, row);
 }
 
 void overture_swiglu(const float *gate_up, long rows, long hidden, float *y) {
-    std::lock_guard<std::mutex> guard(pool.turn_);
+    Guard guard(pool.turn_);
     auto row = [&](long i) { kernels->swiglu(gate_up + i * 2 * hidden, hidden, y + i * hidden); };
     if (rows < 4) for (long i = 0; i < rows; i++) row(i);
     else pool.run(rows, row);
@@ -188,7 +211,7 @@ void overture_swiglu(const float *gate_up, long rows, long hidden, float *y) {
 // Turns queries and keys, puts keys and values into the cache, attends: out[rows, heads, dim].
 void overture_attend(const float *qkv, long rows, long start, long heads, long kv_heads, long dim, const float *cos,
                      const float *sin, uint16_t *keys, uint16_t *values, long context, float *out) {
-    std::lock_guard<std::mutex> guard(pool.turn_);
+    Guard guard(pool.turn_);
     static Scratch<float> queries, scores;
     const long room = 8 * ((start + rows + 15) / 16 * 16), jobs = rows * kv_heads;
     const long pieces = std::min(jobs, std::max(kv_heads, long(pool.size()) * 8));

@@ -1,0 +1,28 @@
+"""Costs: what is computed agrees with itself, and the page with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.costs import BIG, MODELS, PAGE, break_even, rewritten, session, snapshot_break_even, start, telling
+from infra.prices import MONTH_H, usd
+
+
+def test_a_visit_is_a_start_the_telling_and_what_is_around_it() -> None:
+    for model in MODELS:
+        assert session(model) > start(model) + telling(model)
+    assert [telling(model) for model in MODELS] == sorted(telling(model) for model in MODELS)
+
+
+def test_at_the_break_even_both_cost_the_same() -> None:
+    assert 30 * break_even(BIG) * session(BIG) == pytest.approx(usd("r8g.4xlarge", MONTH_H))
+
+
+def test_a_snapshot_pays_from_where_it_says() -> None:
+    assert snapshot_break_even(BIG) > 0
+    assert start(BIG, snapstart=True) < start(BIG)
+
+
+def test_the_page_is_what_the_prices_give() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert rewritten(text) == text, "run make docs"
