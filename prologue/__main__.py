@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="look a world over for faults")
     check.add_argument("world", type=Path, metavar="WORLD")
+    check.add_argument("--embedder", type=Path, default=Path("build/embedder"), metavar="DIR", help="made if missing")
     check.set_defaults(run=_check)
 
     play = commands.add_parser("play", help="play a world's prologue in the terminal")
@@ -158,11 +159,13 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from prologue.check import check_world
+    from prologue.check import check_world, find_near
 
     faults = check_world(options.world)
     for fault in faults:
         print(fault)
+    for warning in find_near(options.world, options.embedder):
+        print(f"warning: {warning}")
     print(f"{options.world}: {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
     return 1 if faults else 0
 

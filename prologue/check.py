@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from prologue.answers import read_answers, read_negatives
 from prologue.book_build import find_shared
 from prologue.conditions import Condition, When
+from prologue.embedder import Embedder
+from prologue.embedder_build import build_embedder
 from prologue.guards import read_signs
 from prologue.knowledge import FILE as KNOWLEDGE
 from prologue.knowledge import read_knowledge
@@ -19,6 +23,8 @@ from prologue.world import World, load_world
 FASTEST_CPS = 20.0
 #: A wait that a world should be able to fill, in seconds: the longest start, doubled.
 WAIT_S = 120.0
+#: Phrasings of two answers nearer than this by the embedder (cosine) are likely to be taken for each other.
+NEAR = 0.90
 
 
 def check_world(folder: Path) -> list[str]:
@@ -33,6 +39,30 @@ def check_world(folder: Path) -> list[str]:
         *_collisions(folder),
         *_told_twice(folder),
     ]
+
+
+def find_near(folder: Path, embedder: Path) -> list[str]:
+    """What is worth a look in a world: phrasings of two answers that mean nearly the same, the nearest pair of
+    each two, a sentence each. `embedder` is the folder of the embedder, made if missing.
+    """
+    if not (folder / "answers.yaml").is_file():
+        return []
+    answers = read_answers(folder / "answers.yaml")
+    phrasings = [(answer.id, phrasing) for answer in answers for phrasing in answer.phrasings]
+    build_embedder(embedder)
+    vectors = Embedder(embedder).embed([phrasing for _, phrasing in phrasings])
+    cosines = np.triu(vectors @ vectors.T, 1)
+    near: dict[tuple[str, str], str] = {}
+    for place in np.argsort(-cosines, axis=None):
+        row, column = divmod(int(place), len(phrasings))
+        cosine = float(cosines[row, column])
+        if cosine < NEAR:
+            break
+        (one, this), (other, that) = phrasings[row], phrasings[column]
+        if one != other and read_signs(this).exact != read_signs(that).exact:
+            said = f"answers {one} and {other}: {this!r} and {that!r} mean nearly the same (cosine {cosine:.2f})"
+            near.setdefault((one, other), f"{said}; leave one of them out, or say it in other words.")
+    return [*near.values()]
 
 
 def _unreachable(script: Script) -> Iterator[str]:

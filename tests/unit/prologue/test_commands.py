@@ -21,13 +21,15 @@ def test_the_shipped_worlds_have_no_faults(folder: Path) -> None:
     assert check_world(folder) == []
 
 
-def test_a_new_world_can_be_played_and_lacks_only_fillers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_world_can_be_played_and_has_no_faults(
+    tmp_path: Path, embedder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["new", "my_house", "--worlds", str(tmp_path)]) == 0
     world = load_world(tmp_path / "my_house")
     assert (world.name, world.title) == ("my_house", "My house")
     capsys.readouterr()
-    assert main(["check", str(tmp_path / "my_house")]) == 1
-    assert capsys.readouterr().out.splitlines()[-1].endswith(": 1 fault")
+    assert main(["check", str(tmp_path / "my_house"), "--embedder", str(embedder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(": no faults")
     for name, said in (("my_house", "is there already"), ("My House", "cannot be called")):
         assert main(["new", name, "--worlds", str(tmp_path)]) == 1
         assert said in capsys.readouterr().err
@@ -73,6 +75,20 @@ def test_check_finds_collisions(tmp_path: Path) -> None:
     faults = " ".join(check_world(folder))
     assert "answers who_are_you and other: both have the phrasing 'who are you'" in faults
     assert "negatives.txt: 'What are my options?' is a phrasing of what_can_i_do" in faults
+
+
+def test_check_warns_of_phrasings_that_mean_nearly_the_same(
+    tmp_path: Path, embedder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_world("house", tmp_path)
+    with (folder / "answers.yaml").open("a") as file:
+        file.write("- {id: doings, phrasings: [What can I do in here?, Is there a garden?], answer: Much.}\n")
+    assert main(["check", str(folder), "--embedder", str(embedder)]) == 0, "it is only worth a look"
+    warning, verdict = capsys.readouterr().out.splitlines()
+    assert warning.startswith(
+        "warning: answers what_can_i_do and doings: 'What can I do here?' and 'What can I do in here?' mean nearly"
+    )
+    assert verdict.endswith(": no faults")
 
 
 @pytest.mark.parametrize("wait", [0.0, 50.0])
