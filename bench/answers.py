@@ -42,7 +42,7 @@ from prologue.answers import STATES, Answer, State, read_negatives
 from prologue.book import EMBEDDER, Book, load_book
 from prologue.book_build import Draft, make_index
 from prologue.calibration import extend, fit_detectors, tilt
-from prologue.decision import threshold
+from prologue.decision import FORBIDDEN, threshold
 from prologue.embedder import Embedder
 from prologue.guards import objection, read_signs, read_words
 from prologue.measure import Labelled, auroc, measure, read_labelled
@@ -325,7 +325,7 @@ def bench_polarity(model: Embedder, out: Path) -> dict[str, Any]:
         for row in rows:
             own, known = read_signs(row["phrasing"]), read_words(row["phrasing"])
             passed.append(objection(read_signs(row[key]), own, known, any_name=False, in_story=False) is None)
-        return np.where(passed, scores, -np.inf).astype(np.float32)
+        return np.where(passed, scores, scores - FORBIDDEN).astype(np.float32)
 
     sets = {"cosine": (near, far), "ours (cosine with guards)": (guarded("same", near), guarded("other", far))}
     figures: dict[str, Any] = {"pairs": len(rows)}
@@ -338,7 +338,7 @@ def bench_polarity(model: Embedder, out: Path) -> dict[str, Any]:
         figures[name] = {"row": row, **at}
         taken = f"{at['right_at_0.6']:.3f} right {at['false_at_0.6']:.3f} false"
         print(f"{name:<36}" + "".join(f"{value:>8.3f}" for value in row) + f"{taken:>26}")
-    through = np.isfinite(sets["ours (cosine with guards)"][1])
+    through = sets["ours (cosine with guards)"][1] > -1
     kinds = np.array([row["kind"] for row in rows])
     passed_by = {kind: [int(through[kinds == kind].sum()), int((kinds == kind).sum())] for kind in sorted(set(kinds))}
     figures["passed_by_kind"] = passed_by

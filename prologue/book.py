@@ -10,7 +10,6 @@ by the same vector. No torch, no scikit-learn.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ __all__ = ["MOST_NOTES", "Book", "BookError", "Found", "Match", "State", "Verdic
 
 BOOK, INDEX, EMBEDDER = "book.json", "index.faiss", "embedder"
 #: Raised when the meaning of the files changes.
-FORMAT = 1
+FORMAT = 2
 #: How many phrasings near a line are looked at.
 NEIGHBOURS = 32
 #: The share of the false-answer budget that each state of the play may use: a wrong answer in the
@@ -61,7 +60,8 @@ class Match(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the book makes of a line: `score` is -inf where a guard or the state forbids; `why` it is silent."""
+    """What the book makes of a line: `score` is -inf where the state forbids, far down where a guard does;
+    `why` it is silent."""
 
     match: Match | None
     score: float
@@ -137,7 +137,7 @@ class Book:
         same = self._judge.exact(signs, state)
         found = self._judge.find(signs, near, state) if same is None else Finding(same, 1.0, "")
         if found.leaf is None:
-            return Verdict(None, -math.inf, found.why)
+            return Verdict(None, found.score, found.why)
         if same is None and found.score < self.thresholds[state]:
             return Verdict(None, found.score, "too far")
         leaf = self._judge.leaves[found.leaf]

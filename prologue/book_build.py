@@ -121,7 +121,7 @@ class Draft:
             rows = self._rows(self.vectors, self.labels, self.away[~held])
             lines = [line for line, out in zip(self.negatives, held, strict=True) if out]
             for state, found in self.ask(rows, lines, self.away[held]).items():
-                scores[state] += [round(score, 5) for _, score in found if math.isfinite(score)]
+                scores[state] += [round(score, 5) for leaf, score in found if leaf >= 0]
         return {s: {"count": len(self.negatives), "scores": sorted(scores[s], reverse=True)} for s in STATES}
 
     def hold_out(self) -> dict[State, list[tuple[int, float]]]:

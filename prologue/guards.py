@@ -110,6 +110,17 @@ def objection(line: Signs, phrasing: Signs, known: frozenset[str], any_name: boo
     `known`: the words of the answer and all its phrasings, in lower case; names among them are no
     surprise. `any_name`: other names are none either.
     """
+    if line.negated != phrasing.negated:
+        return "negation"
+    if _opposed(line.sides, phrasing.sides):
+        return "opposite"
+    if len(line.roles) == 2 and len(phrasing.roles) == 2 and line.roles != phrasing.roles:
+        return "roles"
+    if not any_name and not line.numbers <= phrasing.numbers:
+        return "number"
+    if not any_name and not line.names <= known:
+        return "name"
+    # What follows tells one way of speaking from another, and weighs less where nobody is in a tale.
     if line.quoted and not phrasing.quoted:
         return "speech"
     if line.leaning and not set(line.exact.split()) ^ set(phrasing.exact.split()) <= FILLERS:
@@ -120,18 +131,8 @@ def objection(line: Signs, phrasing: Signs, known: frozenset[str], any_name: boo
         return "form"
     if line.asks and line.asks != phrasing.asks:
         return "question"
-    if line.negated != phrasing.negated:
-        return "negation"
-    if _opposed(line.sides, phrasing.sides):
-        return "opposite"
-    if not any_name and not line.numbers <= phrasing.numbers:
-        return "number"
     if line.others and not phrasing.others:
         return "leaning"
-    if len(line.roles) == 2 and len(phrasing.roles) == 2 and line.roles != phrasing.roles:
-        return "roles"
-    if not any_name and not line.names <= known:
-        return "name"
     return None
 
 

@@ -203,14 +203,31 @@ def test_auroc() -> None:
 
 @pytest.mark.parametrize(
     ("scores", "count", "budget", "taken"),
-    [([5, 4, 3, 2, 1], 99, 0.02, [5]), ([5, 4, 3], 99, 0.01, []), ([5, 4], 99, 0.05, [5, 4]), ([], 10, 0.0, [])],
+    [
+        ([5, 4, 3, 2, 1], 388, 0.01, [5]),  # P(Binomial(388, 0.01) >= 2) = 0.9003
+        ([5, 4, 3, 2, 1], 387, 0.01, []),  # ... 0.8996: sure of the highest alone
+        ([5, 4, 3, 2, 1], 99, 0.01, []),  # sure of nothing, right on average
+        ([5, 4], 99, 0.05, [5]),
+        ([5, 4], 99, 0.5, [5, 4]),
+        ([5, 4], 2, 1.0, [5]),
+    ],
 )
-def test_a_threshold_takes_no_more_negatives_than_the_budget(
+def test_a_threshold_takes_fewer_negatives_than_the_budget_to_be_sure(
     scores: list[float], count: int, budget: float, taken: list[float]
 ) -> None:
     limit = threshold(scores, count, budget)
     assert [score for score in scores if score >= limit] == taken
-    assert len(taken) <= budget * (count + 1)
+
+
+def test_too_few_negatives_promise_nothing() -> None:
+    assert threshold([5.0], 98, 0.01) == math.inf
+    assert threshold([], 10_000, 0.0) == math.inf
+
+
+def test_a_threshold_keeps_its_promise_nine_times_in_ten() -> None:
+    draw = np.random.default_rng(0)
+    kept = [threshold(list(draw.random(600)), 600, 0.01) >= 0.99 for _ in range(1000)]
+    assert 0.88 < np.mean(kept) < 0.96
 
 
 def test_detectors_fold_into_one_inner_product() -> None:
