@@ -18,7 +18,7 @@ BLOCK = 128
 class _Causal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        groups, tokens, head = q.shape[2:]
+        groups, tokens = q.shape[2:4]
         shares, out = [], torch.empty_like(q)
         hidden = torch.full((BLOCK, BLOCK), float("-inf"), dtype=q.dtype).triu(1)
         for start in range(0, tokens, BLOCK):
@@ -26,7 +26,7 @@ class _Causal(torch.autograd.Function):
             scores = q[:, :, :, start:end].flatten(2, 3) @ k[:, :, :end].mT
             scores[..., start:] += hidden[: end - start, : end - start].repeat(groups, 1)
             share = torch.softmax(scores, -1)
-            out[:, :, :, start:end] = (share @ v[:, :, :end]).unflatten(2, (groups, end - start))
+            out[:, :, :, start:end] = (share @ v[:, :, :end]).view_as(out[:, :, :, start:end])
             shares.append(share)
         ctx.save_for_backward(q, k, v, *shares)
         return out
@@ -34,7 +34,7 @@ class _Causal(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v, *shares = ctx.saved_tensors
-        grad, groups, tokens = grads[0], q.shape[2], q.shape[3]
+        grad, tokens = grads[0], q.shape[3]
         dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         for number, share in enumerate(shares):
             start, end = number * BLOCK, min(tokens, (number + 1) * BLOCK)
@@ -42,7 +42,7 @@ class _Causal(torch.autograd.Function):
             dv[:, :, :end] += share.mT @ told
             dshare = told @ v[:, :, :end].mT
             dscores = torch._softmax_backward_data(dshare, share, -1, share.dtype)
-            dq[:, :, :, start:end] = (dscores @ k[:, :, :end]).unflatten(2, (groups, end - start))
+            dq[:, :, :, start:end] = (dscores @ k[:, :, :end]).view_as(q[:, :, :, start:end])
             dk[:, :, :end] += dscores.mT @ q[:, :, :, start:end].flatten(2, 3)
         return dq, dk, dv
 

@@ -1,6 +1,6 @@
 """The city as data: places, who and what is there, and the phrases it is told with.
 
-Reads `city.yaml` and `phrases.yaml` beside this file. Knows nothing of dialogues; `walk` plays them.
+Reads the YAML files beside this one. Knows nothing of dialogues; `walk` plays them.
 """
 
 from __future__ import annotations
@@ -44,25 +44,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Quest:
-    """A small thing lost at one place and wanted at another."""
-
-    item: str
-    owner: str
-    found: str
-    lost: str
-    see: str
-    take: str
-    thanks: str
-
-
-@dataclass(frozen=True)
 class City:
     """Everything the corpus is made of."""
 
     places: dict[str, Place]
-    quests: tuple[Quest, ...]
     phrases: dict[str, Any]
+    dealings: dict[str, Any]
+    ways_to_say: dict[str, list[str]]
+    aliases: dict[str, dict[str, list[str]]]
 
     def step(self, start: str, goal: str) -> str:
         """The first place on the shortest way from `start` to `goal`, two different places."""
@@ -77,7 +66,7 @@ class City:
         raise KeyError(goal)
 
     def choices(self, key: str) -> set[str]:
-        """Every choice that makes sense at the place `key`, whatever happened before."""
+        """Every choice that makes sense at the place `key`, whatever happened before (see `Walk.more_choices`)."""
         place, phrases = self.places[key], self.phrases
         who = {"who": place.who.name, "he": place.who.he}
         found = {template.format(to=self.places[way].to) for way in place.ways for template in phrases["go"]["choice"]}
@@ -86,27 +75,35 @@ class City:
         found |= {t.format(topic=topic, **who) for topic in phrases["topics"] for t in phrases["topic_choice"]}
         for thing, verbs in place.things.items():
             found |= {phrases["verbs"][verb][0].format(t=thing) + "." for verb in verbs}
-        for quest in self.quests:
-            values = {"item": quest.item, **who}
-            if key == quest.owner:
-                found |= {phrases["quest_choice"][kind].format(**values) for kind in ("ask", "give")}
-            if key == quest.found:
-                found.add(phrases["quest_choice"]["take"].format(**values))
         return found
 
 
 @cache
 def load_city() -> City:
     """The city of `city.yaml`, checked to be joined up both ways. Raises `ValueError` where it is not."""
-    folder = Path(__file__).parent
-    raw = yaml.safe_load((folder / "city.yaml").read_text(encoding="utf-8"))
-    phrases = yaml.safe_load((folder / "phrases.yaml").read_text(encoding="utf-8"))
-    places = {key: _place(key, entry) for key, entry in raw.items()}
+    phrases, dealings = _read("phrases.yaml"), _read("dealings.yaml")
+    deeds = phrases["deeds"]
+    for kind, entry in _read("small_talk.yaml").items():
+        into = phrases[kind] if kind in phrases else deeds.setdefault(kind, {"said": [], "reply": []})
+        for key in ("said", "reply"):
+            into[key] = [*into[key], *entry[key]]
+    for kind, said in dealings["said"].items():
+        phrases[kind]["said"] = [*phrases[kind]["said"], *said]
+    places = {key: _place(key, entry) for key, entry in _read("city.yaml").items()}
     for place in places.values():
         for way in place.ways:
             if way not in places or place.key not in places[way].ways:
                 raise ValueError(f"city.yaml: the way from {place.key} to {way} does not lead back; mend `ways`.")
-    return City(places, tuple(Quest(**quest) for quest in phrases["quests"]), phrases)
+    aliases = {
+        kind: {key: [part.strip() for part in text.split("|")] for key, text in lists.items()}
+        for kind, lists in _read("aliases.yaml").items()
+    }
+    return City(places, phrases, dealings, _read("ways_to_say.yaml"), aliases)
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    return content
 
 
 def _place(key: str, entry: dict[str, Any]) -> Place:

@@ -1,6 +1,6 @@
 """The corpus: simulated walks on disk, and how a walk becomes the tokens a model is trained on.
 
-A shard is a JSONL file of walks `{profile, turns: [[said, marked reply, place, intent], ...]}`, made from a
+A shard is a JSONL file of walks `{profile, turns: [[said, marked reply, place, intent, notes], ...]}`, made from a
 seed and its number alone. `Encoder` puts a walk through the very prompt and chat template the storyteller
 uses, and weighs the tokens: nothing for what the model reads, one for what it should say.
 """
@@ -68,7 +68,7 @@ def make_shard(city: City, recipe: Recipe, number: int) -> list[Walked]:
     walks = []
     for index in range(recipe.dialogues):
         walk = play(city, Random(f"{recipe.seed}/{number}/{index}"), recipe.turns)
-        turns = [[turn.said, turn.reply, turn.place, turn.intent] for turn in walk.turns]
+        turns = [[turn.said, turn.reply, turn.place, turn.intent, turn.notes] for turn in walk.turns]
         walks.append({"profile": walk.profile, "turns": turns})
     return walks
 
@@ -108,7 +108,7 @@ def read_shard(folder: Path, number: int) -> list[Walked]:
 
 def told(walk: Walked, count: int | None = None) -> list[Turn]:
     """The first `count` turns of a walk as the prompt takes them, without marks."""
-    return [Turn(said, plain(reply)) for said, reply, _, _ in walk["turns"][:count]]
+    return [Turn(said, plain(reply), notes) for said, reply, _, _, notes in walk["turns"][:count]]
 
 
 def render(messages: list[dict[str, str]], ask: bool) -> str:
@@ -137,14 +137,15 @@ class Encoder:
     def encode(self, walk: Walked) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Token ids and weights, each of shape [context + 1], padded (weight 0) or cut."""
         messages = compose(self.world, walk["profile"], told(walk))
-        return self._encode(messages, [reply for _, reply, _, _ in walk["turns"]], self.context)
+        return self._encode(messages, [turn[1] for turn in walk["turns"]], self.context)
 
     def drill(self, city: City, rng: Random, context: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """A row of `context + 1` to practise copying on: the profile's lines of the prompt, a line and a reply."""
-        profile, said, reply = drill(city, rng)
+        profile, said, notes, reply = drill(city, rng)
         facts = "\n".join(line for line in self.world.storyteller.split("\n") if "{" in line)
         system = fill(facts, self.world.known(profile))
-        messages = [("system", system), ("user", clean(said)), ("assistant", plain(reply))]
+        line = f"({' '.join(notes)})\n\n{clean(said)}" if notes else clean(said)
+        messages = [("system", system), ("user", line), ("assistant", plain(reply))]
         return self._encode([{"role": role, "content": text} for role, text in messages], [reply], context)
 
     def _encode(

@@ -25,9 +25,10 @@ from model_build.demo.city import City, load_city
 from model_build.demo.corpus import Encoder, read_shard
 from model_build.demo.folder import unpack, write_manifest
 from model_build.demo.recipe import Recipe
+from model_build.demo.retell import refer
 from model_build.demo.training import held_out
 from model_build.demo.visitor import play
-from model_build.demo.walk import MARK_OFF, MARK_ON, plain, refer, sentences, typeset
+from model_build.demo.walk import MARK_OFF, MARK_ON, plain, sentences, typeset
 from prologue.prompt import Turn, compose
 from prologue.world import World
 
@@ -81,7 +82,7 @@ def make_trials(city: City, count: int, seed: str = "evaluation") -> list[Trial]
         depth = 0 if index % 6 == 0 else rng.randint(1, 6)
         turns = play(city, rng, depth + 1, profile).turns
         turn = turns[depth]
-        before = [Turn(t.said, plain(t.reply)) for t in turns[:depth]]
+        before = [Turn(t.said, plain(t.reply), t.notes) for t in turns[:depth]]
         trials.append(Trial(profile, before, turn.said, turn.place, turn.intent, turn.reply))
     return trials
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from model_build.demo import words
-from model_build.demo.city import City, Place, Quest
+from model_build.demo import facts, words
+from model_build.demo.city import City, Person, Place
+from model_build.demo.flavour import STREET
+from model_build.demo.retell import because, refer
 
 MARK_ON, MARK_OFF = "\ue000", "\ue001"
 _MARKS = re.compile(f"[{MARK_ON}{MARK_OFF}]")
@@ -36,18 +38,10 @@ def sentences(text: str) -> int:
     return len(_SENTENCE.findall(plain(text)))
 
 
-def capital(text: str) -> str:
-    """The text with its first letter (past a quote) as a capital; what the visitor wrote is left alone."""
-    place = 1 if text.startswith('"') else 0
+def capital(text: str, past: str = "") -> str:
+    """The text with its first letter (past a quote) as a capital; what is marked is left alone unless `past` it."""
+    place = 1 if text.startswith('"') or (past and text.startswith(past)) else 0
     return text[:place] + text[place : place + 1].upper() + text[place + 1 :]
-
-
-def refer(companion: str) -> str:
-    """How a story speaks of the companion: `A small dog` is `the small dog`, `my cat Mog` is `your cat Mog`."""
-    for article, other in (("a ", "the "), ("an ", "the "), ("my ", "your "), ("the ", "the "), ("your ", "your ")):
-        if companion.lower().startswith(article):
-            return other + companion[len(article) :]
-    return companion
 
 
 @dataclass
@@ -58,6 +52,20 @@ class Turn:
     reply: str
     place: str
     intent: str
+    notes: list[str] = field(default_factory=list)
+    choices: set[str] = field(default_factory=set)  # valid then, beside those of the place
+
+
+@dataclass
+class Quest:
+    """A small errand: `item` is wanted by whoever is at `goal`; `fetch` it from `at`, or `carry` it from `owner`."""
+
+    kind: str
+    item: str
+    owner: str
+    at: str
+    goal: str
+    stage: int = 0  # 0: nobody asked yet, 1: to be found, 2: carried, 3: done
 
 
 @dataclass
@@ -78,8 +86,11 @@ class Walk:
         self.done: set[str] = set()  # choices that were taken
         self.offered: list[str] = []
         self.bag: list[str] = []
-        self.asked: dict[str, bool] = {}  # item: given back already
-        self.quest: Quest = rng.choice(self.city.quests)
+        self.lying: dict[str, list[str]] = {}  # place: what was put down there
+        self.guide: Person | None = None  # whoever came along
+        self.heard: list[str] = []  # notes for the turn to be told
+        self.room = 6  # sentences in a reply
+        self.quest: Quest = self.make_quest()
         name = self.profile.get("name") or "the traveller"
         companion = self.profile.get("companion") or "nobody"
         self.alone = companion.lower() in {n.lower() for n in words.NOBODY}
@@ -87,7 +98,7 @@ class Walk:
         self.known = {
             "name": mark(name.removeprefix("the ") if name == "the traveller" else name),
             "companion": mark(refer(companion)),
-            "reason": mark((self.profile.get("reason") or "curiosity").rstrip(".!?")),
+            "because": mark(because(self.profile.get("reason") or "curiosity")),
             "spectacles": mark(spectacles[0].lower() + spectacles[1:]),
         }
 
@@ -101,8 +112,9 @@ class Walk:
     def fill(self, template: str, **more: str) -> str:
         """A template filled with what is known of the visitor and of this place."""
         who = self.here.who
-        values = {**self.known, "who": who.name, "he": who.he, "his": who.his, "at": self.here.at, **more}
-        values |= {key.capitalize(): capital(value) for key, value in values.items()}
+        values = {**self.known, "who": who.name, "he": who.he, "his": who.his, "at": self.here.at}
+        values |= {"guide": self.guide.name if self.guide else "", **more}
+        values |= {key.capitalize(): capital(value, past=MARK_ON) for key, value in values.items()}
         text = template.format(**values)
         return capital(text)
 
@@ -119,48 +131,63 @@ class Walk:
 
     def says(self, speech: str) -> str:
         """Words put into the mouth of whoever is here."""
-        speech = capital(speech.rstrip("."))
+        speech = capital(speech.rstrip("."), past=MARK_ON)
         template = self.rng.choice(self.city.phrases["talk_says"])
-        text = template.replace("{Line.}", speech + ".").replace("{Line}", speech + ",")
+        stop = "" if speech[-1] in "?!" else "."
+        text = template.replace("{Line.}", speech + stop).replace("{Line}", speech + ("," if stop else ""))
         return self.fill(text)
 
     def flavour(self, arriving: bool) -> list[str]:
         """Templates not told yet that may follow in any reply here, in the order to try them."""
         p, rng = self.city.phrases, self.rng
         pool = [
-            (0.55, self.here.scene),
-            (0.25 if arriving else 0.12, p["weather"][self.weather]),
-            (0.5 if arriving else 0.2, self.here.who.does),
-            (0.0 if self.alone else 0.5, p["companion_lines"]),
-            (0.5, p["name_lines"]),
-            (0.2, p["spectacles_lines"]),
-            (0.15, p["reason_lines"]),
+            (0.4, self.here.scene),
+            (0.25 if arriving else 0.1, p["weather"][self.weather]),
+            (0.4 if arriving else 0.15, self.here.who.does),
+            (0.0 if self.alone else 0.4, p["companion_lines"]),
+            (0.4, p["name_lines"]),
+            (0.15, p["spectacles_lines"]),
+            (0.15, self.city.dealings["why_come"]["lines"]),
+            (0.5 if self.guide else 0.0, self.city.dealings["escort"]["lines"]),
+            (0.75, [street(rng)]),
+            (0.4, [street(rng)]),
         ]
         picked = [lines for chance, lines in pool if rng.random() < chance]
         rng.shuffle(picked)
-        spare = [self.here.scene, p["weather"][self.weather], self.here.who.does, p["anywhere"], p["anywhere"]]
+        spare = [self.here.scene, [street(rng)], [street(rng)], [street(rng)], p["anywhere"]]
         rng.shuffle(spare)
-        told = []
-        for lines in [*picked, *spare, p["anywhere"], p["name_lines"]]:
+        told: list[str] = []
+        for lines in [*picked, *spare]:
             if any(line not in self.told and line not in told for line in lines):
                 told.append(self.rng.choice([line for line in lines if line not in self.told and line not in told]))
         return told
 
     def tell(self, said: str, core: list[str], intent: str, arriving: bool = False) -> Turn:
         """Ends the turn: the core, as much flavour as makes three to six sentences, and two choices."""
-        wanted = self.rng.choice((3, 3, 4, 4, 5) if sentences(" ".join(core)) < 4 else (4, 5, 6))
+        wanted = min(self.room, self.rng.choice((3, 3, 4, 4, 5) if sentences(" ".join(core)) < 4 else (4, 5, 6)))
         for template in self.flavour(arriving):
             line = self.fill(template)
             if sentences(" ".join(core)) >= wanted:
                 break
-            if sentences(" ".join([*core, line])) <= 6:
+            if sentences(" ".join([*core, line])) <= self.room:
                 self.told.add(template)
                 core.append(line)
         self.offered = self.choose()
         reply = typeset(" ".join(core)) + "\n\n" + "\n".join(f"> {choice}" for choice in self.offered)
-        turn = Turn(said, reply, self.place, intent)
+        turn = Turn(said, reply, self.place, intent, self.notes(), self.more_choices())
         self.turns.append(turn)
         return turn
+
+    def notes(self) -> list[str]:
+        """What the world knows for this turn: what was heard, or now and then something that is beside the point."""
+        heard, self.heard = self.heard, []
+        rng = self.rng
+        if not heard and rng.random() < 0.55:
+            return []
+        beside = rng.choice((0, 0, 1, 2)) if heard else rng.choice((1, 1, 2))
+        heard += [facts.fact(rng).text for _ in range(beside)]
+        rng.shuffle(heard)
+        return heard
 
     # --- choices ------------------------------------------------------------------------------
 
@@ -174,6 +201,7 @@ class Walk:
             for verb in verbs
             if verb != "buy"
         ]
+        things += sorted(self.more_choices())
         talks = [t.format(**who) for kind in ("talk", "self", "secret") for t in p[kind]["choice"]]
         talks += [t.format(topic=topic, **who) for topic in p["topics"] for t in p["topic_choice"]]
         ways = [way for way in place.ways if way != self.before] or list(place.ways)
@@ -200,27 +228,37 @@ class Walk:
     def quest_choice(self) -> str | None:
         """The next step of the quest, when it can be done here."""
         quest, p = self.quest, self.city.phrases["quest_choice"]
-        values = {"item": quest.item, "who": self.here.who.name}
-        if self.place == quest.owner and quest.item not in self.asked:
-            return str(p["ask"].format(**values))
-        if (
-            self.place == quest.found
-            and quest.item in self.asked
-            and quest.item not in self.bag
-            and not self.asked[quest.item]
-        ):
-            return str(p["take"].format(**values))
-        if self.place == quest.owner and quest.item in self.bag:
-            return str(p["give"].format(**values))
+        if self.place == quest.owner and quest.stage == 0:
+            return str(p["ask"].format(who=self.here.who.name))
+        if self.place == quest.at and quest.stage == 1:
+            return str(p["take"].format(item=quest.item))
+        if self.place == quest.goal and quest.stage == 2:
+            return str(p["give"].format(item=quest.item, who=self.here.who.name))
         return None
+
+    def more_choices(self) -> set[str]:
+        """The choices that make sense now because of what is carried, lies here or is wanted."""
+        p = self.city.phrases["quest_choice"]
+        found = {p["give"].format(item=item, who=self.here.who.name) for item in self.bag if item != self.quest.item}
+        found |= {p["take"].format(item=item) for item in self.lying.get(self.place, [])}
+        step = self.quest_choice()
+        return found | {step} if step else found
 
     def errand(self) -> str | None:
         """Where the quest leads next, when it leads away from here."""
-        item = self.quest.item
-        if self.asked.get(item) is not False:
-            return None
-        goal = self.quest.owner if item in self.bag else self.quest.found
+        quest = self.quest
+        goal = {1: quest.at, 2: quest.goal}.get(quest.stage)
         return goal if goal != self.place else None
+
+    def make_quest(self, owner: str | None = None) -> Quest:
+        """A new errand, one or two places long, from whoever is at `owner`."""
+        rng, places = self.rng, self.city.places
+        owner = owner or rng.choice(list(places))
+        near = list(places[owner].ways)
+        far = [key for way in near for key in places[way].ways if key != owner and key not in near]
+        other = rng.choice(far) if far and rng.random() < 0.3 else rng.choice(near)
+        kind = rng.choice(("fetch", "carry"))
+        return Quest(kind, words.item(rng), owner, other, owner if kind == "fetch" else other)
 
     # --- what a visitor may do ----------------------------------------------------------------
 
@@ -235,17 +273,22 @@ class Walk:
         elif rng.random() < 0.85:
             core.append(self.line(p["opening_companion"]))
         if rng.random() < 0.4:
-            core.append(self.line(p["opening_reason"]))
+            core.append(self.line(self.city.dealings["why_come"]["opening"]))
         return self.tell(said, core, "opening", arriving=True)
 
     def go(self, key: str, said: str) -> Turn:
         """Moves to a neighbouring place."""
         self.before, self.place = self.place, key
         core = [self.line(self.here.arrive)]
-        quest = self.quest
-        if key == quest.found and self.asked.get(quest.item) is False and quest.item not in self.bag:
-            core.append(self.fill(quest.see))
-        elif self.rng.random() < 0.5:
+        quest, dealings = self.quest, self.city.dealings
+        if key == quest.at and quest.stage == 1:
+            core.append(self.line(dealings["quests"]["fetch"]["see"], item=mark(quest.item)))
+        elif self.lying.get(key):
+            core.append(self.line(dealings["items"]["again"], item=mark(self.lying[key][-1])))
+        elif self.rng.random() < 0.2:
+            self.heard = [facts.make(self.rng, "places", self.here.to)]
+            core += [mark(self.heard[0])] if self.rng.random() < 0.7 else []
+        elif self.rng.random() < 0.4:
             core.append(self.line(self.here.who.does))
         return self.tell(said, core, "go", arriving=True)
 
@@ -254,6 +297,11 @@ class Walk:
         lead = [self.line(self.city.phrases["lead"])] if self.rng.random() < 0.3 else []
         self.done.add(self.city.phrases["verbs"][verb][0].format(t=thing) + ".")
         return self.tell(said, [*lead, self.line(self.here.things[thing][verb])], verb)
+
+
+def street(rng: Random) -> str:
+    """Something that goes on around the visitor, most likely told for the first time."""
+    return STREET.make(rng, "lines")
 
 
 def typeset(text: str) -> str:

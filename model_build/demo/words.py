@@ -26,6 +26,8 @@ NAMES, ALPHABETS, TITLES = _LISTS["names"], _LISTS["alphabets"], _LISTS["titles"
 ANIMALS, PEOPLE, ADJECTIVES = _LISTS["animals"], _LISTS["people"], _LISTS["adjectives"]
 THINGS, PLACES, COLOURS, REASONS = _LISTS["things"], _LISTS["places"], _LISTS["colours"], _LISTS["reasons"]
 NOBODY = _LISTS["nobody"]
+CARRIED, SIGHTS, GOODS = _LISTS["carried"], _LISTS["sights"], _LISTS["goods"]
+GIFTS, FEELINGS = _LISTS["gifts"], _LISTS["feelings"]
 _ONSETS, _VOWELS = _LISTS["onsets"], _LISTS["vowels"]
 _CODAS = [coda.strip("-") for coda in _LISTS["codas"]]
 _SUBJECTS, _VERBS, _ASKS = _LISTS["subjects"], _LISTS["verbs"], _LISTS["asks"]
@@ -57,22 +59,23 @@ def name(rng: Random) -> str:
     elif roll < 0.70:
         text = letters(rng).capitalize()
     elif roll < 0.78:
-        text = f"{_simple(rng)}-{_simple(rng)}"
+        text = f"{simple_name(rng)}-{simple_name(rng)}"
     elif roll < 0.85:
-        text = f"{rng.choice(TITLES)} {_simple(rng)}"
+        text = f"{rng.choice(TITLES)} {simple_name(rng)}"
     elif roll < 0.92:
-        text = f"{_simple(rng)} {_simple(rng)}"
+        text = f"{simple_name(rng)} {simple_name(rng)}"
     elif roll < 0.96:
         text = rng.choice(ALPHABETS)
     elif roll < 0.98:
-        text = f"{_simple(rng)} the {rng.choice(ADJECTIVES).capitalize()}"
+        text = f"{simple_name(rng)} the {rng.choice(ADJECTIVES).capitalize()}"
     else:
         text = f"{word(rng)}{rng.choice('_-')}{rng.randint(1, 99)}"
     style = rng.random()
     return text.lower() if style < 0.08 else text.upper() if style < 0.1 else text
 
 
-def _simple(rng: Random) -> str:
+def simple_name(rng: Random) -> str:
+    """A name of one word with a capital."""
     return rng.choice(NAMES) if rng.random() < 0.4 else word(rng, rng.choice((1, 2, 2))).capitalize()
 
 
@@ -85,7 +88,7 @@ def companion(rng: Random) -> str:
         animal = f"{rng.choice(ADJECTIVES)} {animal}"
         if rng.random() < 0.2:
             animal = f"{rng.choice(ADJECTIVES)} {animal}"
-    called = _simple(rng) if rng.random() < 0.5 else name(rng)
+    called = simple_name(rng) if rng.random() < 0.5 else name(rng)
     roll = rng.random()
     if roll < 0.34:
         text = f"{article(animal)} {animal}"
@@ -108,6 +111,20 @@ def companion(rng: Random) -> str:
 def article(noun: str) -> str:
     """`a` or `an`, by the letter."""
     return "an" if noun[:1].lower() in "aeiou" else "a"
+
+
+def item(rng: Random) -> str:
+    """A small thing to be carried, always with `the`."""
+    thing = rng.choice(CARRIED) if rng.random() < 0.85 else word(rng, 2)
+    roll = rng.random()
+    if roll < 0.7:
+        return f"the {rng.choice(ADJECTIVES)} {thing}"
+    return f"the {word(rng, 2)} {thing}" if roll < 0.85 else f"the {thing} of {simple_name(rng)}"
+
+
+def feeling(rng: Random) -> str:
+    """How somebody feels, in a word."""
+    return rng.choice(FEELINGS) if rng.random() < 0.9 else word(rng, 2)
 
 
 def noun(rng: Random) -> str:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from model_build.demo import words
+from model_build.demo import acts, words
 from model_build.demo.city import City, load_city
 from model_build.demo.corpus import (
     EOT,
@@ -23,9 +23,10 @@ from model_build.demo.corpus import (
 )
 from model_build.demo.evaluation import held_apart, make_trials
 from model_build.demo.recipe import WORLD, Recipe
+from model_build.demo.retell import because, refer, you
 from model_build.demo.tokens import train_tokenizer
 from model_build.demo.visitor import drill, play
-from model_build.demo.walk import MARK_OFF, MARK_ON, Walk, plain, refer, sentences, typeset
+from model_build.demo.walk import MARK_OFF, MARK_ON, Walk, plain, sentences, typeset
 from prologue.prompt import compose
 from prologue.world import World, load_world
 
@@ -77,7 +78,8 @@ def test_every_reply_is_three_to_six_sentences_and_two_choices_that_exist_there(
             choices = tail.split("\n")
             assert 3 <= sentences(body) <= 6, turn
             assert len(set(choices)) == 2
-            assert {choice.removeprefix("> ") for choice in choices} <= city.choices(turn.place), turn
+            valid = city.choices(turn.place) | turn.choices
+            assert {choice.removeprefix("> ") for choice in choices} <= valid, turn
             assert "{" not in body or "{" in turn.said
 
 
@@ -105,6 +107,53 @@ def test_whoever_comes_alone_is_not_given_a_companion(city: City) -> None:
     for number in range(40):
         for turn in play(city, Random(number), 8, {"name": "Ada", "companion": "nobody"}).turns:
             assert "nobody" not in re.findall(f"{MARK_ON}(.*?){MARK_OFF}", turn.reply)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("To see the sea.", "to see the sea"),
+        ("I am hiding from my landlord", "because you are hiding from your landlord"),
+        ("because I was told to", "because you were told to"),
+        ("looking for my hat", "looking for your hat"),
+        ("Love", "for one reason: Love"),
+        ("my ship sank", "for one reason: your ship sank"),
+        ("?!", "for one reason: "),
+    ],
+)
+def test_a_reason_is_told_in_the_grammar_of_the_story(reason: str, told: str) -> None:
+    assert because(reason) == told
+
+
+def test_notes_are_answered_from_and_otherwise_let_be(city: City, walks: list[Walk]) -> None:
+    """Half of the lines come without; a question about one is answered in its own words."""
+    turns = [turn for walk in walks for turn in walk.turns]
+    assert 0.3 < sum(not turn.notes for turn in turns) / len(turns) < 0.6
+    assert max(len(turn.notes) for turn in turns) == 3
+    asked = [turn for turn in turns if turn.intent == "ask"]
+    assert len(asked) > 30
+    for turn in asked:
+        assert any(note.rstrip(".") in plain(turn.reply) for note in turn.notes), turn
+
+
+def test_what_was_put_down_is_found_again_and_what_was_given_is_gone(city: City) -> None:
+    walk = Walk(city, Random(5), {"name": "Ada"}, place="market")
+    walk.open()
+    walk.bag = ["the tin spoon"]
+    kept = walk.quest.item
+    while walk.bag:
+        acts.drop(walk, None)
+    assert walk.lying[walk.place] == ["the tin spoon"]
+    assert "Take the tin spoon." in walk.more_choices()
+    here = walk.place
+    away = walk.here.ways[0]
+    walk.go(away, "go")
+    assert "the tin spoon" in plain(walk.go(here, "back").reply)
+    acts.take_lying(walk, "the tin spoon", "take it")
+    assert walk.lying[here] == []
+    acts.give_item(walk, "the tin spoon", "give it")
+    assert walk.bag == []
+    assert kept == walk.quest.item
 
 
 def test_a_quest_can_be_seen_through(city: City) -> None:
@@ -158,7 +207,7 @@ def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(
     walk = {**walk, "turns": walk["turns"][:2]}
     ids, weights = encoder.encode(walk)
     heard = tokenizer.decode([int(i) for i, w in zip(ids, weights, strict=True) if w > 0], skip_special_tokens=False)
-    replies = [plain(reply) + EOT for _, reply, _, _ in walk["turns"]]
+    replies = [plain(turn[1]) + EOT for turn in walk["turns"]]
     assert heard == "".join(replies)
     copied = tokenizer.decode([int(i) for i, w in zip(ids, weights, strict=True) if w == 3.0])
     assert walk["profile"]["name"] in copied
@@ -166,12 +215,14 @@ def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(
 
 def test_a_drill_copies_what_the_prompt_holds(city: City, world: World) -> None:
     for number in range(50):
-        profile, said, reply = drill(city, Random(number))
+        profile, said, notes, reply = drill(city, Random(number))
         copied = [plain(part) for part in re.findall(f"{MARK_ON}.*?{MARK_OFF}", reply)]
         assert len(copied) >= 3
-        given = " ".join([*profile.values(), said, *(field.default for field in world.profile)]).lower()
+        defaults = [field.default for field in world.profile]
+        given = " ".join([*profile.values(), you(" ".join(profile.values())), said, *notes, *defaults]).lower()
         for part in copied:
-            assert part.lower().removeprefix("the ").removeprefix("your ") in given
+            bare = re.sub("^(the|your|because|for one reason:) ", "", part.lower())
+            assert bare.removeprefix("your ") in given
 
 
 def test_a_visitor_cannot_write_a_turn_of_the_chat(world: World) -> None:

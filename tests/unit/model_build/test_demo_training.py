@@ -176,7 +176,7 @@ def test_attention_in_blocks_is_attention() -> None:
     torch.manual_seed(0)
     tokens = BLOCK + 37
     q, k, v = (torch.randn(2, heads, tokens, 16, requires_grad=True) for heads in (4, 2, 2))
-    ours = attend((q / 4).unflatten(1, (2, 2)), k, v).flatten(1, 2)
+    ours = attend((q / 4).view(2, 2, 2, tokens, 16), k, v).flatten(1, 2)
     repeated = (k.repeat_interleave(2, 1), v.repeat_interleave(2, 1))
     theirs = torch.nn.functional.scaled_dot_product_attention(q, *repeated, is_causal=True)
     torch.testing.assert_close(ours, theirs)

@@ -1,0 +1,187 @@
+"""What a visitor says or asks, and the reply to it: people, places, the profile, small talk, anything at all.
+
+Each intent takes the walk and a line (or makes one up in one of many ways) and tells the reply. Knows nothing of
+tokens or prompts.
+"""
+
+from __future__ import annotations
+
+import re
+
+from model_build.demo import facts, words
+from model_build.demo.flavour import STREET
+from model_build.demo.lines import command, quote, say, speak
+from model_build.demo.retell import theirs
+from model_build.demo.walk import Turn, Walk, capital, mark
+
+#: Deeds with a function of their own in `acts`.
+_APART = ("give", "follow", "leave_behind", "search", "take_any")
+
+
+def talk(walk: Walk, said: str | None) -> Turn:
+    """A word with whoever is here."""
+    phrases, rng = walk.city.phrases["talk"], walk.rng
+    told = walk.fresh(walk.here.who.talk) if rng.random() < 0.55 else STREET.make(rng, "chatter")
+    return walk.tell(say(walk, said, phrases["said"]), [walk.line(phrases["lead"]), walk.says(told)], "talk")
+
+
+def self_(walk: Walk, said: str | None) -> Turn:
+    """Who are you?"""
+    return walk.tell(say(walk, said, walk.city.phrases["self"]["said"]), [walk.says(walk.here.who.self)], "self")
+
+
+def secret(walk: Walk, said: str | None) -> Turn:
+    """A secret, told in a whisper."""
+    phrases = walk.city.phrases["secret"]
+    core = [walk.line(phrases["lead"]), walk.says(walk.here.who.secret)]
+    return walk.tell(say(walk, said, phrases["said"]), core, "secret")
+
+
+def where(walk: Walk, said: str | None) -> Turn:
+    """Where am I, and what is here?"""
+    phrases = walk.city.phrases["where"]
+    core = [walk.line(phrases["lead"]), walk.line(walk.here.scene)]
+    if walk.rng.random() < 0.6:
+        things = list(walk.here.things)
+        core.append(
+            walk.fill("Near you are {t}, and {who} is here too.", t=", ".join(things[:-1]) + " and " + things[-1])
+        )
+    return walk.tell(say(walk, said, phrases["said"]), core, "where")
+
+
+def what(walk: Walk, said: str | None) -> Turn:
+    """What now?"""
+    phrases, rng = walk.city.phrases["what"], walk.rng
+    first, second = rng.sample(list(walk.here.things), 2)
+    ways = [walk.city.places[key].to for key in walk.here.ways]
+    more = {"to": rng.choice(ways), "t": first, "t2": second, "ways": " or to ".join(ways)}
+    core = [walk.line(phrases["reply"], **more)]
+    quest = walk.quest
+    if quest.stage in (1, 2) and rng.random() < 0.7:
+        places = walk.city.places
+        line = (
+            "You still have to find {item} {there}."
+            if quest.stage == 1
+            else "You still have to bring {item} to {other}."
+        )
+        core.append(
+            walk.fill(line, item=mark(quest.item), there=places[quest.at].at, other=places[quest.goal].who.name)
+        )
+    return walk.tell(say(walk, said, phrases["said"]), core, "what")
+
+
+def topic(walk: Walk, said: str | None) -> Turn:
+    """A question that anybody in the city can answer."""
+    phrases = walk.city.phrases
+    about = walk.rng.choice(list(phrases["topics"]))
+    return ask_topic(walk, about, say(walk, said, phrases["topic_said"], topic=about))
+
+
+def ask_topic(walk: Walk, about: str, said: str) -> Turn:
+    """`topic`, with the subject given."""
+    return walk.tell(said, [walk.says(walk.fresh(walk.city.phrases["topics"][about]))], "topic")
+
+
+def ask(walk: Walk, said: str | None) -> Turn:
+    """A question that a note in the prompt answers."""
+    rng = walk.rng
+    fact = facts.fact(rng)
+    walk.heard = [fact.text]
+    if re.match(r"(I|who|what|where|when|why|how|may|can|does|do|is)\b", fact.about):
+        text = speak(rng, fact.about)
+    else:
+        text = say(walk, said, walk.city.ways_to_say["ask"], noun=fact.about)
+    core = [walk.line(walk.city.dealings["fact_lead"])] if rng.random() < 0.5 else []
+    core.append(mark(fact.text) if rng.random() < 0.4 else walk.says(mark(fact.text.rstrip("."))))
+    return walk.tell(text, core, "ask")
+
+
+def noun(walk: Walk, said: str | None) -> Turn:
+    """A question about something that nobody here has heard of."""
+    rng, phrases = walk.rng, walk.city.phrases
+    roll = rng.random()
+    if roll < 0.3:
+        other = walk.city.places[rng.choice([key for key in walk.city.places if key != walk.place])]
+        name = rng.choice(list(other.things))
+    else:
+        name = facts.person(rng) if roll < 0.45 else words.noun(rng)
+    if rng.random() < 0.5:
+        text = say(walk, said, walk.city.ways_to_say["ask"], noun=name)
+        lines = phrases["topic_unknown"]
+    else:
+        text = say(walk, said, phrases["noun_said"], noun=name)
+        lines = phrases["noun_absent"] if rng.random() < 0.5 else phrases["topic_unknown"]
+    return walk.tell(text, [walk.line(lines, noun=mark(theirs(name)))], "noun")
+
+
+def weather(walk: Walk, said: str | None) -> Turn:
+    """A look at the sky."""
+    phrases = walk.city.phrases
+    core = ["You look up.", *walk.rng.sample(phrases["weather"][walk.weather], 2)]
+    return walk.tell(say(walk, said, phrases["weather_said"]), core, "weather")
+
+
+def time(walk: Walk, said: str | None) -> Turn:
+    """What time is it?"""
+    phrases = walk.city.phrases["time"]
+    thing = walk.rng.choice(list(walk.here.things))
+    return walk.tell(say(walk, said, phrases["said"]), [walk.line(phrases["reply"], t=thing)], "time")
+
+
+def profile(walk: Walk, said: str | None) -> Turn:
+    """A question about what the visitor told at the gate."""
+    key = walk.rng.choice(("name_q", "name_q", "companion_q", "reason_q", "spectacles_q"))
+    phrases, dealings = walk.city.phrases[key], walk.city.dealings
+    if key == "reason_q":
+        lines = dealings["why_come"]["reply"]
+    else:
+        lines = phrases["alone"] if key == "companion_q" and walk.alone else phrases["reply"]
+    core = [walk.line(lines)]
+    if key == "companion_q" and walk.guide is not None:
+        core.append(walk.line(dealings["escort"]["asked"]))
+    return walk.tell(say(walk, said, phrases["said"]), core, key)
+
+
+def bag(walk: Walk, said: str | None) -> Turn:
+    """What do I carry?"""
+    lines = walk.city.dealings["bag"]
+    core = [walk.line(lines["none"])]
+    if walk.bag:
+        core = [walk.line(lines["some"], items=" and ".join(mark(item) for item in walk.bag[-2:]))]
+    return walk.tell(say(walk, said, walk.city.phrases["bag_q"]["said"]), core, "bag")
+
+
+def deed(walk: Walk, said: str | None) -> Turn:
+    """Small talk, or something that can be done anywhere."""
+    deeds, rng = walk.city.phrases["deeds"], walk.rng
+    kinds = [
+        kind for kind, entry in deeds.items() if kind not in _APART and not (walk.alone and entry.get("companion"))
+    ]
+    kind = rng.choice([*kinds, "greet", "feel", "feel", "meta", "why", "no", "laugh"])
+    entry = deeds[kind]
+    feeling = words.feeling(rng)
+    more = {"noun": words.noun(rng), "feeling": feeling}
+    text = command(walk, said, entry["said"]) if kind in ("sing", "dance") and rng.random() < 0.4 else None
+    text = text or say(walk, said, entry["said"], **more)
+    told = {
+        **more,
+        "feeling": mark(feeling),
+        "Feeling": mark(capital(feeling)),
+        "t": rng.choice(list(walk.here.things)),
+    }
+    return walk.tell(text, [walk.line(entry["reply"], **told)], kind)
+
+
+def foreign(walk: Walk, said: str | None) -> Turn:
+    """Another tongue, politely declined."""
+    phrases = walk.city.phrases["foreign"]
+    text = said or walk.rng.choice(phrases["said"])
+    if said is None and walk.rng.random() < 0.25:
+        text = text.lower().rstrip("?!.")
+    return walk.tell(text, [walk.line(phrases["reply"], said=quote(text))], "foreign")
+
+
+def fallback(walk: Walk, said: str | None) -> Turn:
+    """Anything at all: it is repeated, wondered at, and the walk goes on."""
+    text = said or speak(walk.rng, words.utterance(walk.rng))
+    return walk.tell(text, [walk.line(walk.city.phrases["fallback"], said=quote(text))], "fallback")
