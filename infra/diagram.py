@@ -112,9 +112,9 @@ def _returns(resources: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _watching(resources: dict[str, Any]) -> list[tuple[str, str, str]]:
     arrows = [("images", "image", "storyteller")]
-    for alarm in _of(resources, "AWS::CloudWatch::Alarm"):
-        if any(_owner(name) == "guard" for action in alarm["AlarmActions"] for name in _refs(action)):
-            arrows.append(("watch", "GB-seconds", "guard"))
+    called = [_refs(action) for alarm in _of(resources, "AWS::CloudWatch::Alarm") for action in alarm["AlarmActions"]]
+    if any(_owner(name) == "guard" for names in called for name in names):
+        arrows.append(("watch", "GB-seconds", "guard"))
     return arrows
 
 

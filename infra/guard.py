@@ -1,7 +1,8 @@
 """What keeps a bill small: an alarm on GB-seconds that turns the storyteller off, and a budget that warns.
 
 AWS Budgets hears of costs hours late, so it is only asked to write an e-mail. The kill switch acts
-on what CloudWatch counted within minutes.
+on what CloudWatch counted within minutes, and counts twice: by Lambda's own `Duration`, which is there
+whatever happens but lacks a start's init, and by what each invocation's report says is billed, init and all.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.acknowledged import acknowledge_runtime
-from infra.functions import allow, make_footing
+from infra.functions import NAMESPACE, allow, make_footing
 from infra.settings import Settings
 
 CODE = Path(__file__).resolve().parent / "kill_switch"
@@ -25,8 +27,19 @@ CODE = Path(__file__).resolve().parent / "kill_switch"
 class Guard(Construct):
     """The kill switch and the budget."""
 
-    def __init__(self, scope: Construct, name: str, settings: Settings, *, storyteller: lambda_.Function) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        settings: Settings,
+        *,
+        storyteller: lambda_.Function,
+        storyteller_logs: logs.LogGroup,
+    ) -> None:
         super().__init__(scope, name)
+        self._settings = settings
+        # Two alarms call one function: each needs a permission with a name of its own.
+        self.node.set_context("@aws-cdk/aws-cloudwatch-actions:changeLambdaPermissionLogicalIdForLambdaAction", True)
         footing = make_footing(self, settings)
         self.function = lambda_.Function(
             self,
@@ -43,29 +56,52 @@ class Guard(Construct):
         )
         acknowledge_runtime(self.function)
         allow(footing.role, ["lambda:PutFunctionConcurrency"], storyteller.function_arn)
-        gb = settings.memory / 1024
-        self.spent = cloudwatch.MathExpression(
-            expression=f"{gb:g} * duration / 1000",
-            label="GB-seconds",
-            period=Duration.days(1),
-            using_metrics={"duration": storyteller.metric_duration(statistic="Sum", period=Duration.days(1))},
+        billed = logs.MetricFilter(
+            self,
+            "Billed",
+            log_group=storyteller_logs,
+            # Lambda's own line at the end of each invocation, among the function's JSON lines.
+            filter_pattern=logs.FilterPattern.string_value("$.type", "=", "platform.report"),
+            metric_namespace=NAMESPACE,
+            metric_name=f"BilledMs-{Stack.of(self).stack_name}",
+            metric_value="$.record.metrics.billedDurationMs",
         )
         # A period of a day slides with the clock: it is the last 24 hours, not since midnight.
-        self.alarm = self.spent.create_alarm(
+        day = Duration.days(1)
+        self.spent = {
+            "billed": self._gb_seconds("billed", billed.metric(statistic="Sum", period=day)),
+            "handled": self._gb_seconds("handled", storyteller.metric_duration(statistic="Sum", period=day)),
+        }
+        self.alarms = [
+            self._ring("BilledCeiling", self.spent["billed"]),
+            self._ring("Ceiling", self.spent["handled"]),
+        ]
+        if settings.email:
+            self._warn(settings)
+
+    def _gb_seconds(self, name: str, milliseconds: cloudwatch.IMetric) -> cloudwatch.MathExpression:
+        return cloudwatch.MathExpression(
+            expression=f"{self._settings.memory / 1024:g} * {name} / 1000",
+            label=f"GB-seconds {name}",
+            period=Duration.days(1),
+            using_metrics={name: milliseconds},
+        )
+
+    def _ring(self, name: str, spent: cloudwatch.MathExpression) -> cloudwatch.Alarm:
+        alarm = spent.create_alarm(
             self,
-            "Ceiling",
+            name,
             alarm_description=(
-                f"The storyteller took {settings.ceiling} GB-seconds in 24 hours and is turned off: "
+                f"The storyteller took {self._settings.ceiling} GB-seconds in 24 hours and is turned off: "
                 "docs/operations.md, The kill switch."
             ),
-            threshold=settings.ceiling,
+            threshold=self._settings.ceiling,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        self.alarm.add_alarm_action(actions.LambdaAction(self.function))
-        if settings.email:
-            self._warn(settings)
+        alarm.add_alarm_action(actions.LambdaAction(self.function))
+        return alarm
 
     def _warn(self, settings: Settings) -> None:
         subscriber = budgets.CfnBudget.SubscriberProperty(address=settings.email, subscription_type="EMAIL")

@@ -77,7 +77,7 @@ class OvertureStack(Stack):
         site.publish(socket=socket, door=door)
 
         # And who looks after it.
-        guard = Guard(self, "Guard", settings, storyteller=storyteller.function)
+        guard = Guard(self, "Guard", settings, storyteller=storyteller.function, storyteller_logs=storyteller.log_group)
         Watch(
             self,
             "Watch",

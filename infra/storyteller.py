@@ -37,6 +37,7 @@ class Storyteller(Construct):
         super().__init__(scope, name)
         footing = make_footing(self, settings)
         self.role = footing.role
+        self.log_group = footing.log_group
         self.function = lambda_.DockerImageFunction(
             self,
             "Function",
@@ -52,6 +53,8 @@ class Storyteller(Construct):
             # The engine logs its kernel at INFO, by Python's own logging: this is what lets it through.
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
+            # Lambda's own report on each invocation: the kill switch counts what it says is billed.
+            system_log_level_v2=lambda_.SystemLogLevel.INFO,
             environment={
                 "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": socket.callback_url,
                 "POWERTOOLS_SERVICE_NAME": "storyteller",

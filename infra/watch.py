@@ -42,7 +42,8 @@ class Watch(Construct):
         self.topic = sns.Topic(self, "Alarms", display_name=f"{settings.stack}: alarms", enforce_ssl=True)
         if settings.email:
             self.topic.add_subscription(subscriptions.EmailSubscription(settings.email))
-        self._tell(guard.alarm)
+        for alarm in guard.alarms:
+            self._tell(alarm)
         self._alarm(
             "StorytellerErrors",
             storyteller.metric_errors(period=_FIVE_MINUTES),
@@ -132,7 +133,7 @@ class Watch(Construct):
                 ),
             ],
             [
-                _graph("GB-seconds in 24 hours", guard.spent, line=self._settings.ceiling),
+                _graph("GB-seconds in 24 hours", *guard.spent.values(), line=self._settings.ceiling),
                 _graph("Front (ms)", front.metric_duration(), front.metric_duration(statistic="p95")),
                 _graph("Errors", *(one.metric_errors(label=name) for name, one in self._functions.items())),
             ],

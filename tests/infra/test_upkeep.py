@@ -26,24 +26,39 @@ def test_the_kill_switch_may_turn_the_storyteller_off_and_rings_on_gb_seconds(sy
     made = synth(ceiling=5000, memory=2048)
     storyteller = made.name("AWS::Lambda::Function", "Storyteller")
     switch = made.name("AWS::Lambda::Function", "GuardSwitch")
-    alarm = made.one("AWS::CloudWatch::Alarm", "Guard")
-    assert alarm["Threshold"] == 5000
-    assert {"Fn::GetAtt": [switch, "Arn"]} in alarm["AlarmActions"]
-    expression, duration = sorted(alarm["Metrics"], key=lambda one: "Expression" not in one)
-    assert expression["Expression"] == "2 * duration / 1000"
-    assert duration["MetricStat"]["Metric"]["MetricName"] == "Duration"
-    assert duration["MetricStat"]["Metric"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": storyteller}}]
-    assert (duration["MetricStat"]["Stat"], duration["MetricStat"]["Period"]) == ("Sum", 86_400)
+    counted = {}
+    for name, id_ in (("GuardCeiling", "handled"), ("GuardBilledCeiling", "billed")):
+        alarm = made.one("AWS::CloudWatch::Alarm", name)
+        assert alarm["Threshold"] == 5000
+        assert {"Fn::GetAtt": [switch, "Arn"]} in alarm["AlarmActions"]
+        expression, duration = sorted(alarm["Metrics"], key=lambda one: "Expression" not in one)
+        assert expression["Expression"] == f"2 * {id_} / 1000"
+        assert (duration["MetricStat"]["Stat"], duration["MetricStat"]["Period"]) == ("Sum", 86_400)
+        counted[name] = duration["MetricStat"]["Metric"]
+    assert counted["GuardCeiling"]["MetricName"] == "Duration"
+    assert counted["GuardCeiling"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": storyteller}}]
+    # Duration has no init: the other alarm goes by Lambda's report of what is billed.
+    read = made.one("AWS::Logs::MetricFilter")
+    assert read["FilterPattern"] == '{ $.type = "platform.report" }'
+    assert read["LogGroupName"] == {"Ref": made.name("AWS::Logs::LogGroup", "StorytellerLogs")}
+    (written,) = read["MetricTransformations"]
+    assert written["MetricValue"] == "$.record.metrics.billedDurationMs"
+    assert counted["GuardBilledCeiling"] == {
+        "MetricName": written["MetricName"],
+        "Namespace": written["MetricNamespace"],
+    }
+    logged = made.one("AWS::Lambda::Function", "Storyteller")["LoggingConfig"]
+    assert (logged["LogFormat"], logged["SystemLogLevel"]) == ("JSON", "INFO")
     assert made.allowed("GuardRole")["lambda:PutFunctionConcurrency"] == [{"Fn::GetAtt": [storyteller, "Arn"]}]
     assert made.one("AWS::Lambda::Function", "GuardSwitch")["Environment"]["Variables"] == {
         "STORYTELLER": {"Ref": storyteller}
     }
-    (permission,) = [
-        one["Properties"]
+    permissions = [
+        one["Properties"]["FunctionName"]
         for one in made.of("AWS::Lambda::Permission").values()
         if one["Properties"]["Principal"] == "lambda.alarms.cloudwatch.amazonaws.com"
     ]
-    assert permission["FunctionName"] == {"Fn::GetAtt": [switch, "Arn"]}
+    assert permissions == [{"Fn::GetAtt": [switch, "Arn"]}] * 2
 
 
 def test_with_an_address_alarms_and_budget_write_to_it(synth: Synth) -> None:
@@ -75,7 +90,7 @@ def test_the_dashboard_shows_the_metrics_that_the_functions_write(synth: Synth) 
         (metric[3], metric[1])
         for widget in body["widgets"]
         for metric in widget["properties"].get("metrics", [])
-        if metric[0] == "Overture"
+        if metric[0] == "Overture" and metric[2] == "service"
     }
     assert shown
     code = {"front": "front", "ticket": "front", "authorizer": "front", "storyteller": "storyteller"}
