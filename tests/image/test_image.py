@@ -203,3 +203,5 @@ async def test_a_whole_play_with_the_storyteller_in_its_container(tmp_path: Path
     # The engine refuses packed tensors that are not uint8, and says which kernel reads them.
     assert "bundle.json" in run_python("import os; print(os.listdir('/opt/model'))"), "make image MODEL=a bundle"
     assert "kernel torch with KleidiAI, layout kleidiai-" in log, log
+    # Norms, the gate and attention are the engine's own library, compiled for arm64 into the image.
+    assert ", attention native" in log, log

@@ -233,7 +233,11 @@ class BundleReading:
             )
             for number in range(config.layers)
         ]
-        _log.info("kernel %s, layout %s, %d threads, context %d", chosen.name, LAYOUT, threads, context)
+        attention = chosen.operations.name
+        _log.info(
+            "kernel %s, layout %s, attention %s, %d threads, context %d",
+            *(chosen.name, LAYOUT, attention, threads, context),
+        )
         return Llama(
             config,
             self._embedding(),
