@@ -28,7 +28,7 @@ class Recipe:
     turns: int = 10  # in a dialogue, before it is cut to the context
     # model
     vocabulary: int = 2048
-    context: int = 1024
+    context: int = 1536
     width: int = 256
     layers: int = 5
     heads: int = 4
@@ -37,7 +37,7 @@ class Recipe:
     theta: float = 10000.0
     eps: float = 1e-5
     # training
-    batch: int = 4
+    batch: int = 3
     steps: int = 3000
     warmup: int = 20
     cooling: float = 0.3  # the share of the steps over which the rate falls to nothing

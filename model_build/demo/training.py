@@ -162,7 +162,7 @@ def train(recipe: Recipe, encoder: Encoder, corpus: Path, folder: Path, every: i
         raise ValueError(
             f"{flat} is at step {training.step}, past the flat part of {recipe.steps} steps: ask for more."
         )
-    note_corpus(folder / CORPORA, training.step, hash_corpus(corpus))
+    note_corpus(folder / CORPORA, training.step, hash_corpus(corpus), recipe)
     rows = Rows(recipe, encoder, corpus)
     loss: nn.Module = _Loss(training.model)
     if recipe.compile:
@@ -186,15 +186,26 @@ def train(recipe: Recipe, encoder: Encoder, corpus: Path, folder: Path, every: i
     return training
 
 
-def note_corpus(path: Path, step: int, sha256: str) -> list[dict[str, Any]]:
-    """Notes from which step on which corpus was trained on, and returns the notes so far."""
+def note_corpus(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dict[str, Any]]:
+    """Notes from which step on which corpus was trained on in rows of what shape, and returns the notes so far."""
     notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     notes = [note for note in notes if note["from_step"] < step] if step else []
-    if not notes or notes[-1]["sha256"] != sha256:
-        notes.append({"from_step": step, "sha256": sha256})
+    now = {"from_step": step, "sha256": sha256, "batch": recipe.batch, "context": recipe.context}
+    if not notes or {**notes[-1], "from_step": step} != now:
+        notes.append(now)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(notes), encoding="utf-8")
     return notes
+
+
+def count_tokens(recipe: Recipe, notes: list[dict[str, Any]], steps: int) -> int:
+    """The tokens that `steps` steps have read, prompts and padding included; the rows' shape may have changed."""
+    total, ends = 0, [note["from_step"] for note in notes[1:]] + [steps]
+    for note, end in zip(notes, ends, strict=True):
+        drills = sum(step < recipe.drill and step % 4 > 0 for step in range(note["from_step"], end))
+        total += drills * recipe.drill_rows * recipe.drill_context
+        total += (end - note["from_step"] - drills) * note["batch"] * note["context"]
+    return total
 
 
 @torch.no_grad()

@@ -21,10 +21,10 @@ from model_build.demo.corpus import (
     told,
     write_corpus,
 )
-from model_build.demo.evaluation import held_apart, make_trials
 from model_build.demo.recipe import WORLD, Recipe
 from model_build.demo.retell import because, refer, you
 from model_build.demo.tokens import train_tokenizer
+from model_build.demo.trials import held_apart, make_trials
 from model_build.demo.visitor import drill, play
 from model_build.demo.walk import MARK_OFF, MARK_ON, Walk, plain, sentences, typeset
 from prologue.prompt import compose

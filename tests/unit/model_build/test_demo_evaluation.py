@@ -1,0 +1,106 @@
+"""The evaluation's trials and judgements, without a model: the simulator's own replies must come out right."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from model_build.demo.city import City, load_city
+from model_build.demo.evaluation import count, play_on, wilson
+from model_build.demo.judging import acted, judge, patterns, repeated, split
+from model_build.demo.recipe import WORLD
+from model_build.demo.trials import Trial, ask_facts, by_hand, make_trials, remember, stranger
+from model_build.demo.walk import plain
+from prologue.world import World, load_world
+
+SCENE = "“Good day, Ada,” says the baker, and lifts a hand. A cat bows. It smells of mint."
+CHOICES = "\n\n> Go to the market square.\n> Look at the oven."
+
+
+@pytest.fixture(scope="module")
+def city() -> City:
+    return load_city()
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return load_world(WORLD)
+
+
+def test_the_simulators_own_replies_are_judged_right(city: City, world: World) -> None:
+    trials = make_trials(city, 120)
+    told = iter(trials)
+    counts, samples = count(city, world, trials, lambda messages, seed: (plain(next(told).expected), True), "test")
+    assert len(samples) == 8
+    rows = {row[:-3] for row in counts if row.endswith("/of")}
+    assert {"name copied", "companion copied", "reason copied", "spectacles copied", "note used"} <= rows
+    for row in rows:
+        assert counts[row] == counts[f"{row}/of"], row
+
+
+def test_what_is_asked_of_the_memory_was_settled_before(city: City) -> None:
+    trials = [*remember(city, 30), *ask_facts(city, 40)]
+    for trial in trials:
+        assert trial.wanted
+        right = judge(city, trial, f"{trial.wanted}, it is.{CHOICES}", True, patterns(city))
+        wrong = judge(city, trial, f"Nobody knows.{CHOICES}", True, patterns(city))
+        row = f"{trial.fact} copied" if trial.fact in trial.facts else "state after five turns"
+        assert (right[row], wrong[row], wrong[f"{row}/of"]) == (1, 0, 1)
+    assert all(len(trial.before) == 5 for trial in trials[:30])
+    held = [trial for trial in trials[:30] if trial.fact == "what you hold"]
+    assert all(trial.wanted in trial.before[0].reply for trial in held)
+
+
+def test_a_fact_told_wrong_is_seen(city: City) -> None:
+    profile = {**stranger(Random(1), alone=False), "name": "Evander"}
+    trial = Trial(profile, [], "hello", "bakery", "greet", "expected")
+    counts = judge(city, trial, "“You have sharp eyes, Evanda,” says the baker." + CHOICES, True, patterns(city))
+    assert (counts["name copied"], counts["name copied/of"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "intent", "target", "scene", "right"),
+    [
+        ("walk to the market", "go", "market", "You come into the market square. A cat bows. It is noon.", True),
+        ("walk to the market", "go", "market", "The baker laughs. A cat bows. It is noon.", False),
+        ("hi", "greet", "", SCENE, True),
+        ("bye", "greet", "", "“Well met,” says the baker. A cat bows. It is noon.", False),
+        ("sit", "wait", "", "You sit down on a step. A cat bows. It is noon.", True),
+        ("hola", "foreign", "", "“I understand only English,” says the baker. A cat bows. It is noon.", True),
+        ("hola", "foreign", "", SCENE, False),
+        ("no", "refuse", "", "You walk to the market square. A cat bows. It is noon.", False),
+        ("what's my name", "self", "", "“You are Evander,” says the baker. A cat bows. It is noon.", True),
+        ("what's my name", "self", "", "“You are Eva,” says the baker. A cat bows. It is noon.", False),
+        ("hi", "greet", "", "“Hello,” says the baker.", False),
+    ],
+)
+def test_a_hand_written_line_is_judged_by_its_table(
+    said: str, intent: str, target: str, scene: str, right: bool
+) -> None:
+    profile = {**stranger(Random(1), alone=False), "name": "Evander"}
+    assert acted(Trial(profile, [], said, "bakery", intent, target=target), scene + CHOICES) == right
+
+
+def test_the_hand_written_lines_come_at_their_places(city: City) -> None:
+    trials = by_hand(city)
+    assert len(trials) >= 300
+    assert len({trial.intent for trial in trials}) >= 12
+    for trial in trials:
+        assert trial.place in city.places
+        assert len(trial.before) == 1
+
+
+def test_repeated_sentences_and_broken_choices_are_counted(world: World) -> None:
+    assert repeated(["A cat bows. It is noon."], "It is noon. A dog bows. A dog bows.") == (2, 3)
+    assert split("Scene.\n\n> One.\n> One.")[2] is False
+    assert split(SCENE + CHOICES) == (SCENE, ["Go to the market square.", "Look at the oven."], True)
+    counts = play_on(world, 2, lambda messages, seed: (SCENE + CHOICES, True))
+    assert (counts["sentence not told before"], counts["sentence not told before/of"]) == (6, 42)
+
+
+def test_wilsons_interval() -> None:
+    found = wilson(190, 200)
+    assert (found["share"], found["low"], found["high"]) == (0.95, 0.9104, 0.9726)
+    assert wilson(0, 0)["share"] is None
+    assert wilson(200, 200)["high"] == 1.0
