@@ -46,7 +46,7 @@ PRICES = {
 #: What AWS gives each account and month for ever, where it matters here.
 FREE_ALARMS, FREE_DASHBOARDS = 10, 3
 #: The stack's own figures; tests/infra compares them with the template.
-FRONT_GB, STORYTELLER_GB, ALARMS = 1.0, 10.0, 8
+FRONT_GB, STORYTELLER_GB, ALARMS = 0.5, 10.0, 8
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Session:
     reply_tokens: int = 120
     #: Written answers and steps of the prologue, each one frame to Front.
     steps: int = 20
-    #: What Front takes for a frame.
-    front_s: float = 0.05
+    #: What Front takes for a frame (bench/front.py, with the share of a slower processor that 512 MB give).
+    front_s: float = 0.2
     #: Tokens are gathered for 100 ms: at 4 tokens a second every token is a post.
     posts_per_token: float = 1.0
     first_token_s: float = 2.0

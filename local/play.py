@@ -35,7 +35,7 @@ def overture(
     small), `concurrency` how many storytellers may be at work, `origins` the pages elsewhere that may
     open a connection.
     """
-    front = Function("front", "front.handler.lambda_handler", timeout_s=29, memory_mb=1024, prestart=1)
+    front = Function("front", "front.handler.lambda_handler", timeout_s=29, memory_mb=512, prestart=1)
     ticket = Function("ticket", "front.ticket.lambda_handler", timeout_s=10, memory_mb=512, prestart=1)
     authorizer = Function("authorizer", "front.authorizer.lambda_handler", timeout_s=10, memory_mb=512, prestart=1)
     storyteller = Function(

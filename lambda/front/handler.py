@@ -39,7 +39,7 @@ stage = Stage(
     load_world(settings.world),
     load_book(settings.book, budget=settings.answer_budget),
     metrics,
-    int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")),
+    int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")),
 )
 
 
