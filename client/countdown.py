@@ -38,7 +38,7 @@ class Reading:
             case "waking":
                 return "Awake any moment now"
             case _:
-                return "Finding the gate"
+                return "Finding the door"
 
     @property
     def figures(self) -> str:

@@ -64,6 +64,14 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
+class Field:
+    """One thing the world remembers of a visitor: how it is called, and what stands in for it."""
+
+    label: str
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wake:
     """How far the storyteller has woken: `state` is waking, queued, ready or failed."""
 

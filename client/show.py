@@ -52,7 +52,7 @@ class Show:
         self._lost: tuple[str, float] | None = None
         self._stopped: Turn | None = None
         self._last_input_over = False
-        self._asked_for_memory = self._curtain = False
+        self._asked_for_memory = self._curtain = self._entered = False
         self._errands: set[asyncio.Task[None]] = set()
 
     async def run(self) -> str:
@@ -183,11 +183,20 @@ class Show:
         self._asked_for_memory = True
         self._errand(self.play.refresh())
 
+    def _known(self) -> list[tuple[str, str]]:
+        """What the storyteller knows: how it is called and by which key it is changed, and the value."""
+        known, fields = self.play.profile, self.play.fields
+        rows = [
+            (f"{field.label} (/memory {key} …)", known.get(key) or f"not known; {field.default} is assumed")
+            for key, field in fields.items()
+        ]
+        return rows + [(key, value) for key, value in known.items() if key not in fields] or [("nothing", "yet")]
+
     def _save(self, name: str) -> None:
         file = Path(name or time.strftime("overture-%Y%m%d-%H%M%S.md")).expanduser()
         try:
             with file.open("x", encoding="utf-8") as out:
-                out.write(as_markdown("The Emerald City", self.play.turns))
+                out.write(as_markdown(self.play.title, self.play.turns))
         except OSError as error:
             self.screen.note(f"The story could not be written to {file}: {error.strerror}.", style="red")
         else:
@@ -197,6 +206,9 @@ class Show:
         told = [turn.stats for turn in self.play.turns if turn.stats and turn.stats["tokens"]]
         saved = [turn.answer["saved"] for turn in self.play.turns if turn.answer]
         rows = [(f"reply {number}", reply_in_full(stats)) for number, stats in enumerate(told, 1)]
+        last = self.play.story.last
+        if last is not None and last.notes:
+            rows.append(("told of the world", " ".join(last.notes)))
         rows.append(("written answers", f"{len(saved)}, which spared {spared(saved)}" if saved else "none so far"))
         reading = self._countdown.read(self._clock())
         rows.append(("the waking", f"{reading.words.lower()}; {reading.progress:.0%} read"))
@@ -216,12 +228,15 @@ class Show:
     def _hear(self, event: Event | Change) -> None:
         screen = self.screen
         match event:
-            case Welcomed(resumed=True, again=False):
-                self._return()
+            case Welcomed(again=False, resumed=resumed):
+                if not self._entered:
+                    self._entered = True
+                    screen.note(f"{self.play.title}. /help tells what you can do.")
+                if resumed:
+                    self._return()
             case Welcomed(again=True) if self._asked_for_memory:
                 self._asked_for_memory = False
-                known = list(self.play.profile.items())
-                screen.table("What the storyteller knows of you", known or [("nothing", "yet")])
+                screen.table("What the storyteller knows of you", self._known())
             case BeatCame(beat=beat):
                 self._stop_pacing()
                 self._asked = None

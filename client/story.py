@@ -7,7 +7,7 @@ are Unicode code points, which is what Python's `len` counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ class Turn:
     stats: dict[str, Any] | None = None
     answer: dict[str, Any] | None = None
     error: str | None = None
+    #: What the world knows that the storyteller was told with the line.
+    notes: tuple[str, ...] = ()
     held: dict[int, str] = field(default_factory=dict, repr=False)
     ends: int = 0
     #: Whether it is known to be a line of the story: the book may still answer one that was just said.
@@ -175,7 +177,7 @@ class Story:
         fresh = text[len(turn.reply) - at :]
         return changes + self._append(turn, fresh)
 
-    def end(self, to: str, take: int, reason: str, stats: dict[str, Any]) -> list[Change]:
+    def end(self, to: str, take: int, reason: str, stats: dict[str, Any], notes: Sequence[str] = ()) -> list[Change]:
         """A reply is over. Frames that were late may still follow it."""
         turn, changes = self._find(to)
         if take < turn.take:
@@ -183,7 +185,7 @@ class Story:
         if take > turn.take:
             changes += self._begin(turn, take)
         turn.state = {"cancelled": "stopped", "error": "failed"}.get(reason, "done")
-        turn.reason, turn.stats, turn.ends = reason, stats, turn.ends + 1
+        turn.reason, turn.stats, turn.notes, turn.ends = reason, stats, tuple(notes), turn.ends + 1
         changes.append(Ended(turn))
         if turn.held:
             changes.append(Gap(turn))

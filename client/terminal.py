@@ -33,9 +33,7 @@ except ImportError:  # Windows: plain lines
 
 def main(arguments: list[str] | None = None) -> int:
     """Plays until the visitor leaves. Gives the exit status: 1 where there is no way in."""
-    parser = argparse.ArgumentParser(
-        prog="python -m client.terminal", description="A walk through the Emerald City, in a terminal."
-    )
+    parser = argparse.ArgumentParser(prog="python -m client.terminal", description="The play in a terminal.")
     parser.add_argument(
         "url",
         nargs="?",
@@ -65,7 +63,6 @@ async def _visit(address: str, session: str | None) -> int:
     play = Play(address, session=session)
     await play.open()
     with contextlib.ExitStack() as house:
-        screen.note("Overture: the Emerald City. /help tells what you can do.")
         if isinstance(screen, LiveScreen):
             screen.start()
             house.callback(screen.stop)
@@ -83,7 +80,7 @@ async def _visit(address: str, session: str | None) -> int:
             if outcome != "again":
                 return 0
             remember(address, None)
-            screen.note("A new visitor comes to the gate.")
+            screen.note("A new visitor comes to the door.")
             play = Play(address)
             await play.open()
 

@@ -37,6 +37,7 @@ from client.events import (
     Earlier,
     Event,
     Failed,
+    Field,
     RefusedError,
     Wake,
     Welcomed,
@@ -61,6 +62,8 @@ class Play:
         self.session = session
         self.world = world
         self.story = Story()
+        self.title = "Overture"
+        self.fields: dict[str, Field] = {}
         self.profile: dict[str, str] = {}
         self.wake: Wake | None = None
         self.beat: Beat | None = None
@@ -411,6 +414,8 @@ class Play:
             self._gap_since = time.monotonic()
         if not again:
             self._emit(Connection("open"))
+        self.title = str(frame.get("title") or self.title)
+        self.fields = {field["key"]: Field(field["label"], field["default"]) for field in frame.get("fields", [])}
         self._emit(Welcomed(frame["resumed"], frame["world"], again=again))
         self._welcomed.set()
         for turn in self.turns:
@@ -422,7 +427,7 @@ class Play:
         self._emit(Earlier(self.story.earlier(frame["turns"])))
 
     def _on_ok(self, frame: dict[str, Any]) -> None:
-        self._acknowledge(frame["to"])
+        self._acknowledge(frame["to"], answered=frame.get("answered"))
 
     def _on_pong(self, frame: dict[str, Any]) -> None:
         self._pinged = None
@@ -479,9 +484,11 @@ class Play:
 
     def _on_end(self, frame: dict[str, Any]) -> None:
         self._stopping.discard(frame["to"])
-        self._emit_all(self.story.end(frame["to"], frame["take"], frame["reason"], frame["stats"]))
+        self._emit_all(
+            self.story.end(frame["to"], frame["take"], frame["reason"], frame["stats"], frame.get("notes", ()))
+        )
 
-    def _acknowledge(self, key: str) -> None:
+    def _acknowledge(self, key: str, *, answered: bool | None = None) -> None:
         pending = next((pending for pending in self._queue if pending.key == key), None)
         if pending is None or pending.done:
             return
@@ -495,7 +502,10 @@ class Play:
         elif action == "say" and pending.frame.get("ask"):
             # As it was said; the server may have taken less of it ("I am Ada": Ada), which the next welcome tells.
             self.profile[pending.frame["ask"]] = pending.frame["text"]
-        elif action == "say":
+        elif action == "say" and answered is False:
+            self._emit_all(self.story.assure(pending.id))
+        elif action == "say" and answered is None:
+            # A server that does not say whether the book answers this line is given a moment to answer it.
             self._errand(self._assure(pending.id))
         elif action == "undo":
             self._emit_all(self.story.forget(of))

@@ -5,6 +5,7 @@ import { Backstage } from "./backstage.js";
 import { Lantern } from "./city.js";
 import { Countdown, inWords } from "./countdown.js";
 import { byId, setText } from "./dom.js";
+import { Doors } from "./doors.js";
 import { asMarkdown, asPage, hand } from "./keep.js";
 import { Log } from "./log.js";
 import { Memory } from "./memory.js";
@@ -40,7 +41,7 @@ class Kept {
 }
 
 const store = new Kept("session");
-const title = document.querySelector("h1").textContent;
+const keptTitle = new Kept("title");
 
 const log = new Log(byId("log"), byId("announcer"), {
   say: (text) => say(text),
@@ -54,6 +55,11 @@ const pacer = new Pacer({
   onQuestion: (beat) => log.question(beat),
   onEnd: (beat) => play.next(beat.id),
 });
+
+const doors = new Doors(() => keptSound.read() === "off" || sound(true));
+doors.name(keptTitle.read() ?? "Overture");
+if (store.read()) doors.open(); // whoever comes back has seen the title
+else doors.close();
 
 const lantern = new Lantern(byId("pictures"));
 const backstage = new Backstage();
@@ -94,13 +100,15 @@ const HANDLERS = {
     // The server sends as many turns as fit; if the first of all is not among them, there are more.
     const first = play.story.turns[0];
     if (!again) byId("earlier").hidden = !resumed || !first || first.id === OPENING;
-    memory.show(play.profile);
+    if (play.title) doors.name(play.title);
+    keptTitle.write(play.title || null);
+    memory.show(play.profile, play.fields);
     redraw();
   },
   beat: ({ beat }) => {
-    if (beat.ask) memory.show(play.profile, [beat.ask.key]);
+    memory.show(play.profile, play.fields);
     log.dropQuestion();
-    pacer.tell(beat);
+    doors.whenOpen(() => pacer.tell(beat));
   },
   wake: ({ wake }) => {
     countdown.hear(wake, now());
@@ -159,7 +167,7 @@ function redraw() {
   tick();
 }
 
-/** The first words of the story have come: the curtain falls on the gate and rises on the city. */
+/** The first words of the story have come: the curtain falls on the prologue and rises on the story. */
 function raiseCurtain() {
   document.body.dataset.curtain = "up";
   const curtain = byId("curtain");
@@ -259,15 +267,18 @@ addEventListener("keydown", (event) => {
   else if (!document.querySelector("dialog[open]")) open("backstage");
 });
 
+const title = () => byId("title").textContent;
+const fileName = (ending) => `${title().toLowerCase().replace(/^the /, "").replace(/[^\p{L}\p{N}]+/gu, "-") || "story"}.${ending}`;
+
 const KEEPING = {
-  "keep-markdown": () => hand("emerald-city.md", "text/markdown", asMarkdown(title, play.story.turns)),
-  "keep-page": () => hand("emerald-city.html", "text/html", asPage(title, play.story.turns)),
+  "keep-markdown": () => hand(fileName("md"), "text/markdown", asMarkdown(title(), play.story.turns)),
+  "keep-page": () => hand(fileName("html"), "text/html", asPage(title(), play.story.turns)),
   "keep-copy": async () => {
-    await navigator.clipboard.writeText(asMarkdown(title, play.story.turns));
+    await navigator.clipboard.writeText(asMarkdown(title(), play.story.turns));
     return "Copied.";
   },
   "keep-share": async () => {
-    await navigator.share({ title, text: asMarkdown(title, play.story.turns) });
+    await navigator.share({ title: title(), text: asMarkdown(title(), play.story.turns) });
   },
 };
 byId("keep-share").hidden = !navigator.share;
@@ -286,12 +297,20 @@ for (const [id, keep] of Object.entries(KEEPING)) {
 const music = new MusicBox();
 const keptVolume = new Kept("volume");
 
-byId("sound").addEventListener("click", () => {
-  if (music.isPlaying) music.stop();
-  else music.start();
+const keptSound = new Kept("sound");
+
+/** Must be called from a click, or the browser keeps it silent. */
+function sound(isOn) {
+  if (isOn) music.start();
+  else music.stop();
   byId("sound").setAttribute("aria-pressed", String(music.isPlaying));
   setText(byId("sound"), music.isPlaying ? "Silence the music box" : "Play the music box");
   byId("volume-label").hidden = !music.isPlaying;
+}
+
+byId("sound").addEventListener("click", () => {
+  sound(!music.isPlaying);
+  keptSound.write(music.isPlaying ? "on" : "off");
 });
 byId("volume").addEventListener("input", () => {
   music.volume = byId("volume").value / 100;
@@ -342,6 +361,7 @@ function tick() {
     if (turn.live) log.wait(turn, turn === live ? waitInWords(turn, waking) : "Kept for when this was told.");
   }
   if (retryAt) notice(document.querySelector("#connection p").dataset.sentence, "Now");
+  doors.say(byId("connection").hidden ? words : byId("connection").firstElementChild.textContent);
 }
 
 function waitInWords(turn, waking) {

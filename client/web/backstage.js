@@ -25,7 +25,7 @@ export class Backstage {
   show(body, turns) {
     const told = turns.filter((turn) => turn.stats?.tokens);
     const answers = turns.filter((turn) => turn.answer);
-    body.replaceChildren(...this.#replies(told), ...this.#answers(answers, told), ...this.#wait(), assumptions(told.at(-1)?.stats));
+    body.replaceChildren(...this.#replies(told), ...knowledge(turns.findLast((turn) => turn.stats)), ...this.#answers(answers, told), ...this.#wait(), assumptions(told.at(-1)?.stats));
   }
 
   #replies(told) {
@@ -68,6 +68,15 @@ export class Backstage {
     const words = state === "ready" ? `Awake ${figure(end)} s after the door opened.` : `${Math.floor(progress * 100)} % read after ${figure(end)} s.`;
     return [heading, curve(`Share read, over ${figure(end)} s`, this.#wakes), make("p", words)];
   }
+}
+
+/** What the world knows about the last line: the storyteller read it before the line. */
+function knowledge(turn) {
+  if (!turn) return [];
+  const told = turn.notes.length
+    ? make("ul", turn.notes.map((note) => make("li", note)))
+    : make("p", "Nothing that this world knows bears on the last line.");
+  return [make("h3", "What the storyteller was told of the world"), told];
 }
 
 function facts(pairs) {

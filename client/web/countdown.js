@@ -63,6 +63,6 @@ export function inWords({ state, progress, leftS, elapsedS, position }) {
       if (leftS === null) return ["The storyteller is waking", figures];
       return [leftS >= 1.5 ? `Awake in about ${Math.round(leftS)} s` : "Awake any moment now", figures];
     default:
-      return ["Finding the gate", `${Math.floor(elapsedS)} s so far`];
+      return ["Finding the door", `${Math.floor(elapsedS)} s so far`];
   }
 }

@@ -5,7 +5,7 @@ import { make } from "./dom.js";
 
 export class Memory {
   #touched = false;
-  #keys = new Set();
+  #labels = new Map(); // key -> [label, what stands in for it]
 
   /** `onKeep(changes)` is given what the visitor changed. */
   constructor(dialog, onKeep) {
@@ -25,15 +25,16 @@ export class Memory {
     });
   }
 
-  /** Draws the form anew, unless the visitor is writing in it. `keys`: entries that may be filled. */
-  show(profile, keys = []) {
-    for (const key of [...keys, ...Object.keys(profile)]) this.#keys.add(key);
+  /** Draws the form anew, unless the visitor is writing in it. `fields`: what the world remembers, with labels. */
+  show(profile, fields) {
+    for (const { key, label, default: standsIn } of fields) this.#labels.set(key, [label, standsIn]);
+    for (const key of Object.keys(profile)) if (!this.#labels.has(key)) this.#labels.set(key, [key, ""]);
     if (this.#touched) return;
-    const fields = [...this.#keys].map((key) => {
-      const input = make("input", null, { type: "text", name: key, maxlength: 200, autocomplete: "off", value: profile[key] ?? "" });
-      return make("label", [make("span", key[0].toUpperCase() + key.slice(1).replaceAll("_", " ")), input]);
+    const rows = [...this.#labels].map(([key, [label, standsIn]]) => {
+      const input = make("input", null, { type: "text", name: key, maxlength: 200, autocomplete: "off", value: profile[key] ?? "", placeholder: standsIn });
+      return make("label", [make("span", label), input]);
     });
-    if (!fields.length) fields.push(make("p", "Nothing yet. The Guardian's questions fill this page."));
-    this.fields.replaceChildren(...fields);
+    if (!rows.length) rows.push(make("p", "Nothing yet. The questions at the door fill this page."));
+    this.fields.replaceChildren(...rows);
   }
 }

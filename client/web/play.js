@@ -48,6 +48,8 @@ export class Play {
     this.wake = null;
     this.beat = null;
     this.world = null;
+    this.title = "";
+    this.fields = [];
     this.connected = this.taken = false;
     this.session = store.read();
     this.store = store;
@@ -346,7 +348,7 @@ export class Play {
 
   #handlers = {
     welcome: (frame) => this.#welcome(frame),
-    ok: ({ to }) => this.#acknowledge(to),
+    ok: (frame) => this.#acknowledge(frame),
     error: (frame) => this.#error(frame),
     pong: () => {
       this.#pinged = 0;
@@ -373,7 +375,7 @@ export class Play {
     },
   };
 
-  #welcome({ session, world, protocol, resumed, turns, profile }) {
+  #welcome({ session, world, protocol, resumed, turns, profile, title = "", fields = [] }) {
     if (protocol !== PROTOCOL) {
       this.leave();
       this.emit({ kind: "connection", state: "closed", sentence: "Overture has been renewed: reload the page." });
@@ -385,7 +387,7 @@ export class Play {
       this.beat = null;
       this.emit({ kind: "forgotten" });
     }
-    Object.assign(this, { session, world, profile, connected: true });
+    Object.assign(this, { session, world, profile, title, fields, connected: true });
     this.store.write(session);
     this.#gapSince = 0;
     const waiting = new Set(this.#queue.filter(({ frame }) => frame.action === "say").map(({ frame }) => frame.id));
@@ -434,7 +436,7 @@ export class Play {
     this.#deliver();
   }
 
-  #acknowledge(to) {
+  #acknowledge({ to, answered }) {
     const pending = this.#settle(to);
     if (!pending) return;
     const { action, ask, of, text, beat, profile } = pending.frame;
@@ -444,7 +446,9 @@ export class Play {
       // As it was said; the server may have taken less of it ("I am Ada": Ada), which the next welcome tells.
       this.profile = { ...this.profile, [ask]: text };
     } else if (action === "say") {
-      setTimeout(() => this.#emitAll(this.story.assure(to)), this.story.begun ? 0 : this.patience.answer);
+      // A server that does not say whether the book answers this line is given a moment to answer it.
+      if (answered === false) this.#emitAll(this.story.assure(to));
+      else if (answered === undefined) setTimeout(() => this.#emitAll(this.story.assure(to)), this.story.begun ? 0 : this.patience.answer);
     } else if (action === "undo") this.#emitAll(this.story.forget(of));
     else if (action === "remember") {
       this.profile = Object.fromEntries(Object.entries({ ...this.profile, ...profile }).filter(([, value]) => value));

@@ -20,6 +20,7 @@ export class Turn {
     this.length = count(reply); // of the reply, in code points
     this.reason = this.stats = this.answer = this.error = null;
     this.held = new Map(); // frames that came before their turn: at -> text
+    this.notes = []; // what the world knows that the storyteller was told with the line
     this.ends = 0;
     this.sure = false; // known to be a line of the story: the book may still answer one that was just said
     this.since = Date.now(); // when it began to wait
@@ -109,12 +110,12 @@ export class Story {
     return [...changes, ...this.#append(turn, beyond(text, turn.length - at))];
   }
 
-  end({ to, take, reason, stats }) {
+  end({ to, take, reason, stats, notes = [] }) {
     const [turn, changes] = this.#find(to);
     if (take < turn.take) return changes;
     if (take > turn.take) changes.push(...this.#begin(turn, take));
     turn.state = ENDS[reason] ?? "done";
-    Object.assign(turn, { reason, stats, ends: turn.ends + 1 });
+    Object.assign(turn, { reason, stats, notes, ends: turn.ends + 1 });
     changes.push({ kind: "ended", turn });
     if (turn.held.size) changes.push({ kind: "gap", turn });
     return changes;

@@ -123,9 +123,11 @@ class Stage:
 
         session, former, beat, reserved = self._sessions.update(key, enter)
         turns = [turn.view() for turn in self._sessions.turns(key, limit=_RECENT_TURNS)] if resumed else []
+        world = self._world
+        fields = [wire.ProfileField(field.key, field.label, field.default) for field in world.profile]
 
         def welcome(shown: list[wire.TurnView]) -> wire.Welcome:
-            return wire.Welcome(secret, self._world.name, wire.PROTOCOL, resumed, shown, session.profile)
+            return wire.Welcome(secret, world.name, wire.PROTOCOL, resumed, shown, session.profile, world.title, fields)
 
         wake = _wake(session.waking)
         self._connections.post(connection, fit_turns(turns, _TURNS_BYTES, welcome))
@@ -270,7 +272,7 @@ class Stage:
         self._sessions.update(key, note)
         self._connections.post(
             connection,
-            wire.Ok(message.id),
+            wire.Ok(message.id, answered=True),
             wire.Answer(message.id, match.text, match.matched, round(match.score, 4), saved),
         )
         self._count("Answers")
@@ -293,7 +295,7 @@ class Stage:
             return self._put_in_inbox(draft, draft.add_turn(message.id, message.text, notes=notes))
 
         reserved = self._sessions.update(key, put)
-        self._connections.post(connection, wire.Ok(message.id))
+        self._connections.post(connection, wire.Ok(message.id, answered=False))
         self._wakes.send(key, reserved, connection)
         self._count("Lines")
 

@@ -159,8 +159,16 @@ class TurnView(Struct, frozen=True):
     take: int
 
 
+class ProfileField(Struct, frozen=True):
+    """One thing a world remembers of a visitor: how the memory panel calls it, and what stands in for it."""
+
+    key: str
+    label: str
+    default: str
+
+
 class Welcome(ServerMessage, tag="welcome", frozen=True):
-    """The answer to `hello`. `session` is a bearer secret."""
+    """The answer to `hello`. `session` is a bearer secret; `title` and `fields` are the world's."""
 
     session: str
     world: str
@@ -168,6 +176,8 @@ class Welcome(ServerMessage, tag="welcome", frozen=True):
     resumed: bool
     turns: list[TurnView]
     profile: dict[str, str]
+    title: str = ""
+    fields: list[ProfileField] = []
 
 
 class Turns(ServerMessage, tag="history", frozen=True):
@@ -178,9 +188,13 @@ class Turns(ServerMessage, tag="history", frozen=True):
 
 
 class Ok(ServerMessage, tag="ok", frozen=True):
-    """The action with the id `to` has been done, once."""
+    """The action with the id `to` has been done, once.
+
+    `answered`, for a line said without `ask`: whether its `answer` follows, or else the storyteller has it.
+    """
 
     to: str
+    answered: bool | None = None
 
 
 class Error(ServerMessage, tag="error", frozen=True):

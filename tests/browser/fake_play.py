@@ -19,6 +19,11 @@ STATS = {
     "ttft_ms": 212.0, "tokens": 61, "tokens_per_s": 9.4, "total_ms": 6540.0, "usd": 0.000654, "usd_per_million": 10.7,
     "mwh": 29.1, "gco2e": 0.0111, "prompt_tokens": 310, "reused_tokens": 260,
 }  # fmt: skip
+NOTE = "The lamp by the fountain is called Agnes."
+FIELDS = [
+    {"key": "name", "label": "Your name", "default": "the traveller"},
+    {"key": "spectacles", "label": "The colour of your spectacles", "default": "green"},
+]
 SAVED = {"tokens": 96, "usd": 0.0011, "mwh": 21.3}
 
 GUARDIAN = "The Guardian of the Gates"
@@ -139,7 +144,7 @@ class FakePlay:
             self.turns, self.beat = [], -1
         await self.send(
             "welcome", session="s" * 32, world="emerald_city", protocol=1, resumed=resumed, turns=self.turns,
-            profile=self.profile,
+            profile=self.profile, title="The Emerald City", fields=FIELDS,
         )  # fmt: skip
         await self.send("wake", state="ready" if self.awake else "waking", progress=0.0)
         if not self.awake:
@@ -193,7 +198,7 @@ class FakePlay:
             self.profile[frame["ask"]] = text
             await self._on_next(frame)
             return
-        await self.send("ok", to=frame["id"])
+        await self.send("ok", to=frame["id"], answered=text.endswith("can you do?"))
         if frame["id"] in self.done:
             return
         self.done.add(frame["id"])
@@ -238,7 +243,9 @@ class FakePlay:
         stopped = turn_id in self.stopped
         self.stopped.discard(turn_id)
         turn["state"] = "stopped" if stopped else "done"
-        await self.send("end", to=turn_id, take=take, reason="cancelled" if stopped else "stop", stats=STATS)
+        await self.send(
+            "end", to=turn_id, take=take, reason="cancelled" if stopped else "stop", stats=STATS, notes=[NOTE]
+        )
 
     async def _on_stop(self, frame: dict[str, Any]) -> None:
         self.stopped.add(frame["of"])

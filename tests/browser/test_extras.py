@@ -9,7 +9,7 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.fake_play import FakePlay
-from tests.browser.test_page import Keep, go_in, say
+from tests.browser.test_page import Keep, begin, go_in, say
 
 
 async def assert_accessible(page: Page, where: str) -> None:
@@ -33,7 +33,7 @@ async def test_axe_finds_no_serious_fault(browser: Browser, scheme: str) -> None
     )
     page = await context.new_page()
     async with FakePlay(wait_s=2, line_s=0.2) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await expect(page.get_by_label("Your reply")).to_be_visible()
         await say(page, "So what can you do?")
         await expect(page.locator(".turn[data-state=answered]")).to_be_visible()
@@ -53,7 +53,7 @@ async def test_axe_finds_no_serious_fault(browser: Browser, scheme: str) -> None
 
 async def test_the_keyboard_alone(page: Page) -> None:
     async with FakePlay(wait_s=0.5, line_s=0.2) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await expect(page.get_by_label("Your reply")).to_be_focused()
         await page.keyboard.type("Ada")
         await page.keyboard.press("Enter")
@@ -72,7 +72,7 @@ async def test_the_keyboard_alone(page: Page) -> None:
 
 async def test_a_screen_reader_hears_whole_sentences(page: Page) -> None:
     async with FakePlay(wait_s=0.1) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await go_in(page)
         heard = await page.locator("#announcer p").all_text_contents()
         told = [text for text in heard if text.startswith(("The gate swings", "🟢 Green marble", "A boy"))]
@@ -100,24 +100,28 @@ async def test_the_music_box_plays_when_asked_and_only_then(page: Page) -> None:
     )
     async with FakePlay(wait_s=0.5) as house:
         await page.goto(house.address)
-        await expect(page.locator("#log .line").first).to_be_visible()
+        await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible()
         assert await page.evaluate("contexts.length") == 0
-        button = page.get_by_role("button", name="Play the music box")
-        await button.click()
+        await page.get_by_role("button", name="Begin").click()
+        assert await page.evaluate("contexts.length") == 1, "the click on the title started it"
         await expect(page.get_by_role("button", name="Silence the music box")).to_have_attribute("aria-pressed", "true")
         await page.evaluate(UNTIL, "running")
         await page.get_by_label("Volume").fill("20")
         await page.get_by_role("button", name="Silence the music box").click()
         await expect(page.get_by_label("Volume")).to_be_hidden()
         await page.evaluate(UNTIL, "suspended")
+        await page.evaluate("localStorage.removeItem('overture.session')")
         await page.reload()
+        await page.get_by_role("button", name="Begin").click()
+        await expect(page.locator("#log .line").first).to_be_visible()
+        assert await page.evaluate("contexts.length") == 0, "it was silenced, and stays so"
         await page.get_by_role("button", name="Play the music box").click()
         await expect(page.get_by_label("Volume")).to_have_value("20")
 
 
 async def test_backstage_shows_what_it_took(page: Page, keep_picture: Keep) -> None:
     async with FakePlay(wait_s=1) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await say(page, "So what can you do?")
         await go_in(page)
         await say(page, "I look up")
@@ -127,6 +131,7 @@ async def test_backstage_shows_what_it_took(page: Page, keep_picture: Keep) -> N
         panel = page.get_by_role("dialog", name="Backstage")
         for words in (
             "0.21 s", "$0.00065", "29 mWh", "11 mg", "All 2 replies", "122 tokens", "$0.0013",
+            "The lamp by the fountain is called Agnes.",
             "1 answered without the storyteller, which spared 96 tokens, $0.0011 and 21 mWh", "after the door opened",
         ):  # fmt: skip
             await expect(panel).to_contain_text(words)
@@ -138,7 +143,7 @@ async def test_backstage_shows_what_it_took(page: Page, keep_picture: Keep) -> N
 
 async def test_memory_can_be_seen_and_changed(page: Page) -> None:
     async with FakePlay(wait_s=0.1, line_s=0.1) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await page.get_by_label("Your reply").fill("I am Ada")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("group", name="Which glass")).to_be_visible()
@@ -147,11 +152,11 @@ async def test_memory_can_be_seen_and_changed(page: Page) -> None:
         panel = page.get_by_role("dialog", name="What the storyteller knows of you")
         await expect(panel.get_by_label("Name")).to_have_value("Ada")
         await panel.get_by_label("Name").fill("Ada of the North")
-        await panel.get_by_label("Spectacles").fill("violet")
+        await panel.get_by_label("The colour of your spectacles").fill("violet")
         await panel.get_by_role("button", name="Keep").click()
         await expect(panel).to_be_hidden()
         await page.get_by_role("button", name="Memory").click()
-        await expect(panel.get_by_label("Spectacles")).to_have_value("violet")
+        await expect(panel.get_by_label("The colour of your spectacles")).to_have_value("violet")
         assert house.profile == {"name": "Ada of the North", "spectacles": "violet"}
         await panel.get_by_label("Name").fill("somebody else")
         await panel.get_by_role("button", name="Leave as it was").click()
@@ -161,7 +166,7 @@ async def test_memory_can_be_seen_and_changed(page: Page) -> None:
 async def test_the_story_can_be_kept(page: Page, tmp_path: Path) -> None:
     async with FakePlay(wait_s=0.1) as house:
         house.opening = "The <b>gate</b> opens. *Wide.*\n> Go & see."
-        await page.goto(house.address)
+        await begin(page, house.address)
         await page.get_by_role("button", name="Go in now").click()
         await expect(page.get_by_role("button", name="Go & see.")).to_be_visible(timeout=20_000)
         await page.get_by_role("button", name="Keep").click()
@@ -186,7 +191,7 @@ async def test_motion_can_be_reduced(browser: Browser) -> None:
     context = await browser.new_context(reduced_motion="reduce")
     page = await context.new_page()
     async with FakePlay(wait_s=0.1) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await go_in(page)
         moving = await page.evaluate("document.getAnimations().filter((one) => one.playState === 'running').length")
         assert moving == 0
@@ -195,7 +200,7 @@ async def test_motion_can_be_reduced(browser: Browser) -> None:
 async def test_the_pictures_turn(page: Page) -> None:
     await page.clock.install()
     async with FakePlay(wait_s=60, line_s=0) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         slides = page.locator("#pictures .slide")
         await expect(slides).to_have_count(1)
         await page.clock.run_for(17_000)

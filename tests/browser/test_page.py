@@ -30,6 +30,12 @@ async def say(page: Page, text: str) -> None:
     await page.get_by_role("button", name="Say", exact=True).click()
 
 
+async def begin(page: Page, address: str) -> None:
+    """Past the title, as a first visit has to go."""
+    await page.goto(address)
+    await page.get_by_role("button", name="Begin").click()
+
+
 async def go_in(page: Page) -> None:
     """Past the prologue, to the end of the opening."""
     await page.get_by_role("button", name="Go in now").click()
@@ -38,7 +44,7 @@ async def go_in(page: Page) -> None:
 
 async def test_the_whole_play(page: Page, keep_picture: Keep) -> None:
     async with FakePlay(wait_s=6, line_s=1) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible()
         await expect(page.locator("#log").get_by_text("The Guardian of the Gates")).to_be_visible()
         bar = page.get_by_role("progressbar")
@@ -82,7 +88,7 @@ async def test_the_whole_play(page: Page, keep_picture: Keep) -> None:
 
 async def test_stop_retry_edit_continue_and_undo(page: Page) -> None:
     async with FakePlay(wait_s=0.1) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await go_in(page)
         last = page.locator(".turn.last")
 
@@ -115,7 +121,7 @@ async def test_stop_retry_edit_continue_and_undo(page: Page) -> None:
 async def test_a_reply_survives_lost_connections_and_bad_frames(page: Page) -> None:
     async with FakePlay(wait_s=0.1, token_s=0.04) as house:
         house.lossy = True
-        await page.goto(house.address)
+        await begin(page, house.address)
         await page.evaluate(WATCH)
         await page.get_by_role("button", name="Go in now").click()
         for heard in ("The gate", "Green marble"):
@@ -132,7 +138,7 @@ async def test_a_reply_survives_lost_connections_and_bad_frames(page: Page) -> N
 
 async def test_a_gap_is_mended_by_hello(page: Page) -> None:
     async with FakePlay(wait_s=0.1) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await go_in(page)
         house.mute = True
         await say(page, "I listen")
@@ -148,7 +154,7 @@ async def test_what_is_hostile_stays_text(page: Page) -> None:
     async with FakePlay(wait_s=0.1) as house:
         house.opening = f"{hostile}\n> {hostile}"
         house.answer = hostile
-        await page.goto(house.address)
+        await begin(page, house.address)
         await say(page, f"{hostile} what can you do?")
         await expect(page.locator(".turn[data-state=answered] .told")).to_have_text(hostile)
         await page.get_by_role("button", name="Go in now").click()
@@ -161,7 +167,7 @@ async def test_something_new_is_always_on_screen(page: Page) -> None:
     """Also when the server says nothing for a long time: here six seconds before the first token."""
     async with FakePlay(wait_s=8) as house:
         house.token_s = 6
-        await page.goto(house.address)
+        await begin(page, house.address)
         await page.evaluate(
             """() => {
               window.longest = 0;
@@ -183,7 +189,7 @@ async def test_two_windows(browser: Browser) -> None:
     async with FakePlay(wait_s=0.1) as house:
         context = await browser.new_context()
         first, second = await context.new_page(), await context.new_page()
-        await first.goto(house.address)
+        await begin(first, house.address)
         await go_in(first)
         await second.goto(house.address)
         await expect(second.get_by_role("button", name="Ask the boy his name.")).to_be_visible()
@@ -197,7 +203,7 @@ async def test_two_windows(browser: Browser) -> None:
 
 async def test_a_reload_goes_on_and_starting_over_does_not(page: Page) -> None:
     async with FakePlay(wait_s=0.1) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         await go_in(page)
         await page.reload()
         await expect(page.get_by_role("button", name="Ask the boy his name.")).to_be_visible()
@@ -229,10 +235,31 @@ async def test_a_house_that_does_not_answer_is_waited_for(page: Page) -> None:
     async with FakePlay() as house:
         house.doors_shut = True
         await page.goto(house.address)
-        await expect(page.get_by_text("The door answered 503.")).to_be_visible()
+        await expect(page.locator("#doors-words")).to_contain_text("The door answered 503.")
+        await page.get_by_role("button", name="Begin").click()
+        await expect(page.locator("#connection")).to_contain_text("The door answered 503.")
         house.doors_shut = False
         await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible(timeout=20_000)
-        await expect(page.get_by_text("The door answered")).to_be_hidden()
+        await expect(page.locator("#connection")).to_be_hidden()
+
+
+async def test_the_title_has_one_button_and_the_play_waits_for_it(page: Page, keep_picture: Keep) -> None:
+    async with FakePlay(wait_s=1, line_s=0.2) as house:
+        await page.goto(house.address)
+        await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible()
+        assert await page.title() == "The Emerald City · Overture"
+        await expect(page.get_by_role("button", name="Begin")).to_be_focused()
+        assert await page.get_by_role("button").count() == 1
+        await keep_picture(page, "0-title")
+        # Behind it the storyteller wakes, and nothing is told to nobody.
+        await expect(page.locator("#doors-words")).to_have_text("The storyteller is awake", timeout=10_000)
+        assert await page.locator("#log .line").count() == 0
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible()
+        await expect(page.get_by_role("button", name="Silence the music box")).to_be_visible()
+        await page.reload()
+        await expect(page.locator("#log .line").first).to_be_visible()
+        await expect(page.get_by_role("button", name="Begin")).to_be_hidden()
 
 
 async def test_the_title_is_there_before_the_socket(page: Page) -> None:
@@ -248,9 +275,12 @@ async def test_the_title_is_there_before_the_socket(page: Page) -> None:
 
         await page.route("**/config.json", hold)
         await page.goto(house.address, wait_until="commit")
-        await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Overture")).to_be_visible()
+        await expect(page.get_by_role("button", name="Begin")).to_be_visible()
+        await page.get_by_role("button", name="Begin").click()
         await expect(page.locator("#waking-figures")).to_contain_text("s so far")
         held.set()
+        await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible()
         await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible()
         assert 0 < sum(weights) < 200_000
 
@@ -267,7 +297,7 @@ async def test_a_small_phone(browser: Browser, keep_picture: Keep, scheme: str) 
         assert await page.evaluate("document.querySelector('main').scrollWidth") <= 320
 
     async with FakePlay(wait_s=0.5, line_s=0.2) as house:
-        await page.goto(house.address)
+        await begin(page, house.address)
         name = page.get_by_label("Your reply")
         await expect(name).to_be_visible()
         await fits()

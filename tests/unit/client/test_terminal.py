@@ -118,7 +118,7 @@ async def test_in_a_terminal(tmp_path: Path) -> None:
         await client.until("1 Ask the boy his name.")
         assert house.profile == {"name": "Ada", "spectacles": "gold"}
         client.type("/memory spectacles blue\r/memory\r")
-        await client.until("spectacles  blue")
+        await client.until("The colour of your spectacles (/memory spectacles …)  blue")
         assert "joined by rows of bright stones." in re.sub(r"\s+", " ", client.shown)
 
         house.token_s = 0.2
@@ -160,7 +160,7 @@ async def test_again_and_new_start_over(tmp_path: Path) -> None:
         async with terminal(house.address, tmp_path) as client:
             await client.until("Ah. I heard the bell.")
             client.type("/again\r")
-            await client.until("A new visitor comes to the gate.")
+            await client.until("A new visitor comes to the door.")
             await client.until("Come in under the arch")
             client.type("/quit\r")
             assert await client.process.wait() == 0

@@ -74,7 +74,11 @@ class House:
         """An action that has an id, expecting its ok first."""
         self.count += 1
         got = self.send(action, connection=connection, id=f"a{self.count}", **fields)
-        assert got[0] == wire.Ok(f"a{self.count}"), got
+        ok = got[0]
+        assert isinstance(ok, wire.Ok), got
+        assert ok.to == f"a{self.count}"
+        is_line = action == "say" and "ask" not in fields
+        assert ok.answered == (any(isinstance(message, wire.Answer) for message in got) if is_line else None)
         return got[1:]
 
     def hello(self, connection: str = "c1", **fields: Any) -> list[wire.ServerMessage]:
@@ -136,6 +140,7 @@ def test_hello_begins_a_session_the_prologue_and_the_waking(house: House) -> Non
     welcome, wake, beat = house.hello()
     assert isinstance(welcome, wire.Welcome)
     assert (welcome.resumed, welcome.turns, welcome.world, welcome.protocol) == (False, [], "emerald_city", 1)
+    assert (welcome.title, welcome.fields[0].label) == ("The Emerald City", "Your name")
     assert len(welcome.session) >= 22, "at least 128 random bits"
     assert wake == wire.Wake("waking", progress=0.0)
     assert isinstance(beat, wire.Beat)
@@ -201,7 +206,7 @@ def test_an_action_sent_twice_is_done_once(house: House) -> None:
     assert kinds(first) == ["Ok", "Beat"]
     assert kinds(house.send("next", id="n1", beat=beat.id)) == ["Ok"]
     for _ in range(2):
-        assert house.send("say", id="s1", text="A line") == [wire.Ok("s1")]
+        assert house.send("say", id="s1", text="A line") == [wire.Ok("s1", answered=False)]
     assert [turn.id for turn in house.sessions.turns(house.key)] == ["s1"]
     assert [line.turn for line in house.sessions.read(house.key).inbox] == ["s1"]
 
