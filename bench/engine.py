@@ -32,7 +32,7 @@ class Playing:
     """A player's process; it ends the bench with a sentence when it ends itself."""
 
     def __init__(self, python: str, *arguments: str, threads: int, module: str = "bench.players") -> None:
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "lambda")])
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "lambda"), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}
         self._process = subprocess.Popen(
             [python, "-m", module, *arguments, str(threads)],

@@ -3,8 +3,10 @@
     python -m bench.story <checkpoint folder> [--bundle B] [--line "Knock on the gate"] [--tokens 128]
 
 The storyteller's own prompt of the world and one visitor's line. Each model plays several times, in
-turns; the median is told. INT4 plays four times over: plainly, drafting ahead, with the prompt's prefix
-shipped, and for the line that follows. Prints a table, and writes a chart to build/bench.
+turns; the median is told. INT4 plays five times over: plainly, drafting ahead, with the prompt's prefix
+shipped, for the line that follows, and, once, a whole walk of ten lines, drafting ahead: how many of the
+drafted tokens are right depends on how much of a story has been told. Prints a table, and writes a chart
+to build/bench.
 """
 
 from __future__ import annotations
@@ -18,16 +20,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.bars import write_bars
-from prologue.prompt import Turn, compose
-from prologue.world import load_world
+from prologue.prompt import Turn, compose, trim
+from prologue.world import World, load_world
 from storyteller.engine import Completion, Engine, EngineError, Sampling, load_engine
 
 ROOT = Path(__file__).resolve().parents[1]
+#: What a visitor says on a walk.
+WALK = (
+    "I knock on the green gate and wait.",
+    "Hello! What is your name?",
+    "I go in and look around.",
+    "Who lives in this street?",
+    "I follow the sound of the bell.",
+    "Can you tell me where the palace is?",
+    "I take the left way.",
+    "Thank you. I ask the guardian about the Wizard.",
+    "I show what I have brought.",
+    "I knock again, louder.",
+)
 
 
 def tell(engine: Engine, ids: list[int], tokens: int, seed: int) -> Completion:
     """One reply."""
-    return engine.generate(ids, Sampling(temperature=0.8, top_p=0.95, seed=seed, max_tokens=tokens))
+    return engine.generate(ids, Sampling(temperature=0.7, top_p=0.9, seed=seed, max_tokens=tokens))
 
 
 def row(told: list[Completion]) -> dict[str, float]:
@@ -36,8 +51,8 @@ def row(told: list[Completion]) -> dict[str, float]:
         "first_token_s": statistics.median(done.ttft_s for done in told),
         "tokens_per_s": statistics.median((done.tokens - 1) / max(done.total_s - done.ttft_s, 1e-9) for done in told),
         "total_s": statistics.median(done.total_s for done in told),
-        "prompt_tokens": told[0].prompt_tokens,
-        "reused_tokens": told[0].reused_tokens,
+        "prompt_tokens": told[-1].prompt_tokens,
+        "reused_tokens": told[-1].reused_tokens,
         "drafted": sum(done.drafted_tokens for done in told),
         "accepted": sum(done.accepted_tokens for done in told),
     }
@@ -102,7 +117,19 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
             turns = [Turn(options.line, done.text or "The gate opens."), Turn("I go in.")]
             again = tell(shipped, shipped.encode_chat(compose(world, {}, turns)), options.tokens, number)
             told.setdefault("INT4, next line", []).append(again)
+        told["INT4, a walk"] = walk(load_engine(bundle, texts=1), world, options.tokens)
     return {name: row(replies) for name, replies in told.items()}
+
+
+def walk(engine: Engine, world: World, tokens: int) -> list[Completion]:
+    """Ten lines and their replies, each prompt with what was told before it, as far as there is room."""
+    told: list[Completion] = []
+    turns: list[Turn] = []
+    for number, line in enumerate(WALK):
+        messages = trim(compose(world, {}, [*turns, Turn(line)]), engine.context - tokens, engine.count_chat)
+        told.append(tell(engine, engine.encode_chat(messages), tokens, number))
+        turns.append(Turn(line, told[-1].text or "…"))
+    return told
 
 
 def forget(engine: Engine) -> None:

@@ -38,8 +38,9 @@ def test_every_way_of_telling_is_told(
     world = Path(__file__).resolve().parents[3] / "prologue" / "worlds" / "emerald_city"
     assert story.main([str(model), "--world", str(world), "--tokens", "4", "--rounds", "1"]) == 0
     rows = json.loads((tmp_path / "build" / "bench" / "story.json").read_text())
-    assert list(rows) == ["16-bit", "INT4", "INT4, drafting", "INT4, shipped prefix", "INT4, next line"]
+    assert list(rows) == ["16-bit", "INT4", "INT4, drafting", "INT4, shipped prefix", "INT4, next line", "INT4, a walk"]
     assert rows["INT4"]["reused_tokens"] == 0
+    assert rows["INT4, a walk"]["reused_tokens"] > 0.8 * rows["INT4, a walk"]["prompt_tokens"]
     # The prompt's fixed beginning is nearly all of it: what a stranger adds are a few lines.
     assert rows["INT4, shipped prefix"]["reused_tokens"] > 0.6 * rows["INT4, shipped prefix"]["prompt_tokens"]
     assert rows["INT4, next line"]["reused_tokens"] >= rows["INT4, shipped prefix"]["prompt_tokens"] - 1
