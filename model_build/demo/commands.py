@@ -25,13 +25,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--cooling", type=float, default=Recipe.cooling, help="share of the steps that cool (default %(default)s)"
     )
+    parser.add_argument("--start", type=Path, help="a packed model to go on from where there is no checkpoint")
     parser.add_argument("--unfinished", action="store_true", help="let pack take a run that has not come to its end")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: as many as there are)")
     parser.add_argument("--work", type=Path, default=WORK, help="corpus and checkpoints (default %(default)s)")
     parser.add_argument("--out", type=Path, default=MODEL, help="the packed model (default %(default)s)")
     parser.add_argument("--world", type=Path, default=WORLD, help="whose prompt is used (default %(default)s)")
     parser.add_argument(
-        "--replies", type=int, default=200, help="replies to judge in eval, a mode (default %(default)s)"
+        "--replies", type=int, default=200, help="replies to judge in eval for each row (default %(default)s)"
     )
     parser.set_defaults(run=run)
 
@@ -74,7 +75,7 @@ def _train(recipe: Recipe, options: argparse.Namespace) -> None:
     from model_build.demo.training import read_log, train, use_threads
 
     use_threads(options.threads)
-    train(recipe, _encoder(recipe, options), options.work / "corpus", options.work / "run")
+    train(recipe, _encoder(recipe, options), options.work / "corpus", options.work / "run", start=options.start)
     plot_loss(list(read_log(options.work / "run" / "log.jsonl")), options.work / "run" / "loss.svg")
 
 

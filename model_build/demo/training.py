@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -123,6 +124,15 @@ class Training:
             optimizer.load_state_dict(saved)
         self.step = state["step"]
 
+    def take_up(self, packed: Path, corpora: Path) -> None:
+        """Goes on from a packed model, without the optimizers' momenta; what it was trained on goes to `corpora`."""
+        made = json.loads((packed / "recipe.json").read_text(encoding="utf-8"))
+        weights = load_file(str(packed / "model.safetensors"))
+        self.model.load_state_dict({name.removeprefix("model."): weight.float() for name, weight in weights.items()})
+        self.step = made["step"]
+        corpora.parent.mkdir(parents=True, exist_ok=True)
+        corpora.write_text(json.dumps(made["corpora"]), encoding="utf-8")
+
     def advance(self, loss: nn.Module, rows: Rows) -> tuple[float, float]:
         """One step; returns the loss before it and the gradient's norm."""
         share = rate(self.recipe, self.step)
@@ -149,14 +159,21 @@ class _Loss(nn.Module):
         return self.model.loss(ids, targets, weights)
 
 
-def train(recipe: Recipe, encoder: Encoder, corpus: Path, folder: Path, every: int = 25) -> Training:
-    """Trains to `recipe.steps` from the newest fitting checkpoint in `folder`; returns the training at its end."""
+def train(
+    recipe: Recipe, encoder: Encoder, corpus: Path, folder: Path, every: int = 25, start: Path | None = None
+) -> Training:
+    """Trains to `recipe.steps` from the newest fitting checkpoint in `folder`; returns the training at its end.
+
+    Without a checkpoint it begins anew, or with the weights of the packed model `start` and at its step: that is how
+    training goes on where only the repository is left. Raises ValueError for a run that is past its flat part.
+    """
     training = Training(recipe)
     cooling, flat = folder / f"cooling-{recipe.steps}.pt", folder / "flat.pt"
-    for path in (cooling, flat):
-        if path.exists():
-            training.load(path)
-            break
+    found = [path for path in (cooling, flat) if path.exists()]
+    if found:
+        training.load(found[0])
+    elif start:
+        training.take_up(start, folder / CORPORA)
     cool = int(recipe.steps * (1 - recipe.cooling))
     if training.step > cool and not cooling.exists():
         raise ValueError(

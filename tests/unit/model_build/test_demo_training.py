@@ -15,7 +15,7 @@ from model_build.demo.muon import orthogonal
 from model_build.demo.plot import plot_loss
 from model_build.demo.recipe import MODEL, WORLD, Recipe
 from model_build.demo.tokens import train_tokenizer
-from model_build.demo.training import Training, held_out, rate, read_log, train
+from model_build.demo.training import Training, count_tokens, held_out, rate, read_log, train
 from prologue.prompt import compose
 from prologue.world import load_world
 
@@ -73,6 +73,25 @@ def test_a_longer_run_goes_on_from_the_flat_part(work: Path, tmp_path: Path) -> 
     assert next(iter(read_log(tmp_path / "run" / "log.jsonl")))["step"] == 15
     with pytest.raises(ValueError, match="past the flat part of 10 steps"):
         train(TINY.but(steps=10), encoder(work), work / "corpus", tmp_path / "run")
+
+
+def test_a_run_goes_on_from_a_packed_model_where_no_checkpoint_is_left(work: Path, tmp_path: Path) -> None:
+    pack(TINY, work, tmp_path / "packed")
+    made = json.loads((tmp_path / "packed" / "recipe.json").read_text())
+    assert (made["step"], made["tokens"]) == (20, count_tokens(TINY, made["corpora"], 20))
+    more = TINY.but(steps=40)
+    training = train(more, encoder(work), work / "corpus", tmp_path / "run", start=tmp_path / "packed")
+    assert training.step == 40
+    losses = [entry["loss"] for entry in read_log(tmp_path / "run" / "log.jsonl")]
+    assert len(losses) == 20
+    first = [entry["loss"] for entry in read_log(work / "run" / "log.jsonl")]
+    assert losses[0] < first[0] - 0.3
+
+
+def test_tokens_are_counted_over_rows_of_changing_shape() -> None:
+    recipe = Recipe(drill=4, drill_rows=2, drill_context=10)
+    notes = [{"from_step": 0, "batch": 4, "context": 100}, {"from_step": 6, "batch": 3, "context": 200}]
+    assert count_tokens(recipe, notes, 8) == 3 * 20 + 3 * 400 + 2 * 600
 
 
 def test_the_rate_warms_up_stays_and_cools() -> None:
