@@ -61,6 +61,7 @@ image: .venv/.ready $(if $(MODEL),,build/demo-bundle/bundle.json)  ## Build the 
 	@scripts/image $(or $(MODEL),build/demo-bundle)
 
 bootstrap: .venv/.ready  ## Prepare an AWS account and region for the CDK, once
+	@$(PY) -m infra.node
 	@$(CDK) bootstrap $(CONTEXT) -c image=none
 
 deploy: .venv/.ready wheels  ## Check, show what it costs, deploy (SET="name=value …", YES=--yes)

@@ -1,6 +1,6 @@
 """The CDK app: `python -m infra.app [-c name=value ...]`, run by the CDK CLI and by `make synth`.
 
-Needs no credentials, no Docker and no weights: only Front's wheels, staged once by `make wheels`.
+Needs no credentials, no Docker and no weights: only Node, and Front's wheels, staged once by `make wheels`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-# jsii warns of an old Node in twelve lines, each time; the README says which one is needed.
-os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
-
-from aws_cdk import App, Validations
-from cdk_nag import AwsSolutionsChecks
-
+from infra.node import require_node
 from infra.package import PACKAGE, assemble
 from infra.settings import ROOT, SettingError, Settings, refuse_unknown
-from infra.stack import OvertureStack
+
+if TYPE_CHECKING:
+    from aws_cdk import App
 
 
 def read_settings(app: App, given: dict[str, str]) -> Settings:
@@ -33,6 +31,12 @@ def read_settings(app: App, given: dict[str, str]) -> Settings:
 
 def synthesize(given: dict[str, str], outdir: Path) -> Path:
     """Writes the cloud assembly; returns its folder. Raises `SettingError`."""
+    require_node()  # before the CDK is imported, which starts it
+    from aws_cdk import App, Validations
+    from cdk_nag import AwsSolutionsChecks
+
+    from infra.stack import OvertureStack
+
     app = App(outdir=str(outdir))
     settings = read_settings(app, given)
     package = PACKAGE if settings.image == "none" else assemble(settings)

@@ -1,4 +1,4 @@
-"""What `make deploy` looks at before it asks for anything: the bundle, the limits, Docker, the account.
+"""What `make deploy` looks at before it asks for anything: Node, the bundle, the limits, Docker, the account.
 
 Each check returns a sentence with the remedy, or None. They know no constructs.
 """
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from infra.image import find_manifest
-from infra.settings import NEW_ACCOUNT_MEMORY_MB, Settings
+from infra.bundle import find_manifest
+from infra.node import require_node
+from infra.settings import NEW_ACCOUNT_MEMORY_MB, SettingError, Settings
 
 GB = 1024**3
 #: Lambda's limit for an image, and what of it is not the model.
@@ -29,6 +30,10 @@ Client = Callable[[str], Any]
 
 def check(settings: Settings, client: Client | None) -> Iterator[str]:
     """Everything that stands in the way. `client` makes AWS clients; None where there are no credentials."""
+    try:
+        require_node()
+    except SettingError as error:
+        yield str(error)
     folder = settings.bundle_folder
     if folder is not None and not settings.image:
         whole = check_bundle(folder)

@@ -18,8 +18,9 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from infra.acknowledged import acknowledge, acknowledge_runtime
+from infra.bundle import DOCKERFILE, bundle_hash, world_argument
 from infra.functions import allow, make_footing, make_log_group
-from infra.image import DOCKERFILE, bundle_hash, ignored, world_argument
+from infra.image import ignored
 from infra.settings import ROOT, SettingError, Settings
 
 CODE = Path(__file__).resolve().parent / "cloud_build_starter"

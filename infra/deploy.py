@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.app import synthesize
+from infra.bundle import DOCKERFILE, bundle_hash, world_argument
 from infra.checks import Client, check, explain, size_of
-from infra.image import DOCKERFILE, bundle_hash, world_argument
+from infra.node import require_node
 from infra.prices import summary
 from infra.settings import ROOT, SettingError, Settings, refuse_unknown
 
@@ -140,8 +140,7 @@ def asset_images(client: Client, stack: str) -> list[tuple[str, str]]:
 def _cdk(command: list[str], given: dict[str, str], *, only_if_missing: tuple[Client, str] | None = None) -> None:
     if only_if_missing is not None and _is_there(*only_if_missing):
         return
-    if shutil.which("npx") is None:
-        raise DeployError("The CDK's command line needs Node 20 or newer: install it (https://nodejs.org).")
+    require_node()
     context = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
     _run([*CDK, *command, "--require-approval", "never", *context], "The CDK gave up")
 

@@ -6,9 +6,10 @@ refers to something of the other, in a way that this module knows how to call.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
+
+from infra.node import require_node
 
 #: What is drawn: Mermaid's id, and the words, by the type of a resource and how its logical id begins.
 NODES = (
@@ -28,7 +29,7 @@ NODES = (
 
 def synthesize_bare(folder: Path) -> dict[str, Any]:
     """The template with every default, of a package with nothing in it."""
-    os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
+    require_node()
     from aws_cdk import App
     from aws_cdk.assertions import Template
 

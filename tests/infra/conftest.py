@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.node import require_node
+from infra.settings import SettingError
 from tests.infra.templates import Synthesized
 
 HERE = Path(__file__).resolve().parent
-NO_NODE = "The stack's tests need Node 20 or newer, because the CDK runs on it: install it (https://nodejs.org)."
+
+
+def without_node() -> str:
+    """Why the CDK cannot run here, or nothing."""
+    try:
+        require_node()
+    except SettingError as error:
+        return str(error)
+    return ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without Node: fail where nothing may be skipped, skip with the reason elsewhere."""
-    if shutil.which("node") is not None:
-        return
-    for item in items:
-        if item.path.is_relative_to(HERE) and "synth" in getattr(item, "fixturenames", ()):
-            if os.environ.get("CI"):
-                pytest.exit(NO_NODE, returncode=1)
-            item.add_marker(pytest.mark.skip(reason=NO_NODE))
+    ours = [one for one in items if one.path.is_relative_to(HERE) and "synth" in getattr(one, "fixturenames", ())]
+    reason = without_node() if ours else ""
+    if reason and os.environ.get("CI"):
+        pytest.exit(reason, returncode=1)
+    for item in ours if reason else []:
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Node 20 runs the CDK, which warns of its age in twelve lines.
-os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20")
+from infra.node import require_node
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,7 @@ def fake_package(folder: Path) -> Path:
 
 def synthesize(given: dict[str, str], folder: Path) -> Synthesized:
     """Synthesizes in a folder of its own."""
+    require_node()
     from aws_cdk import App
     from aws_cdk.assertions import Template
 

@@ -12,7 +12,7 @@ import pytest
 
 import overture.costs
 from bench import costs
-from infra import deploy, prices
+from infra import checks, deploy, prices
 from infra.checks import check, check_account, check_bundle, check_sizes, explain
 from infra.diagram import NODES, draw
 from infra.settings import Settings
@@ -89,6 +89,7 @@ def test_what_cloudformation_says_of_a_capped_account_is_explained() -> None:
 
 def test_without_docker_the_remedy_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(checks, "require_node", lambda: None)
     assert list(check(Settings(bundle=str(bundle)), None)) == [
         "There is no docker here: install Docker, or build in the cloud with -c build=cloud."
     ]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra import package
-from infra.image import bundle_hash, ignored
+from infra.bundle import bundle_hash
+from infra.image import ignored
 from infra.package import IMAGE_LOCKS, LOCK, assemble
 from infra.settings import ROOT, SettingError, Settings
 

