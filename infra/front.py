@@ -7,6 +7,7 @@ are the door. Only Front starts from a snapshot: the others import little.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from aws_cdk import Duration
 from aws_cdk import aws_dynamodb as dynamodb
@@ -126,41 +127,41 @@ class Front(Construct):
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=front.function.current_version)
 
 
-class Ticket(FrontFunction):
+class AtTheDoor(FrontFunction):
+    """One of the two small functions that let visitors in: each may do to the table what its work asks, and no more."""
+
+    about: ClassVar[str]
+    handled_by: ClassVar[str]
+    may: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, scope: Construct, name: str, settings: Settings, *, package: Path, table: dynamodb.Table, origins: str
+    ) -> None:
+        super().__init__(
+            scope,
+            name,
+            settings,
+            description=f"Overture: {self.about}",
+            package=package,
+            handler=self.handled_by,
+            memory=DOOR_MB,
+            timeout=Duration.seconds(10),
+            environment={"OVERTURE_TABLE": table.table_name, "OVERTURE_ORIGINS": origins},
+        )
+        table.grant(self.role, *self.may)
+
+
+class Ticket(AtTheDoor):
     """Gives tickets: writes them, and counts them by address."""
 
-    def __init__(
-        self, scope: Construct, name: str, settings: Settings, *, package: Path, table: dynamodb.Table, origins: str
-    ) -> None:
-        super().__init__(
-            scope,
-            name,
-            settings,
-            description="Overture: gives a ticket that opens one connection within a minute",
-            package=package,
-            handler="front.ticket.lambda_handler",
-            memory=DOOR_MB,
-            timeout=Duration.seconds(10),
-            environment={"OVERTURE_TABLE": table.table_name, "OVERTURE_ORIGINS": origins},
-        )
-        table.grant(self.role, "dynamodb:PutItem", "dynamodb:UpdateItem")
+    about = "gives a ticket that opens one connection within a minute"
+    handled_by = "front.ticket.lambda_handler"
+    may = ("dynamodb:PutItem", "dynamodb:UpdateItem")
 
 
-class Authorizer(FrontFunction):
+class Authorizer(AtTheDoor):
     """Takes tickets: removing one is how it is redeemed."""
 
-    def __init__(
-        self, scope: Construct, name: str, settings: Settings, *, package: Path, table: dynamodb.Table, origins: str
-    ) -> None:
-        super().__init__(
-            scope,
-            name,
-            settings,
-            description="Overture: lets a connection in for a ticket, once",
-            package=package,
-            handler="front.authorizer.lambda_handler",
-            memory=DOOR_MB,
-            timeout=Duration.seconds(10),
-            environment={"OVERTURE_TABLE": table.table_name, "OVERTURE_ORIGINS": origins},
-        )
-        table.grant(self.role, "dynamodb:DeleteItem")
+    about = "lets a connection in for a ticket, once"
+    handled_by = "front.authorizer.lambda_handler"
+    may = ("dynamodb:DeleteItem",)

@@ -16,19 +16,6 @@ from infra.settings import Settings
 #: Where Powertools puts the metrics of all functions.
 NAMESPACE = "Overture"
 
-_RETENTION = {
-    1: logs.RetentionDays.ONE_DAY,
-    3: logs.RetentionDays.THREE_DAYS,
-    5: logs.RetentionDays.FIVE_DAYS,
-    7: logs.RetentionDays.ONE_WEEK,
-    14: logs.RetentionDays.TWO_WEEKS,
-    30: logs.RetentionDays.ONE_MONTH,
-    60: logs.RetentionDays.TWO_MONTHS,
-    90: logs.RetentionDays.THREE_MONTHS,
-    180: logs.RetentionDays.SIX_MONTHS,
-    365: logs.RetentionDays.ONE_YEAR,
-}
-
 
 class Footing(NamedTuple):
     """What a function stands on."""
@@ -39,7 +26,11 @@ class Footing(NamedTuple):
 
 def make_log_group(scope: Construct, name: str, settings: Settings) -> logs.LogGroup:
     """A log group that forgets, and goes with the stack."""
-    return logs.LogGroup(scope, name, retention=_RETENTION[settings.retention], removal_policy=RemovalPolicy.DESTROY)
+    group = logs.LogGroup(scope, name, removal_policy=RemovalPolicy.DESTROY)
+    resource = group.node.default_child
+    assert isinstance(resource, logs.CfnLogGroup)
+    resource.retention_in_days = settings.retention  # CDK's own property wants a word for each number
+    return group
 
 
 def make_footing(scope: Construct, settings: Settings) -> Footing:

@@ -5,26 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from front import tickets
-from overture.settings import Settings
-from overture.table import Table
-
-logger = Logger()
-tracer = Tracer()
-metrics = Metrics()
-
-settings = Settings.read()
-table = Table(settings.table)
+from front.door import metrics, settings, table, watched
 
 
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
-@logger.inject_lambda_context(clear_state=True)
+@watched
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Issues a ticket; 403 for another origin, 429 for too many."""
     request = APIGatewayProxyEventV2(event)

@@ -30,6 +30,7 @@ def handlers(table: Table, monkeypatch: pytest.MonkeyPatch) -> tuple[Handler, Ha
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Test")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "service_undefined")
     monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "1")
+    importlib.reload(importlib.import_module("front.door"))
     ticket = importlib.reload(importlib.import_module("front.ticket"))
     authorizer = importlib.reload(importlib.import_module("front.authorizer"))
     return ticket.lambda_handler, authorizer.lambda_handler
