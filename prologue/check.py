@@ -13,6 +13,8 @@ from prologue.conditions import Condition, When
 from prologue.embedder import Embedder
 from prologue.embedder_build import build_embedder
 from prologue.guards import read_signs
+from prologue.ink.check import check_ink
+from prologue.ink.script import InkScript
 from prologue.knowledge import FILE as KNOWLEDGE
 from prologue.knowledge import read_knowledge
 from prologue.script import LONGEST_S, REPEAT_S, Script, Step
@@ -32,13 +34,17 @@ def check_world(folder: Path) -> list[str]:
     world = load_world(folder)
     script = world.script
     return [
-        *_unreachable(script),
-        *_never_told(script),
-        *_too_long(world),
-        *_unfilled(script),
+        *(check_ink(script) if isinstance(script, InkScript) else _check_written(world, script)),
         *_collisions(folder),
         *_told_twice(folder),
     ]
+
+
+def _check_written(world: World, script: Script) -> Iterator[str]:
+    yield from _unreachable(script)
+    yield from _never_told(script)
+    yield from _too_long(world, script)
+    yield from _unfilled(script)
 
 
 def find_near(folder: Path, embedder: Path) -> list[str]:
@@ -146,10 +152,10 @@ def _reason(condition: Condition, values: dict[str, set[str] | None], later: set
     return ""
 
 
-def _too_long(world: World) -> Iterator[str]:
+def _too_long(world: World, script: Script) -> Iterator[str]:
     """Lines that are gone before they can be read."""
     values = {field.key: field.default for field in world.profile}
-    for step in world.script.steps():
+    for step in script.steps():
         for place, fragment in enumerate(step.fragments):
             following = step.fragments[place + 1 : place + 2]
             own, then = fragment.at_s, following[0].at_s if following else None

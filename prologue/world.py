@@ -2,7 +2,7 @@
 
     world.yaml       name, title, what is remembered of a visitor, the line that asks for the opening
     storyteller.md   the storyteller's prompt, with a slot such as `{name}` for each thing remembered
-    script.yaml      the prologue
+    script.yaml      the prologue; or script.ink.json, compiled ink
     answers.yaml     the answer book's source, and
     knowledge.yaml   what is true of the world (both are read when a book is built, not here)
 
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prologue.files import Entry, WorldError, read_text, read_yaml
+from prologue.ink.content import read_ink
+from prologue.ink.script import InkScript
 from prologue.script import ProfileField, Script
 from prologue.script_file import read_script
 from prologue.slots import flatten, names
@@ -36,7 +38,7 @@ class World:
     profile: tuple[ProfileField, ...]
     storyteller: str
     opening: str
-    script: Script
+    script: Script | InkScript
     folder: Path
 
     def known(self, profile: Mapping[str, str]) -> dict[str, str]:
@@ -62,9 +64,18 @@ def load_world(path: str | Path) -> World:
         profile=fields,
         storyteller=_storyteller(folder / "storyteller.md", {field.key for field in fields}),
         opening=opening,
-        script=read_script(folder / "script.yaml", fields),
+        script=_script(folder, fields),
         folder=folder,
     )
+
+
+def _script(folder: Path, fields: tuple[ProfileField, ...]) -> Script | InkScript:
+    written, compiled = folder / "script.yaml", folder / "script.ink.json"
+    if not compiled.is_file():
+        return read_script(written, fields)
+    if written.is_file():
+        raise WorldError(f"{compiled}: there is a script.yaml beside it; keep one of them.")
+    return InkScript(read_ink(compiled), fields)
 
 
 def _profile(world: Entry) -> tuple[ProfileField, ...]:

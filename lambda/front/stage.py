@@ -179,7 +179,8 @@ class Stage:
                 value, session.script = self._world.script.reply(session.script, ask, message.text)
             except ReplyError as refusal:
                 raise WireError("bad_reply", str(refusal)) from None
-            session.profile = {**session.profile, ask: value}
+            if any(field.key == ask for field in self._world.profile):  # else a choice that is nobody's business later
+                session.profile = {**session.profile, ask: value}
             return self._move(draft, message.id, beat)
 
         self._follow(key, connection, message.id, self._sessions.update(key, answer))

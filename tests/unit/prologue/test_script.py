@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from prologue.script import LONGEST_S, REPEAT_S, Beat, ReplyError, Script, State, reading_s
 from prologue.world import load_world
 
-SCRIPTS = [load_world(path).script for path in sorted(Path("prologue/worlds").iterdir())]
-EMERALD = load_world("prologue/worlds/emerald_city").script
+
+def script_of(world: Path) -> Script:
+    script = load_world(world).script
+    assert isinstance(script, Script)
+    return script
+
+
+SCRIPTS = [script_of(path) for path in sorted(Path("prologue/worlds").iterdir())]
+EMERALD = script_of(Path("prologue/worlds/emerald_city"))
 
 REPLIES = {"name": "My name is Ann.", "companion": "my dog Max", "reason": "because I want to see the Wizard"}
 
