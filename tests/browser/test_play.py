@@ -18,6 +18,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.test_extras import assert_accessible
+from tests.browser.test_page import begin
 
 ROOT = Path(__file__).parents[2]
 Keep = Callable[[Page, str], Awaitable[None]]
@@ -91,7 +92,9 @@ async def play_through(browser: Browser, keep_picture: Keep, wait_s: float) -> N
     page = await browser.new_page(viewport={"width": 1200, "height": 800})
     async with house(wait_s) as address:
         await page.goto(address)
+        await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible(timeout=10_000)
         await page.evaluate(WATCH)
+        await page.get_by_role("button", name="Begin").click()
         await expect(page.locator("#log .line").first).to_be_visible(timeout=10_000)
         await keep_picture(page, f"wait-{wait_s}-1-prologue")
         line = page.get_by_label("Say or ask something")
@@ -118,7 +121,7 @@ async def test_what_a_visitor_may_do_with_a_reply(browser: Browser) -> None:
     """Retry, undo, memory and a reload, all against the real house."""
     page = await browser.new_page(reduced_motion="reduce")
     async with house(0) as address:
-        await page.goto(address)
+        await begin(page, address)
         name = page.get_by_label("Your reply")
         await name.fill("my name is Ada", timeout=20_000)
         await name.press("Enter")
@@ -146,3 +149,98 @@ async def test_what_a_visitor_may_do_with_a_reply(browser: Browser) -> None:
         await expect(page.locator(".turn", has_text="I whistle")).to_have_count(0)
         await assert_accessible(page, "story")
     await page.close()
+
+
+#: Cuts the connection in the middle of the opening, as soon as some of it stands there. `opened` counts connections.
+CUT = """() => {
+  window.opened = 0;
+  const Real = WebSocket;
+  window.WebSocket = class extends Real {
+    constructor(...given) {
+      super(...given);
+      window.opened += 1;
+      window.socket = this;
+    }
+  };
+  addEventListener("DOMContentLoaded", () => {
+    const watcher = new MutationObserver(() => {
+      if (!document.querySelector(".turn[data-id=opening] .told")) return;
+      watcher.disconnect();
+      window.cutAt = document.querySelector(".turn[data-id=opening] .reply").textContent.length;
+      socket.close();
+    });
+    watcher.observe(document, { subtree: true, childList: true, characterData: true });
+  });
+}"""
+
+
+async def test_lost_and_found(browser: Browser, keep_picture: Keep) -> None:
+    """A connection lost in the middle of a reply, a second window, a small phone: three visitors of the real house."""
+    async with house(2) as address, asyncio.TaskGroup() as visitors:
+        # Each leaves the house open for the others: it closes when the last has gone.
+        for visit in (lose_the_connection, open_a_second_window, come_with_a_phone):
+            visitors.create_task(visit(browser, keep_picture, address))
+
+
+async def lose_the_connection(browser: Browser, keep_picture: Keep, address: str) -> None:
+    page = await browser.new_page()
+    await page.add_init_script(f"({CUT})()")
+    await page.add_init_script(f"addEventListener('DOMContentLoaded', {WATCH})")
+    await begin(page, address)
+    await page.get_by_role("button", name="Go in now").click(timeout=20_000)
+    opening = page.locator(".turn[data-id=opening]")
+    await expect(opening.get_by_role("button", name="Retry")).to_be_visible(timeout=90_000)
+    told = await opening.locator(".reply").text_content() or ""
+    assert await page.evaluate("opened") == 2
+    assert 0 < await page.evaluate("cutAt") <= len(told)
+    assert await page.evaluate("takenBack") == [], "what stood there stayed"
+    await page.reload()
+    await expect(opening.locator(".reply")).to_have_text(told, timeout=20_000)
+    await page.close()
+
+
+async def open_a_second_window(browser: Browser, keep_picture: Keep, address: str) -> None:
+    context = await browser.new_context(reduced_motion="reduce")
+    first, second = await context.new_page(), await context.new_page()
+    await begin(first, address)
+    await first.get_by_role("button", name="Go in now").click(timeout=20_000)
+    opening = ".turn[data-id=opening] .reply"
+    await expect(first.get_by_role("button", name="Retry")).to_be_visible(timeout=90_000)
+    told = await first.locator(opening).text_content() or ""
+    await second.goto(address)
+    await expect(second.locator(opening)).to_have_text(told, timeout=20_000)
+    elsewhere = "This story is open in another window"
+    await expect(first.locator("#connection")).to_contain_text(elsewhere, timeout=20_000)
+    await first.get_by_role("button", name="Take it back here").click()
+    await expect(second.locator("#connection")).to_contain_text(elsewhere, timeout=20_000)
+    line = first.get_by_label("Say or ask something")
+    await line.fill("I look up")
+    await line.press("Enter")
+    await expect(first.locator(".turn.last", has_text="I look up").locator(".stats")).to_be_visible(timeout=90_000)
+    await context.close()
+
+
+async def come_with_a_phone(browser: Browser, keep_picture: Keep, address: str) -> None:
+    context = await browser.new_context(
+        viewport={"width": 320, "height": 568}, has_touch=True, is_mobile=True, reduced_motion="reduce"
+    )
+    page = await context.new_page()
+
+    async def stand(act: str) -> None:
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320, act
+        await keep_picture(page, f"house-phone-{act}")
+        await assert_accessible(page, act)
+
+    await page.goto(address)
+    await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible(timeout=20_000)
+    await stand("1-title")
+    await page.get_by_role("button", name="Begin").tap()
+    await expect(page.get_by_label("Your reply")).to_be_visible(timeout=30_000)
+    await stand("2-prologue")
+    await page.get_by_role("button", name="Go in now").tap()
+    await expect(page.locator(".turn[data-id=opening] .stats")).to_be_visible(timeout=90_000)
+    await stand("3-story")
+    await page.get_by_role("button", name="Backstage").tap()
+    await expect(page.get_by_role("dialog", name="Backstage")).to_be_visible()
+    await stand("4-backstage")
+    await context.close()
