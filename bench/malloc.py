@@ -84,11 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--image", help="measure in containers of this image, with the bundle in it, instead")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the process may use")
+    parser.add_argument("--only", nargs="+", choices=SETTINGS, default=[*SETTINGS], help="these settings alone")
     parser.add_argument("--way", choices=["map", "copy"], default="map", help="copy: as before a snapshot")
     options = parser.parse_args(arguments)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in SETTINGS}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in options.only}
     for _ in range(options.rounds):
-        for name, environment in SETTINGS.items():
+        for name, environment in ((name, SETTINGS[name]) for name in options.only):
             one = (
                 play_in(options.image, options.threads, environment)
                 if options.image

@@ -135,7 +135,8 @@ def _ask(options: argparse.Namespace) -> int:
     book = load_book(options.book, options.budget)
     verdict = book.judge([options.text], options.state)[0]
     if verdict.match is None:
-        print(f"(silent: {verdict.why}, score {verdict.score:.3f})" if verdict.why == "too far" else f"(silent: {verdict.why})")
+        near = f", score {verdict.score:.3f}" if verdict.why == "too far" else ""
+        print(f"(silent: {verdict.why}{near})")
         for fact in book.facts(options.text):
             print(f"The storyteller would be told: {fact}")
         return 0
