@@ -254,6 +254,7 @@ const BEFORE_OPENING = {
 function open(name) {
   BEFORE_OPENING[name]?.();
   byId(name).showModal();
+  byId(name).scrollTop = 0; // the focus goes to its first button, which may be far down
 }
 
 for (const button of document.querySelectorAll("[data-opens]")) {

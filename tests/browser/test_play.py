@@ -214,9 +214,12 @@ async def open_a_second_window(browser: Browser, keep_picture: Keep, address: st
     await first.get_by_role("button", name="Take it back here").click()
     await expect(second.locator("#connection")).to_contain_text(elsewhere, timeout=20_000)
     line = first.get_by_label("Say or ask something")
-    await line.fill("I look up")
+    await line.fill("I ask the lamplighter how many lamps there are")
     await line.press("Enter")
-    await expect(first.locator(".turn.last", has_text="I look up").locator(".stats")).to_be_visible(timeout=90_000)
+    await expect(first.locator(".turn.last", has_text="how many lamps").locator(".stats")).to_be_visible(timeout=90_000)
+    # What the world knows about it was found, told to the storyteller, and can be seen.
+    await first.keyboard.press("F2")
+    await expect(first.get_by_role("dialog", name="Backstage")).to_contain_text("lights four hundred lamps")
     await context.close()
 
 

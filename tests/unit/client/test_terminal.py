@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import pty
 import re
 import signal
+import struct
 import sys
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -51,12 +54,20 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
 
+    def resize(self, rows: int, columns: int) -> None:
+        """As a window's edge does: the kernel tells the client (SIGWINCH)."""
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
 
 @asynccontextmanager
-async def terminal(address: str, home: Path, *options: str) -> AsyncIterator[Terminal]:
+async def terminal(
+    address: str, home: Path, *options: str, size: tuple[int, int] = (30, 80)
+) -> AsyncIterator[Terminal]:
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
-    environment = os.environ | {"XDG_STATE_HOME": str(home), "COLUMNS": "80", "LINES": "30", "TERM": "xterm"}
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    environment |= {"XDG_STATE_HOME": str(home), "TERM": "xterm"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", CONTROLLED, *CLIENT, *options, address,
         cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
@@ -153,6 +164,45 @@ async def test_a_cut_connection_goes_on_where_it_was(tmp_path: Path) -> None:
         # Above the lines below, which are drawn again and again, each line of the story stands once.
         assert "A boy with a tray of green lemonade looks up." in client.shown
         assert house.hellos == [None, "s" * 32]
+
+
+async def test_several_lines_and_what_was_said_before(tmp_path: Path) -> None:
+    async with FakePlay(wait_s=0.1) as house, terminal(house.address, tmp_path) as client:
+        await client.until("Ah. I heard the bell.")
+        client.type("/skip\r")
+        await client.until("1 Ask the boy his name.")
+        client.type("I look up\nand down")  # Ctrl-J begins a line, Enter sends them all
+        await client.until("and down")
+        assert all(frame["action"] != "say" for frame in house.heard)
+        client.type("\r")
+        await client.until("“I look up")
+        await client.until("1 Go on.")
+        client.type("I wait\x1b[A")  # up: what was said before; down: what was being written
+        client.type("\x1b[B\x1b[A\r")
+        async with asyncio.timeout(20):
+            while sum(frame["action"] == "say" for frame in house.heard) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        said = [frame["text"] for frame in house.heard if frame["action"] == "say"]
+        assert said == ["I look up\nand down"] * 2
+
+
+async def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
+    async with FakePlay(wait_s=0.1) as house, terminal(house.address, tmp_path, size=(24, 100)) as client:
+        await client.until("Ah. I heard the bell.")
+        client.type("/skip\r")
+        await client.until("1 Ask the boy his name.")
+        assert any(len(line) > 60 for line in client.shown.splitlines()), "a line as wide as the terminal"
+        typed = "I walk all the way along the marble street"
+        client.type(typed)
+        await client.until(typed)
+        client.shown = ""
+        client.resize(24, 40)
+        # Drawn anew by itself, in lines that fit.
+        await client.until("street")
+        client.type("\r")
+        await client.until("2 Turn back.")
+        assert "I walk all the way along" in client.shown
+        assert max(map(len, client.shown.splitlines())) <= 40
 
 
 async def test_again_and_new_start_over(tmp_path: Path) -> None:
