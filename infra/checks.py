@@ -106,7 +106,7 @@ def check_docker() -> str | None:
         return f"There is no docker here: install Docker, {remedy}."
     done = subprocess.run(["docker", "buildx", "inspect"], capture_output=True, text=True, check=False)
     if done.returncode:
-        return f"Docker does not answer ({_last(done.stderr)}): start it, {remedy}."
+        return f"Docker cannot build ({_first(done.stderr)}): start it or install its buildx, {remedy}."
     if "linux/arm64" not in done.stdout:
         return (
             "This Docker does not build for linux/arm64: "
@@ -146,6 +146,6 @@ def explain(output: str) -> str | None:
     return None
 
 
-def _last(text: str) -> str:
+def _first(text: str) -> str:
     lines = text.strip().splitlines()
-    return lines[-1] if lines else "no reason given"
+    return lines[0] if lines else "no reason given"
