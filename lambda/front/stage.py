@@ -1,8 +1,8 @@
 """The stage: what each action of a visitor does, outside the storyteller's own work.
 
-One method an action. Each changes the session once, by `Sessions.update` (so the function inside
-it has no effect but on the draft), then posts, then sends for the storyteller if a lease was
-reserved. Knows the wire, the world and the book; knows no event shapes.
+One method an action; those of the story's lines are in `lines`. Each changes the session once, by
+`Sessions.update` (so the function inside it has no effect but on the draft), then posts, then sends for the
+storyteller if a lease was reserved. Knows the wire, the world and the book; knows no event shapes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import msgspec
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from front.wakes import CAPPED, Wakes, ended_by_error
+from front.lines import Lines
+from front.wakes import CAPPED, Wakes
 from overture import leases, wire
 from overture.connections import Connections, fit_turns
-from overture.costs import saved_by_answer
 from overture.leases import Queued
-from overture.sessions import INBOX_LINES, Draft, NoSession, Session, Sessions, Turn, Waking, key_of, new_secret
+from overture.sessions import Draft, NoSession, Session, Sessions, Waking, key_of, new_secret
 from overture.settings import Settings
 from overture.wire import WireError
-from prologue.book import MOST_NOTES, Book
+from prologue.book import Book
 from prologue.script import Beat, ReplyError
 from prologue.world import World
 
@@ -61,8 +61,8 @@ class Stage:
         memory_mb: int,
     ) -> None:
         self._settings, self._sessions, self._connections = settings, sessions, connections
-        self._wakes, self._world, self._book = wakes, world, book
-        self._metrics, self._memory_mb = metrics, memory_mb
+        self._wakes, self._world, self._metrics = wakes, world, metrics
+        self._lines = Lines(settings, sessions, connections, wakes, world, book, metrics, memory_mb)
 
     def act(self, connection: str, address: str | None, frame: str) -> None:
         """Does what one frame asks, or posts the `error` that says why not."""
@@ -208,7 +208,7 @@ class Stage:
             if message.id in draft.session.done or draft.session.in_story:
                 return None
             draft.session.remember_done(message.id)
-            return Moved(None, self._open(draft))
+            return Moved(None, self._lines.open(draft))
 
         self._follow(key, connection, message.id, self._sessions.update(key, end))
 
@@ -216,7 +216,7 @@ class Stage:
         session = draft.session
         session.remember_done(action)
         if told is not None and told.final:
-            return Moved(None, self._open(draft))
+            return Moved(None, self._lines.open(draft))
         reserved = leases.reserve(draft, self._settings) if session.waking.state == "queued" else None
         return Moved(self._advance(session), reserved)
 
@@ -226,165 +226,12 @@ class Stage:
         )
         return beat
 
-    def _open(self, draft: Draft) -> str | Queued | None:
-        """The prologue is over: the first scene, with what the world knows about what brought the visitor."""
-        session = draft.session
-        session.in_story = True
-        about = [session.profile.get(field.key, "") for field in self._world.profile if field.recalls]
-        notes = dict.fromkeys(note for value in about for note in self._facts(value))
-        return self._put_in_inbox(draft, draft.add_turn(wire.OPENING, "", notes=[*notes][:MOST_NOTES]))
-
-    def _facts(self, text: str) -> list[str]:
-        """What the world knows that bears on a text, where the house looks that up at all."""
-        return self._book.facts(text) if self._settings.knowledge_tokens and text.strip() else []
-
     def _follow(self, key: str, connection: str, action: str, moved: Moved | None) -> None:
         self._connections.post(connection, wire.Ok(action))
         if moved is not None:
             if moved.beat is not None:
                 self._connections.post(connection, _beat(moved.beat))
             self._wakes.send(key, moved.reserved, connection)
-
-    # --- lines ------------------------------------------------------------------------
-
-    def say(self, key: str, connection: str, message: wire.Say) -> None:
-        """A line: answered from the book, or put in the storyteller's inbox."""
-        if not message.text.strip():
-            raise WireError("bad_field", "The field `text` is blank: say something.")
-        began = time.perf_counter()
-        found = self._book.consult(message.text, "story" if self._sessions.read(key).in_story else "prologue")
-        match = found.match
-        if match is None:
-            self._tell(key, connection, message, found.facts if self._settings.knowledge_tokens else [])
-            return
-        search_s = time.perf_counter() - began
-        saved = saved_by_answer(
-            self._sessions.totals(),
-            search_s=search_s,
-            memory_mb=self._memory_mb,
-            grid_kg_per_kwh=self._settings.grid_kg_per_kwh,
-        )
-
-        def note(draft: Draft) -> None:
-            if message.id not in draft.session.done:
-                draft.session.remember_done(message.id)
-                draft.add_turn(message.id, message.text, reply=match.text, state="answered")
-
-        self._sessions.update(key, note)
-        self._connections.post(
-            connection,
-            wire.Ok(message.id, answered=True),
-            wire.Answer(message.id, match.text, match.matched, round(match.score, 4), saved),
-        )
-        self._count("Answers")
-        self._metrics.add_metric("SavedTokens", MetricUnit.Count, saved.tokens)
-        self._metrics.add_metric("SavedMicrodollars", MetricUnit.Count, saved.usd * 1e6)
-
-    def _tell(self, key: str, connection: str, message: wire.Say, notes: list[str]) -> None:
-        def put(draft: Draft) -> str | Queued | None:
-            session = draft.session
-            if message.id in session.done:
-                return None
-            if len(session.inbox) >= INBOX_LINES:
-                raise WireError(
-                    "inbox_full",
-                    f"{INBOX_LINES} lines are waiting already; say this when one was told.",
-                    retryable=True,
-                )
-            session.remember_done(message.id)
-            session.in_story = True  # a line said before the prologue's end ends it
-            return self._put_in_inbox(draft, draft.add_turn(message.id, message.text, notes=notes))
-
-        reserved = self._sessions.update(key, put)
-        self._connections.post(connection, wire.Ok(message.id, answered=False))
-        self._wakes.send(key, reserved, connection)
-        self._count("Lines")
-
-    def stop(self, key: str, connection: str, message: wire.Stop) -> None:
-        """Stops the telling of a turn, or takes its line back out of the inbox."""
-
-        def flag(draft: Draft) -> Turn | None:
-            session = draft.session
-            line = next((line for line in session.inbox if line.turn == message.of), None)
-            if line is None:
-                return None
-            if leases.withdraw(draft, message.of):
-                return draft.turn(line.seq)
-            session.stop = message.of
-            return None
-
-        withdrawn = self._sessions.update(key, flag)
-        if withdrawn is not None:
-            self._connections.post(connection, ended_by_error(withdrawn, "cancelled"))
-
-    def retry(self, key: str, connection: str, message: wire.Retry) -> None:
-        """Has the last turn told again."""
-        self._again(key, connection, message.id, message.of, _anew)
-
-    def edit(self, key: str, connection: str, message: wire.Edit) -> None:
-        """Changes what was said last, and has it told again."""
-
-        notes = self._facts(message.text)
-
-        def change(turn: Turn) -> None:
-            turn.said, turn.notes = message.text, notes
-            _anew(turn)
-
-        self._again(key, connection, message.id, message.of, change)
-
-    def go_on(self, key: str, connection: str, message: wire.Continue) -> None:
-        """Has the last reply continued."""
-
-        def change(turn: Turn) -> None:
-            if turn.state == "answered":
-                raise WireError("not_a_story", "A written answer has no more to it; say a line instead.")
-            turn.base = len(turn.reply)
-
-        self._again(key, connection, message.id, message.of, change)
-
-    def undo(self, key: str, connection: str, message: wire.Undo) -> None:
-        """Takes the last turn back."""
-
-        def remove(draft: Draft) -> None:
-            if message.id not in draft.session.done:
-                turn = self._last(draft, message.of)
-                if turn.id == wire.OPENING:
-                    raise WireError("not_undoable", "Nothing comes before the opening; `retry` tells it anew.")
-                draft.session.remember_done(message.id)
-                draft.delete(turn)
-
-        self._sessions.update(key, remove)
-        self._connections.post(connection, wire.Ok(message.id))
-
-    def _again(self, key: str, connection: str, action: str, of: str, change: Callable[[Turn], None]) -> None:
-        def put(draft: Draft) -> str | Queued | None:
-            if action in draft.session.done:
-                return None
-            turn = self._last(draft, of)
-            change(turn)
-            turn.state = "waiting"
-            draft.session.remember_done(action)
-            draft.put(turn)
-            return self._put_in_inbox(draft, turn)
-
-        reserved = self._sessions.update(key, put)
-        self._connections.post(connection, wire.Ok(action))
-        self._wakes.send(key, reserved, connection)
-
-    def _last(self, draft: Draft, of: str) -> Turn:
-        """The turn `of`, if it is the last (written answers after it do not count) and at rest."""
-        for turn in draft.recent(20):
-            if turn.id == of:
-                if turn.state in ("waiting", "telling"):
-                    raise WireError("busy", "This turn is still being told: stop it first.", retryable=True)
-                return turn
-            if turn.state != "answered":
-                break
-        raise WireError("not_last", f"`{of}` is not the last turn; only that can be changed.")
-
-    def _put_in_inbox(self, draft: Draft, turn: Turn) -> str | Queued | None:
-        leases.append(draft, turn)
-        return leases.reserve(draft, self._settings)
 
     # --- the rest ---------------------------------------------------------------------
 
@@ -420,7 +267,7 @@ class Stage:
     def _dispatch(self, key: str, connection: str, message: wire.ClientMessage) -> None:
         match message:
             case wire.Say(ask=None):
-                self.say(key, connection, message)
+                self._lines.say(key, connection, message)
             case wire.Say():
                 self.reply(key, connection, message)
             case wire.Next():
@@ -428,15 +275,15 @@ class Stage:
             case wire.Skip():
                 self.skip(key, connection, message)
             case wire.Stop():
-                self.stop(key, connection, message)
+                self._lines.stop(key, connection, message)
             case wire.Retry():
-                self.retry(key, connection, message)
+                self._lines.retry(key, connection, message)
             case wire.Edit():
-                self.edit(key, connection, message)
+                self._lines.edit(key, connection, message)
             case wire.Continue():
-                self.go_on(key, connection, message)
+                self._lines.go_on(key, connection, message)
             case wire.Undo():
-                self.undo(key, connection, message)
+                self._lines.undo(key, connection, message)
             case wire.Remember():
                 self.remember(key, connection, message)
             case wire.History():
@@ -465,11 +312,6 @@ class Stage:
 
     def _count(self, name: str) -> None:
         self._metrics.add_metric(name, MetricUnit.Count, 1)
-
-
-def _anew(turn: Turn) -> None:
-    turn.reply, turn.base = "", 0
-    turn.take += 1
 
 
 def _wake(waking: Waking) -> wire.Wake:

@@ -1,0 +1,202 @@
+"""Lines: what is said in the story, answered from the book or put in the storyteller's inbox, and said again.
+
+The half of the stage that has to do with turns; `stage` is the other. Like there, each action changes the session
+once, by `Sessions.update`, then posts, then sends for the storyteller if a lease was reserved.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aws_lambda_powertools import Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from front.wakes import Wakes, ended_by_error
+from overture import leases, wire
+from overture.connections import Connections
+from overture.costs import saved_by_answer
+from overture.leases import Queued
+from overture.sessions import INBOX_LINES, Draft, Sessions, Turn
+from overture.settings import Settings
+from overture.wire import WireError
+from prologue.book import MOST_NOTES, Book
+from prologue.world import World
+
+
+class Lines:
+    """What a visitor says in the story."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        connections: Connections,
+        wakes: Wakes,
+        world: World,
+        book: Book,
+        metrics: Metrics,
+        memory_mb: int,
+    ) -> None:
+        self._settings, self._sessions, self._connections = settings, sessions, connections
+        self._wakes, self._world, self._book = wakes, world, book
+        self._metrics, self._memory_mb = metrics, memory_mb
+
+    def open(self, draft: Draft) -> str | Queued | None:
+        """The prologue is over: the first scene, with what the world knows about what brought the visitor."""
+        session = draft.session
+        session.in_story = True
+        about = [session.profile.get(field.key, "") for field in self._world.profile if field.recalls]
+        notes = dict.fromkeys(note for value in about for note in self._facts(value))
+        return self._put_in_inbox(draft, draft.add_turn(wire.OPENING, "", notes=[*notes][:MOST_NOTES]))
+
+    def _facts(self, text: str) -> list[str]:
+        """What the world knows that bears on a text, where the house looks that up at all."""
+        return self._book.facts(text) if self._settings.knowledge_tokens and text.strip() else []
+
+    def say(self, key: str, connection: str, message: wire.Say) -> None:
+        """A line: answered from the book, or put in the storyteller's inbox."""
+        if not message.text.strip():
+            raise WireError("bad_field", "The field `text` is blank: say something.")
+        began = time.perf_counter()
+        found = self._book.consult(message.text, "story" if self._sessions.read(key).in_story else "prologue")
+        match = found.match
+        if match is None:
+            self._tell(key, connection, message, found.facts if self._settings.knowledge_tokens else [])
+            return
+        search_s = time.perf_counter() - began
+        saved = saved_by_answer(
+            self._sessions.totals(),
+            search_s=search_s,
+            memory_mb=self._memory_mb,
+            grid_kg_per_kwh=self._settings.grid_kg_per_kwh,
+        )
+
+        def note(draft: Draft) -> None:
+            if message.id not in draft.session.done:
+                draft.session.remember_done(message.id)
+                draft.add_turn(message.id, message.text, reply=match.text, state="answered")
+
+        self._sessions.update(key, note)
+        self._connections.post(
+            connection,
+            wire.Ok(message.id, answered=True),
+            wire.Answer(message.id, match.text, match.matched, round(match.score, 4), saved),
+        )
+        self._count("Answers")
+        self._metrics.add_metric("SavedTokens", MetricUnit.Count, saved.tokens)
+        self._metrics.add_metric("SavedMicrodollars", MetricUnit.Count, saved.usd * 1e6)
+
+    def _tell(self, key: str, connection: str, message: wire.Say, notes: list[str]) -> None:
+        def put(draft: Draft) -> str | Queued | None:
+            session = draft.session
+            if message.id in session.done:
+                return None
+            if len(session.inbox) >= INBOX_LINES:
+                raise WireError(
+                    "inbox_full",
+                    f"{INBOX_LINES} lines are waiting already; say this when one was told.",
+                    retryable=True,
+                )
+            session.remember_done(message.id)
+            session.in_story = True  # a line said before the prologue's end ends it
+            return self._put_in_inbox(draft, draft.add_turn(message.id, message.text, notes=notes))
+
+        reserved = self._sessions.update(key, put)
+        self._connections.post(connection, wire.Ok(message.id, answered=False))
+        self._wakes.send(key, reserved, connection)
+        self._count("Lines")
+
+    def stop(self, key: str, connection: str, message: wire.Stop) -> None:
+        """Stops the telling of a turn, or takes its line back out of the inbox."""
+
+        def flag(draft: Draft) -> Turn | None:
+            session = draft.session
+            line = next((line for line in session.inbox if line.turn == message.of), None)
+            if line is None:
+                return None
+            if leases.withdraw(draft, message.of):
+                return draft.turn(line.seq)
+            session.stop = message.of
+            return None
+
+        withdrawn = self._sessions.update(key, flag)
+        if withdrawn is not None:
+            self._connections.post(connection, ended_by_error(withdrawn, "cancelled"))
+
+    def retry(self, key: str, connection: str, message: wire.Retry) -> None:
+        """Has the last turn told again."""
+        self._again(key, connection, message.id, message.of, _anew)
+
+    def edit(self, key: str, connection: str, message: wire.Edit) -> None:
+        """Changes what was said last, and has it told again."""
+
+        notes = self._facts(message.text)
+
+        def change(turn: Turn) -> None:
+            turn.said, turn.notes = message.text, notes
+            _anew(turn)
+
+        self._again(key, connection, message.id, message.of, change)
+
+    def go_on(self, key: str, connection: str, message: wire.Continue) -> None:
+        """Has the last reply continued."""
+
+        def change(turn: Turn) -> None:
+            if turn.state == "answered":
+                raise WireError("not_a_story", "A written answer has no more to it; say a line instead.")
+            turn.base = len(turn.reply)
+
+        self._again(key, connection, message.id, message.of, change)
+
+    def undo(self, key: str, connection: str, message: wire.Undo) -> None:
+        """Takes the last turn back."""
+
+        def remove(draft: Draft) -> None:
+            if message.id not in draft.session.done:
+                turn = self._last(draft, message.of)
+                if turn.id == wire.OPENING:
+                    raise WireError("not_undoable", "Nothing comes before the opening; `retry` tells it anew.")
+                draft.session.remember_done(message.id)
+                draft.delete(turn)
+
+        self._sessions.update(key, remove)
+        self._connections.post(connection, wire.Ok(message.id))
+
+    def _again(self, key: str, connection: str, action: str, of: str, change: Callable[[Turn], None]) -> None:
+        def put(draft: Draft) -> str | Queued | None:
+            if action in draft.session.done:
+                return None
+            turn = self._last(draft, of)
+            change(turn)
+            turn.state = "waiting"
+            draft.session.remember_done(action)
+            draft.put(turn)
+            return self._put_in_inbox(draft, turn)
+
+        reserved = self._sessions.update(key, put)
+        self._connections.post(connection, wire.Ok(action))
+        self._wakes.send(key, reserved, connection)
+
+    def _last(self, draft: Draft, of: str) -> Turn:
+        """The turn `of`, if it is the last (written answers after it do not count) and at rest."""
+        for turn in draft.recent(20):
+            if turn.id == of:
+                if turn.state in ("waiting", "telling"):
+                    raise WireError("busy", "This turn is still being told: stop it first.", retryable=True)
+                return turn
+            if turn.state != "answered":
+                break
+        raise WireError("not_last", f"`{of}` is not the last turn; only that can be changed.")
+
+    def _put_in_inbox(self, draft: Draft, turn: Turn) -> str | Queued | None:
+        leases.append(draft, turn)
+        return leases.reserve(draft, self._settings)
+
+    def _count(self, name: str) -> None:
+        self._metrics.add_metric(name, MetricUnit.Count, 1)
+
+
+def _anew(turn: Turn) -> None:
+    turn.reply, turn.base = "", 0
+    turn.take += 1
