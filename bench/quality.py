@@ -44,8 +44,11 @@ def cut(ids: Sequence[int], length: int, most: int) -> list[Passage]:
     return [Passage(piece, [True] * len(piece)) for piece in pieces if len(piece) > 1][:most]
 
 
-def walks(checkpoint: Path, count: int) -> list[Passage]:
-    """Walks of the demo's generator beyond every shard of the corpus, as the storyteller is prompted; replies count."""
+def walks(checkpoint: Path, count: int, length: int) -> list[Passage]:
+    """Walks of the demo's generator that are in no shard of the corpus, as the storyteller is prompted; replies count.
+
+    `length` is the most tokens of one.
+    """
     from model_build.demo.city import load_city
     from model_build.demo.corpus import PAD, Encoder, make_shard
     from model_build.demo.recipe import WORLD, Recipe
@@ -54,7 +57,7 @@ def walks(checkpoint: Path, count: int) -> list[Passage]:
 
     recipe = Recipe()
     tokenizer = load_tokenizer(checkpoint / "tokenizer.json")
-    encoder = Encoder(load_world(WORLD), tokenizer, recipe.context - 2, recipe.copied)
+    encoder = Encoder(load_world(WORLD), tokenizer, length - 1, recipe.copied)
     held_out = make_shard(load_city(), recipe.but(dialogues=count), recipe.shards + 100)
     padding = tokenizer.token_to_id(PAD)
     found = []
@@ -146,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             exact = load_engine(options.checkpoint, dtype="bfloat16", chat=False, texts=1)
             packed = load_engine(bundle, chat=False, texts=1)
             if options.walks:
-                pieces = walks(options.checkpoint, options.walks)
+                pieces = walks(options.checkpoint, options.walks, exact.context - 1)
             else:
                 ids = exact.encode(options.text.read_text(encoding="utf-8"))
                 pieces = cut(ids, min(options.length, exact.context - 1), options.passages)
