@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from model_build.demo.city import City, load_city
+from model_build.demo.flavour import STREET
 from model_build.demo.recipe import Recipe
 from model_build.demo.visitor import drill, play
 from model_build.demo.walk import MARK_OFF, MARK_ON, plain
@@ -48,6 +49,10 @@ CHAT_TEMPLATE = (
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
 )
+#: What a token of a sentence about nothing but the street weighs, and one of a reply's first sentence, which is the
+#: answer to what was said; any other weighs 1.
+BESIDE, ANSWER = 0.25, 2.0
+_STREET = STREET.pattern("lines")
 _REPLY = f"assistant{HEADER_END}\n\n"
 _TEMPLATE = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(CHAT_TEMPLATE)
 
@@ -157,6 +162,10 @@ class Encoder:
         for reply in replies:
             start = text.index(_REPLY, place) + len(_REPLY)
             place = _weigh(weight, start, reply, self.copied)
+            first = text.find(". ", start, place)
+            weight[start : first + 1] *= ANSWER
+            for beside in _STREET.finditer(text, start, place):
+                weight[slice(*beside.span())] *= BESIDE
             weight[place : place + len(EOT)] = 1
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         size = context + 1

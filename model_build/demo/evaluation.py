@@ -24,7 +24,7 @@ from model_build.demo.folder import write_manifest
 from model_build.demo.judging import acted, judge, patterns, repeated, split
 from model_build.demo.recipe import Recipe
 from model_build.demo.trials import Trial, ask_facts, by_hand, make_trials, remember, stranger
-from prologue.prompt import Turn, compose
+from prologue.prompt import Turn, compose, trim
 from prologue.world import World
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def teller(engine: Engine, **changes: float) -> Teller:
     how: dict[str, Any] = {**SAMPLING, **changes}
 
     def tell(messages: list[dict[str, str]], seed: int) -> tuple[str, bool]:
-        done = engine.generate(engine.encode_chat(messages), Sampling(**how, seed=seed, max_tokens=REPLY_TOKENS))
+        kept = trim(messages, engine.context - REPLY_TOKENS, engine.count_chat)  # as the storyteller does
+        done = engine.generate(engine.encode_chat(kept), Sampling(**how, seed=seed, max_tokens=REPLY_TOKENS))
         return done.text, done.reason == "stop"
 
     return tell
@@ -105,7 +106,7 @@ def perplexity(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]]) ->
     surprise, tokens = 0.0, 0
     for walk in walks:
         ids, weights = encoder.encode(walk)
-        kept = (ids != padding).nonzero()[0][: engine.context]
+        kept = (ids != padding).nonzero()[0][: engine.context - 1]
         scores = engine.score([int(ids[place]) for place in kept])
         for score, place in zip(scores, kept[1:], strict=True):
             if weights[place] > 0:

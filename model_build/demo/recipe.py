@@ -44,6 +44,7 @@ class Recipe:
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     drill: int = 1200  # before this step, three of four steps are drills in copying
+    refresh: int = 2  # after it, one of so many is
     drill_rows: int = 26
     drill_context: int = 160
     copied: float = 3.0  # the weight of a token copied from the visitor, against 1 for any other of a reply
@@ -54,6 +55,12 @@ class Recipe:
     def head(self) -> int:
         """The width of one attention head."""
         return self.width // self.heads
+
+    def is_drill(self, step: int) -> bool:
+        """Whether a step practises copying alone."""
+        if step < self.drill:
+            return step % 4 > 0
+        return self.refresh > 0 and step % self.refresh == 0
 
     def but(self, **changes: Any) -> Recipe:
         """The recipe with some numbers changed."""

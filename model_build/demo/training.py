@@ -58,7 +58,7 @@ class Rows:
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Ids, targets and weights of a step, each [batch, context], or of a drill, [drill_rows, drill_context]."""
-        if self.is_drill(step):
+        if self.recipe.is_drill(step):
             return self._drill(step)
         per_shard = self.recipe.dialogues // self.recipe.batch
         shard = step // per_shard % max(1, self.recipe.shards - HELD_OUT)
@@ -66,10 +66,6 @@ class Rows:
             self.walks, self.shard = read_shard(self.folder, shard), shard
         start = step % per_shard * self.recipe.batch
         return tensors(self.encoder, self.walks[start : start + self.recipe.batch])
-
-    def is_drill(self, step: int) -> bool:
-        """Whether a step practises copying alone."""
-        return step < self.recipe.drill and step % 4 > 0
 
     def _drill(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         recipe = self.recipe
@@ -189,7 +185,7 @@ def train(
     began = time.monotonic()
     with tqdm(total=recipe.steps, initial=training.step, desc="train", unit="step") as bar:
         while training.step < recipe.steps:
-            drill = rows.is_drill(training.step)
+            drill = recipe.is_drill(training.step)
             value, norm = training.advance(loss, rows)
             if not np.isfinite(value):
                 raise ValueError(f"The loss is {value} at step {training.step}: lower the rates in the recipe.")
@@ -207,7 +203,8 @@ def note_corpus(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dict
     """Notes from which step on which corpus was trained on in rows of what shape, and returns the notes so far."""
     notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     notes = [note for note in notes if note["from_step"] < step] if step else []
-    now = {"from_step": step, "sha256": sha256, "batch": recipe.batch, "context": recipe.context}
+    now: dict[str, Any] = {"from_step": step, "sha256": sha256, "batch": recipe.batch, "context": recipe.context}
+    now["refresh"] = recipe.refresh
     if not notes or {**notes[-1], "from_step": step} != now:
         notes.append(now)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +216,8 @@ def count_tokens(recipe: Recipe, notes: list[dict[str, Any]], steps: int) -> int
     """The tokens that `steps` steps have read, prompts and padding included; the rows' shape may have changed."""
     total, ends = 0, [note["from_step"] for note in notes[1:]] + [steps]
     for note, end in zip(notes, ends, strict=True):
-        drills = sum(step < recipe.drill and step % 4 > 0 for step in range(note["from_step"], end))
+        then = recipe.but(refresh=note["refresh"])
+        drills = sum(then.is_drill(step) for step in range(note["from_step"], end))
         total += drills * recipe.drill_rows * recipe.drill_context
         total += (end - note["from_step"] - drills) * note["batch"] * note["context"]
     return total

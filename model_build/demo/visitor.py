@@ -112,7 +112,8 @@ def drill(city: City, rng: Random) -> tuple[dict[str, str], str, list[str], str]
     walk = Walk(city, rng, profile, place=rng.choice(list(city.places)))
     p, why = city.phrases, city.dealings["why_come"]
     kinds = [p["name_lines"], p["spectacles_lines"], why["lines"], p["opening_name"], why["opening"]]
-    kinds += [] if walk.alone else [p["companion_lines"], p["opening_companion"]]
+    kinds += [p["name_q"]["reply"], p["spectacles_q"]["reply"], why["reply"]]
+    kinds += [] if walk.alone else [p["companion_lines"], p["opening_companion"], p["companion_q"]["reply"]]
     lines = [walk.line(rng.choice(kinds)) for _ in range(2)]
     said = speak(rng, rng.choice((words.utterance, words.noun, words.name))(rng))
     if rng.random() < 0.4:

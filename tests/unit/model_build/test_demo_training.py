@@ -90,8 +90,9 @@ def test_a_run_goes_on_from_a_packed_model_where_no_checkpoint_is_left(work: Pat
 
 def test_tokens_are_counted_over_rows_of_changing_shape() -> None:
     recipe = Recipe(drill=4, drill_rows=2, drill_context=10)
-    notes = [{"from_step": 0, "batch": 4, "context": 100}, {"from_step": 6, "batch": 3, "context": 200}]
-    assert count_tokens(recipe, notes, 8) == 3 * 20 + 3 * 400 + 2 * 600
+    first = {"from_step": 0, "batch": 4, "context": 100, "refresh": 0}
+    notes = [first, {"from_step": 6, "batch": 3, "context": 200, "refresh": 2}]
+    assert count_tokens(recipe, notes, 8) == 3 * 20 + 3 * 400 + 20 + 600
 
 
 def test_the_rate_warms_up_stays_and_cools() -> None:
