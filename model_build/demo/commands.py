@@ -20,7 +20,11 @@ STAGES = ("corpus", "tokenizer", "train", "pack", "eval")
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `demo`."""
     parser = subparsers.add_parser("demo", help="write a corpus, train the small demo Llama on it and pack it")
-    parser.add_argument("stage", choices=[*STAGES, "all"], help="what to do; each stage needs the ones before it")
+    parser.add_argument(
+        "stage",
+        choices=[*STAGES, "all", "compare"],
+        help="what to do; each stage needs the ones before it (compare: two sizes on as many tokens, hours of work)",
+    )
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimizer steps in all (default %(default)s)")
     parser.add_argument(
         "--cooling", type=float, default=Recipe.cooling, help="share of the steps that cool (default %(default)s)"
@@ -41,9 +45,7 @@ def run(options: argparse.Namespace) -> None:
     """Runs the stage, or all stages."""
     recipe = Recipe(steps=options.steps, cooling=options.cooling)
     for stage in STAGES if options.stage == "all" else (options.stage,):
-        {"corpus": _corpus, "tokenizer": _tokenizer, "train": _train, "pack": _pack, "eval": _eval}[stage](
-            recipe, options
-        )
+        _RUN[stage](recipe, options)
 
 
 def _corpus(recipe: Recipe, options: argparse.Namespace) -> None:
@@ -91,3 +93,16 @@ def _eval(recipe: Recipe, options: argparse.Namespace) -> None:
 
     use_threads(options.threads)
     evaluate(recipe, _encoder(recipe, options), options.work / "corpus", options.out, options.replies)
+
+
+def _compare(recipe: Recipe, options: argparse.Namespace) -> None:
+    from model_build.demo.compare import compare
+    from model_build.demo.training import use_threads
+
+    use_threads(options.threads)
+    compare(recipe, _encoder(recipe, options), options.work / "corpus", options.work / "compare")
+
+
+_RUN = {
+    "corpus": _corpus, "tokenizer": _tokenizer, "train": _train, "pack": _pack, "eval": _eval, "compare": _compare,
+}  # fmt: skip

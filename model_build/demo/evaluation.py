@@ -60,11 +60,11 @@ def evaluate(recipe: Recipe, encoder: Encoder, corpus: Path, out: Path, replies:
     result: dict[str, Any] = {"sampling": SAMPLING, "asked_of_the_hand": "tests/hand_written/lines.yaml"}
     with tempfile.TemporaryDirectory() as folder:
         bundle = pack(open_source(str(out), None), Path(folder) / "bundle")
-        for bits, source in (("16 bits", out), ("INT4", bundle)):
+        for bits, source in (("INT4", bundle), ("16 bits", out)):
             engine = load_engine(source, context=recipe.context)
             result[bits] = measure(engine, encoder, read_shard(corpus, recipe.shards - 1), replies, bits)
-    (out / "eval.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_manifest(out)
+            (out / "eval.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_manifest(out)
     return result
 
 
