@@ -54,8 +54,8 @@ wheels: .venv/.ready  ## Stage Front's arm64 wheels (the one step of synth that 
 synth: .venv/.ready  ## Synthesize the stack to cdk.out (SET="name=value …")
 	@$(PY) -m infra.app $(CONTEXT)
 
-build/demo-bundle/bundle.json: models/demo/manifest.json | .venv/.ready
-	@$(PY) -m model_build pack models/demo --out build/demo-bundle
+build/demo-bundle/bundle.json: models/demo/manifest.json $(WORLD)/storyteller.md | .venv/.ready
+	@$(PY) -m model_build pack models/demo --out build/demo-bundle --world $(WORLD)
 
 image: .venv/.ready $(if $(MODEL),,build/demo-bundle/bundle.json)  ## Build the storyteller's image here, emulated, without Docker (MODEL=folder)
 	@scripts/image $(or $(MODEL),build/demo-bundle)
