@@ -53,7 +53,7 @@ def play_in(image: str, threads: int, environment: dict[str, str]) -> dict[str, 
     """The same in a container of the storyteller's image (`make image`), with the bundle in it, emulated or not."""
     told = [f"--env={key}={value}" for key, value in environment.items()]
     command = ["podman", "--cgroup-manager=cgroupfs", "run", "--rm", "--network=host", "--runtime=runc"]
-    command += ["--ulimit=nofile=20000:20000", "--ulimit=nproc=4096:4096"]
+    command += ["--ulimit=nofile=20000:20000", "--ulimit=nproc=4096:4096", "--cpu-shares=262144"]
     command += ["--security-opt=mask=/sys/devices/system/cpu", "--env=QEMU_CPU=neoverse-n1", *told]
     command += ["--entrypoint=python3", image, "-c", _PLAY, "/opt/model", str(threads), "map"]
     return _read(subprocess.run(command, capture_output=True, text=True, check=True))
