@@ -42,6 +42,7 @@ class Kept {
 
 const store = new Kept("session");
 const keptTitle = new Kept("title");
+const keptWorld = new Kept("world");
 
 const log = new Log(byId("log"), byId("announcer"), {
   say: (text) => say(text),
@@ -62,6 +63,7 @@ if (store.read()) doors.open(); // whoever comes back has seen the title
 else doors.close();
 
 const lantern = new Lantern(byId("pictures"));
+lantern.world = keptWorld.read() ?? "emerald_city";
 const backstage = new Backstage();
 const memory = new Memory(byId("memory"), (changes) => play.remember(changes));
 
@@ -86,8 +88,10 @@ const HANDLERS = {
   connection: ({ state, sentence, retryMs }) => {
     retryAt = state === "lost" ? Date.now() + retryMs : 0;
     if (state === "taken") notice("This story is open in another window, and goes on there.", "Take it back here");
-    else if (state === "closed") notice(sentence, "Reload");
-    else if (state === "lost") notice(sentence, "Now");
+    else if (state === "closed") {
+      doors.open(); // there is nothing to begin, but something to read
+      notice(sentence, "Reload");
+    } else if (state === "lost") notice(sentence, "Now");
     else if (state === "open") notice("");
     document.body.dataset.connection = state;
   },
@@ -102,6 +106,8 @@ const HANDLERS = {
     if (!again) byId("earlier").hidden = !resumed || !first || first.id === OPENING;
     if (play.title) doors.name(play.title);
     keptTitle.write(play.title || null);
+    keptWorld.write(play.world);
+    lantern.world = play.world;
     memory.show(play.profile, play.fields);
     redraw();
   },

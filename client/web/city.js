@@ -1,11 +1,16 @@
 // Pictures of the city, drawn by code: a magic lantern that turns slowly from one to the next. Each is an
 // SVG made on the spot, alike at every visit. Knows nothing of the play but its act.
 
+import { SHORE } from "./shore.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const TURN_MS = 16_000;
-const ACTS = { prologue: ["road", "gate"], story: ["street", "palace", "emerald"] };
+const CITY = { prologue: ["road", "gate"], story: ["street", "palace", "emerald"] };
+/** What is shown of any other world: a shore before sunrise, and by day. */
+const ELSEWHERE = { prologue: ["dawn"], story: ["tide", "dawn"] };
 
 export class Lantern {
+  #acts = CITY;
   #act = null;
   #place = 0;
   #timer = null;
@@ -14,6 +19,14 @@ export class Lantern {
   constructor(root) {
     this.root = root;
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
+  }
+
+  /** Which world is played: its pictures are shown from now on. */
+  set world(name) {
+    const acts = name === "emerald_city" ? CITY : ELSEWHERE;
+    if (acts === this.#acts) return;
+    this.#acts = acts;
+    if (this.#act !== null) this.#show();
   }
 
   /** Shows the pictures of this act, from its first. */
@@ -33,10 +46,10 @@ export class Lantern {
   }
 
   #show() {
-    const names = ACTS[this.#act];
+    const names = this.#acts[this.#act];
     const name = names[this.#place % names.length];
     if (!this.#slides.has(name)) {
-      const slide = PICTURES[name]();
+      const slide = (PICTURES[name] ?? SHORE[name])();
       slide.classList.add("slide");
       this.root.append(slide);
       this.#slides.set(name, slide);
@@ -48,7 +61,7 @@ export class Lantern {
 
 // --- drawing --------------------------------------------------------------------------
 
-function draw(tag, attributes = {}, ...children) {
+export function draw(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
@@ -58,17 +71,17 @@ function draw(tag, attributes = {}, ...children) {
 let gradients = 0;
 
 /** A gradient and the way to refer to it. `stops`: [offset, colour, opacity]. */
-function shade(kind, stops, attributes = {}) {
+export function shade(kind, stops, attributes = {}) {
   gradients += 1;
   const id = `shade-${gradients}`;
   const parts = stops.map(([offset, colour, opacity = 1]) => draw("stop", { offset, "stop-color": colour, "stop-opacity": opacity }));
   return [draw(`${kind}Gradient`, { id, ...attributes }, ...parts), `url(#${id})`];
 }
 
-const down = { x1: 0, y1: 0, x2: 0, y2: 1 };
+export const down = { x1: 0, y1: 0, x2: 0, y2: 1 };
 
 /** A small generator of chance that gives the same each time. */
-function chance(seed) {
+export function chance(seed) {
   let state = seed;
   return (least = 0, most = 1) => {
     state = (state + 0x6d2b79f5) | 0;
@@ -78,16 +91,16 @@ function chance(seed) {
   };
 }
 
-function picture(...children) {
+export function picture(...children) {
   return draw("svg", { viewBox: "0 0 800 900", preserveAspectRatio: "xMidYMid slice", focusable: "false" }, ...children);
 }
 
-function sky(top, middle, low) {
+export function sky(top, middle, low) {
   const [gradient, fill] = shade("linear", [[0, top], [0.55, middle], [1, low]], down);
   return [gradient, draw("rect", { x: -40, y: -40, width: 880, height: 980, fill })];
 }
 
-function stars(seed, many) {
+export function stars(seed, many) {
   const at = chance(seed);
   const group = draw("g", { class: "turning slow", fill: "#e9fff4" });
   for (let star = 0; star < many; star += 1) {
@@ -98,7 +111,7 @@ function stars(seed, many) {
 }
 
 /** Rays that turn about a point, as light does in the old pictures. */
-function rays(x, y, many, length, colour, opacity) {
+export function rays(x, y, many, length, colour, opacity) {
   const group = draw("g", { class: "turning", fill: colour, opacity });
   group.style.transformOrigin = `${x}px ${y}px`;
   for (let ray = 0; ray < many; ray += 1) {
@@ -110,7 +123,7 @@ function rays(x, y, many, length, colour, opacity) {
   return group;
 }
 
-function glow(x, y, radius, colour, opacity = 0.8) {
+export function glow(x, y, radius, colour, opacity = 0.8) {
   const [gradient, fill] = shade("radial", [[0, colour, opacity], [1, colour, 0]]);
   return [gradient, draw("circle", { cx: x, cy: y, r: radius, fill, class: "glow" })];
 }

@@ -5,6 +5,7 @@
 // acknowledged. It knows no page: what happens goes to `listener` as `{kind, …}`, in order. The twin
 // of `client/transport.py`; the protocol is in docs/protocol.md.
 
+import { DoorError, findSocket } from "./door.js";
 import { OPENING, Story, count } from "./story.js";
 
 export const PROTOCOL = 1;
@@ -161,7 +162,7 @@ export class Play {
     this.emit({ kind: "connection", state: "opening" });
     let socket;
     try {
-      socket = new WebSocket(await this.#findSocket());
+      socket = new WebSocket(await findSocket(this.page, { protocol: PROTOCOL, patience: this.patience.open }));
     } catch (error) {
       this.#opening = false;
       if (error.name === "SignInError") {
@@ -183,49 +184,6 @@ export class Play {
     socket.addEventListener("close", (event) => {
       if (socket === this.#socket) this.#closed(event.code);
     });
-  }
-
-  async #findSocket() {
-    const config = await this.#ask(new URL("config.json", this.page), {});
-    if (config.protocol !== PROTOCOL) {
-      throw new DoorError(`The server speaks protocol ${config.protocol} and this page ${PROTOCOL}: reload the page.`);
-    }
-    const issued = await this.#askTicket(new URL(config.ticket, this.page), config.members);
-    const socket = new URL(config.socket);
-    socket.searchParams.set("ticket", issued.ticket);
-    return socket;
-  }
-
-  async #askTicket(url, members) {
-    const asked = { method: "POST", body: "{}" };
-    if (!members) return this.#ask(url, asked);
-    const signIn = await import("./sign_in.js");
-    try {
-      return await this.#ask(url, { ...asked, headers: await signIn.headers(members, this.page) });
-    } catch (error) {
-      if (error.status === 401) signIn.refused();
-      if (error instanceof DoorError || error instanceof signIn.SignInError) throw error;
-      throw new DoorError("The members' list does not answer.");
-    }
-  }
-
-  async #ask(url, options) {
-    let response;
-    try {
-      const signal = AbortSignal.timeout(this.patience.open);
-      response = await fetch(url, { ...options, cache: "no-store", credentials: "omit", signal });
-    } catch {
-      throw new DoorError(navigator.onLine ? "The house does not answer." : "This device is offline.");
-    }
-    if (response.status === 401) throw Object.assign(new DoorError("The house asks who you are."), { status: 401 });
-    if (response.status === 403) throw new DoorError("The house gives no tickets to this address; use its own.");
-    if (response.status === 429) throw new DoorError("Too many visitors are at the door.");
-    if (!response.ok) throw new DoorError(`The door answered ${response.status}.`);
-    try {
-      return await response.json();
-    } catch {
-      throw new DoorError("The door answered something that cannot be read.");
-    }
   }
 
   #closed(code) {
@@ -467,8 +425,6 @@ export class Play {
     if (!this.story.turns.some((turn) => turn.held.size)) this.#gapSince = 0;
   }
 }
-
-class DoorError extends Error {}
 
 function unsayable(text) {
   if (!text.trim()) return "There is nothing to say in this line.";

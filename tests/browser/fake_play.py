@@ -56,6 +56,7 @@ class FakePlay:
     def __init__(self, *, wait_s: float = 1.0, line_s: float = 0.4, token_s: float = 0.02) -> None:
         self.wait_s, self.line_s, self.token_s = wait_s, line_s, token_s
         self.opening, self.answer = OPENING, ANSWER
+        self.world, self.title, self.fields = "emerald_city", "The Emerald City", FIELDS
         self.turns: list[dict[str, Any]] = []
         self.older: list[dict[str, Any]] = []  # turns that fit no welcome
         self.profile: dict[str, str] = {}
@@ -143,8 +144,8 @@ class FakePlay:
         if not resumed:
             self.turns, self.beat = [], -1
         await self.send(
-            "welcome", session="s" * 32, world="emerald_city", protocol=1, resumed=resumed, turns=self.turns,
-            profile=self.profile, title="The Emerald City", fields=FIELDS,
+            "welcome", session="s" * 32, world=self.world, protocol=1, resumed=resumed, turns=self.turns,
+            profile=self.profile, title=self.title, fields=self.fields,
         )  # fmt: skip
         await self.send("wake", state="ready" if self.awake else "waking", progress=0.0)
         if not self.awake:

@@ -187,6 +187,28 @@ async def test_the_story_can_be_kept(page: Page, tmp_path: Path) -> None:
         await expect(page.get_by_text("Go & see.")).to_be_visible()
 
 
+async def test_another_world_is_shown_as_itself(page: Page, tmp_path: Path, keep_picture: Keep) -> None:
+    async with FakePlay(wait_s=0.1, line_s=0.1) as house:
+        house.world, house.title = "quiet_shore", "The Quiet Shore"
+        house.fields = [{"key": "place", "label": "Where you sit", "default": "somewhere comfortable"}]
+        await begin(page, house.address)
+        await expect(page.get_by_role("heading", name="The Quiet Shore")).to_be_visible()
+        assert await page.title() == "The Quiet Shore · Overture"
+        await page.get_by_role("button", name="Memory").click()
+        await expect(page.get_by_label("Where you sit")).to_have_attribute("placeholder", "somewhere comfortable")
+        await page.keyboard.press("Escape")
+        await go_in(page)
+        await expect(page.locator(".slide.shown")).to_have_count(1)
+        await keep_picture(page, "another-world")
+        await page.get_by_role("button", name="Keep").click()
+        async with page.expect_download() as waiting:
+            await page.get_by_role("button", name="Save as Markdown").click()
+        saved = await waiting.value
+        assert saved.suggested_filename == "quiet-shore.md"
+        await saved.save_as(tmp_path / "story.md")
+        assert (tmp_path / "story.md").read_text().startswith("# The Quiet Shore\n")
+
+
 async def test_motion_can_be_reduced(browser: Browser) -> None:
     context = await browser.new_context(reduced_motion="reduce")
     page = await context.new_page()

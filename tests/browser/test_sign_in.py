@@ -113,6 +113,7 @@ async def come_in(page: Page, house: House) -> Pool:
 async def sign_in(page: Page, house: House) -> Pool:
     pool = await come_in(page, house)
     await page.get_by_role("link", name="I am Ada").click()
+    await page.get_by_role("button", name="Begin").click()
     await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible()
     return pool
 

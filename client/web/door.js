@@ -1,0 +1,49 @@
+// The way in: from the page's address to a socket's, with a ticket that opens it once. The twin of
+// `client/door.py`. Knows config.json and the ticket's door, not what is said on the socket.
+
+/** There is no way in just now; the message says why. */
+export class DoorError extends Error {}
+
+/** The socket's address with a new ticket in it. `patience` is in milliseconds. Throws `DoorError` or `SignInError`. */
+export async function findSocket(page, { protocol, patience }) {
+  const config = await ask(new URL("config.json", page), {}, patience);
+  if (config.protocol !== protocol) {
+    throw new DoorError(`The server speaks protocol ${config.protocol} and this page ${protocol}: reload the page.`);
+  }
+  const issued = await askTicket(new URL(config.ticket, page), config.members, page, patience);
+  const socket = new URL(config.socket);
+  socket.searchParams.set("ticket", issued.ticket);
+  return socket;
+}
+
+async function askTicket(url, members, page, patience) {
+  const asked = { method: "POST", body: "{}" };
+  if (!members) return ask(url, asked, patience);
+  const signIn = await import("./sign_in.js");
+  try {
+    return await ask(url, { ...asked, headers: await signIn.headers(members, page) }, patience);
+  } catch (error) {
+    if (error.status === 401) signIn.refused();
+    if (error instanceof DoorError || error instanceof signIn.SignInError) throw error;
+    throw new DoorError("The members' list does not answer.");
+  }
+}
+
+async function ask(url, options, patience) {
+  let response;
+  try {
+    const signal = AbortSignal.timeout(patience);
+    response = await fetch(url, { ...options, cache: "no-store", credentials: "omit", signal });
+  } catch {
+    throw new DoorError(navigator.onLine ? "The house does not answer." : "This device is offline.");
+  }
+  if (response.status === 401) throw Object.assign(new DoorError("The house asks who you are."), { status: 401 });
+  if (response.status === 403) throw new DoorError("The house gives no tickets to this address; use its own.");
+  if (response.status === 429) throw new DoorError("Too many visitors are at the door.");
+  if (!response.ok) throw new DoorError(`The door answered ${response.status}.`);
+  try {
+    return await response.json();
+  } catch {
+    throw new DoorError("The door answered something that cannot be read.");
+  }
+}
