@@ -80,6 +80,7 @@ class Llama:
         self.batches = batches
         self._embed = embed
         self._layers = tuple(layers)
+        self._pass = operations.fuse(self._layers, config.norm_eps)
         self._norm = norm
         self._head = head
         angles = torch.outer(torch.arange(context, dtype=torch.float32), rope_frequencies(config.rope, config.head_dim))
@@ -106,7 +107,9 @@ class Llama:
         eps, ops, count = self.config.norm_eps, self.operations, len(ids)
         x = self._embed(torch.tensor(ids))
         cos, sin = self._cos[start : start + count], self._sin[start : start + count]
-        for number, layer in enumerate(self._layers):
+        if self._pass:
+            x = self._pass(x, cache, start, cos, sin)
+        for number, layer in enumerate(self._layers if self._pass is None else ()):
             qkv = layer.qkv(ops.norm(x, layer.attention_norm, eps))
             x = layer.out(ops.attend(qkv, cache, number, start, cos, sin), onto=x)
             x = layer.down(ops.swiglu(layer.gate_up(ops.norm(x, layer.mlp_norm, eps))), onto=x)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,10 +21,10 @@ from torch import Tensor
 from .config import LlamaConfig
 from .errors import EngineError
 from .layout import packed_bytes
-from .ops import Cache
+from .ops import Cache, Pass
 
 #: The interface that this module and the library agree on.
-VERSION = 1
+VERSION = 2
 
 _BLOCK = 16
 
@@ -62,7 +64,8 @@ class Native:
         library.overture_norm.argtypes = [address, long, long, address, real, address]
         library.overture_swiglu.argtypes = [address, long, long, address]
         library.overture_attend.argtypes = [address, *[long] * 5, *[address] * 4, long, address]
-        for function in ("threads", "matmul", "norm", "swiglu", "attend"):
+        library.overture_layers.argtypes = [address, *[long] * 2, address, *[long] * 6, real, *[address] * 4, long]
+        for function in ("threads", "matmul", "norm", "swiglu", "attend", "layers"):
             getattr(library, f"overture_{function}").restype = None
         self.library = library
         library.overture_threads(threads)
@@ -108,6 +111,10 @@ class NativeLinear:
         return out
 
 
+#: The weights of a `model.Layer` in the order in which the library takes their addresses.
+_WEIGHTS = ("attention_norm", "qkv", "out", "mlp_norm", "gate_up", "down")
+
+
 class NativeOperations:
     """The C++ forms; the cache is float16, keys in blocks of 16 positions side by side."""
 
@@ -139,6 +146,27 @@ class NativeOperations:
             keys.data_ptr(), values.data_ptr(), values.shape[1], out.data_ptr(),
         )  # fmt: skip
         return out
+
+    def fuse(self, layers: Sequence[Any], eps: float) -> Pass | None:
+        """All layers as one call, where every matrix is the library's own; the same bits as one by one."""
+        parts = [getattr(layer, name) for layer in layers for name in _WEIGHTS]
+        if not all(isinstance(part, Tensor | NativeLinear) for part in parts):
+            return None
+        # Addresses alone: the weights stay where they are as long as the model has them.
+        weights = [part.packed if isinstance(part, NativeLinear) else part for part in parts]
+        table = (ctypes.c_void_p * len(weights))(*(weight.data_ptr() for weight in weights))
+        c, library = self._config, self._library
+        sizes = (c.width, c.hidden, c.heads, c.kv_heads, c.head_dim)
+
+        def run(x: Tensor, cache: Cache, start: int, cos: Tensor, sin: Tensor) -> Tensor:
+            x = x.contiguous()
+            library.overture_layers(
+                x.data_ptr(), len(x), start, table, len(layers), *sizes, eps, cos.data_ptr(), sin.data_ptr(),
+                cache.keys.data_ptr(), cache.values.data_ptr(), cache.values.shape[2],
+            )  # fmt: skip
+            return x
+
+        return run
 
     def new_cache(self, context: int) -> Cache:
         """Room for `context` positions, rounded up to whole blocks; memory is taken as it is used."""

@@ -6,8 +6,9 @@ whose inner order is their own.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it by
@@ -27,6 +28,10 @@ class Cache:
     values: Tensor
 
 
+#: All layers over x [tokens, width] (changed in place): (x, cache, start, cos, sin) to x.
+Pass = Callable[[Tensor, Cache, int, Tensor, Tensor], Tensor]
+
+
 class Operations(Protocol):
     """Each works on rows [tokens, features] in float32."""
 
@@ -40,6 +45,9 @@ class Operations(Protocol):
 
     def attend(self, qkv: Tensor, cache: Cache, layer: int, start: int, cos: Tensor, sin: Tensor) -> Tensor:
         """Turns and stores the rows' keys and values at positions `start`.., and lets each row attend up to itself."""
+
+    def fuse(self, layers: Sequence[Any], eps: float) -> Pass | None:
+        """All of `model.Layer`s in one call; None where they must be gone through one by one."""
 
     def new_cache(self, context: int) -> Cache:
         """Room for `context` positions."""
@@ -99,6 +107,10 @@ class TorchOperations:
             q.transpose(0, 1)[None], known[None], said[None], attn_mask=mask, enable_gqa=True
         )
         return out[0].transpose(0, 1).reshape(count, -1)
+
+    def fuse(self, layers: Sequence[Any], eps: float) -> Pass | None:
+        """Never."""
+        return None
 
     def new_cache(self, context: int) -> Cache:
         """Room for `context` positions; memory is taken as it is used."""

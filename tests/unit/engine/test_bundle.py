@@ -18,6 +18,7 @@ from model_build.pack_prefix import common, write_prefix
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
 from storyteller.engine.bundle import KernelName, read_manifest, verify
 from storyteller.engine.layout import LAYOUT
+from storyteller.engine.model import Llama
 
 LINE = "Once upon a time there was a gate. Behind the gate there was a gate, and behind the gate a city."
 LONG = Sampling(temperature=0.0, max_tokens=60)
@@ -91,6 +92,17 @@ def test_logits_are_the_same_bits_in_any_parts(bundle: Path) -> None:
             model.forward(ids[a : a + chunk], a, cache, rows=len(ids[a : a + chunk])) for a in range(0, len(ids), chunk)
         ]
         assert torch.equal(torch.cat(parts), whole)
+
+
+def test_all_layers_in_one_call_are_the_same_bits_as_one_by_one(bundle: Path) -> None:
+    engine = load_engine(bundle, threads=2)
+    model = engine._model
+    assert isinstance(model, Llama)
+    assert model._pass is not None
+    whole = logits(engine)
+    model._pass = None
+    assert torch.equal(logits(engine), whole)
+    assert load_engine(bundle, kernel="reference")._model._pass is None  # type: ignore[attr-defined]
 
 
 def test_drafting_is_at_work_where_the_text_repeats(bundle: Path) -> None:

@@ -159,7 +159,7 @@ const Kernels *kernels = choose(nullptr);
 #pragma GCC visibility push(default)
 extern "C" {
 
-int overture_version() { return 1; }
+int overture_version() { return 2; }
 
 const char *overture_kernels() { return kernels->name; }
 
@@ -222,6 +222,36 @@ void overture_attend(const float *qkv, long rows, long start, long heads, long k
         for (long job = jobs * piece / pieces, last = jobs * (piece + 1) / pieces; job < last; job++)
             kernels->attend(a, job % rows, job / rows, s + room * piece);
     });
+}
+
+struct Layer {
+    const float *attention_norm;
+    const uint8_t *qkv, *out;
+    const float *mlp_norm;
+    const uint8_t *gate_up, *down;
+};
+
+// All layers at once, over x[rows, width] in place: between two calls from Python a thread may lose its core.
+void overture_layers(float *x, long rows, long start, const Layer *layers, long count, long width, long hidden, long heads,
+                     long kv_heads, long dim, float eps, const float *cos, const float *sin, uint16_t *keys,
+                     uint16_t *values, long context) {
+    static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+    Guard guard(turn);
+    static Scratch<float> normed, fused, gated;
+    const long queries = heads * dim, qkv = queries + 2 * kv_heads * dim, cached = kv_heads * context * dim;
+    float *n = normed.at_least(rows * width), *f = fused.at_least(rows * std::max(qkv, 2 * hidden));
+    float *g = gated.at_least(rows * std::max(queries, hidden));
+    for (long i = 0; i < count; i++) {
+        const Layer &layer = layers[i];
+        overture_norm(x, rows, width, layer.attention_norm, eps, n);
+        overture_matmul(n, rows, width, layer.qkv, qkv, f, 0);
+        overture_attend(f, rows, start, heads, kv_heads, dim, cos, sin, keys + i * cached, values + i * cached, context, g);
+        overture_matmul(g, rows, queries, layer.out, width, x, 1);
+        overture_norm(x, rows, width, layer.mlp_norm, eps, n);
+        overture_matmul(n, rows, width, layer.gate_up, 2 * hidden, f, 0);
+        overture_swiglu(f, rows, hidden, g);
+        overture_matmul(g, rows, hidden, layer.down, width, x, 1);
+    }
 }
 }  // extern "C"
 #pragma GCC visibility pop
