@@ -10,6 +10,7 @@ export class Doors {
   /** `onOpen()` is called within the click. */
   constructor(onOpen) {
     this.#onOpen = onOpen;
+    byId("enter").disabled = false; // from now on a click is heard
     byId("enter").addEventListener("click", () => {
       this.open();
       this.#onOpen();

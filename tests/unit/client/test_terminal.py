@@ -30,7 +30,7 @@ class Terminal:
 
     def __init__(self, process: asyncio.subprocess.Process, fd: int) -> None:
         self.process, self._fd = process, fd
-        self.shown = ""
+        self._raw = b""
         self._news = asyncio.Event()
         asyncio.get_running_loop().add_reader(fd, self._read)
 
@@ -41,8 +41,16 @@ class Terminal:
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._fd)
-        self.shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data.decode(errors="replace"))
+        self._raw += data
         self._news.set()
+
+    @property
+    def shown(self) -> str:
+        """All that was shown since `forget`, without the terminal's codes: a read may end in the middle of one."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._raw.decode(errors="replace"))
+
+    def forget(self) -> None:
+        self._raw = b""
 
     async def until(self, text: str) -> None:
         """Waits until this was shown."""
@@ -195,7 +203,7 @@ async def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
         typed = "I walk all the way along the marble street"
         client.type(typed)
         await client.until(typed)
-        client.shown = ""
+        client.forget()
         client.resize(24, 40)
         # Drawn anew by itself, in lines that fit.
         await client.until("street")
