@@ -54,7 +54,7 @@ class Terminal:
 
     async def until(self, text: str) -> None:
         """Waits until this was shown."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while text not in self.shown:
                 self._news.clear()
                 await self._news.wait()
