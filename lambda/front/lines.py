@@ -126,7 +126,13 @@ class Lines:
 
     def retry(self, key: str, connection: str, message: wire.Retry) -> None:
         """Has the last turn told again."""
-        self._again(key, connection, message.id, message.of, _anew)
+
+        def change(turn: Turn) -> None:
+            if turn.state == "answered":  # the book had it until now, so nothing was looked up
+                turn.notes = self._facts(turn.said)
+            _anew(turn)
+
+        self._again(key, connection, message.id, message.of, change)
 
     def edit(self, key: str, connection: str, message: wire.Edit) -> None:
         """Changes what was said last, and has it told again."""
