@@ -44,7 +44,7 @@ class Recipe:
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     drill: int = 1200  # before this step, three of four steps are drills in copying
-    refresh: int = 2  # after it, one of so many is
+    refresh: int = 4  # after it, one of so many is
     drill_rows: int = 26
     drill_context: int = 160
     copied: float = 3.0  # the weight of a token copied from the visitor, against 1 for any other of a reply

@@ -115,13 +115,14 @@ def drill(city: City, rng: Random) -> tuple[dict[str, str], str, list[str], str]
     kinds += [p["name_q"]["reply"], p["spectacles_q"]["reply"], why["reply"]]
     kinds += [] if walk.alone else [p["companion_lines"], p["opening_companion"], p["companion_q"]["reply"]]
     lines = [walk.line(rng.choice(kinds)) for _ in range(2)]
+    tail = "\n\n" + "\n".join(f"> {choice}" for choice in walk.choose())  # without it the form would be unlearned
     said = speak(rng, rng.choice((words.utterance, words.noun, words.name))(rng))
     if rng.random() < 0.4:
         fact = facts.fact(rng)
         lines.insert(rng.randrange(3), mark(fact.text))
-        return profile, fact.about, [fact.text], typeset(" ".join(lines))
+        return profile, fact.about, [fact.text], typeset(" ".join(lines)) + tail
     lines.insert(rng.randrange(3), walk.line(p["fallback"], said=quote(said)))
-    return profile, said, [], typeset(" ".join(lines))
+    return profile, said, [], typeset(" ".join(lines)) + tail
 
 
 def _speak_early(walk: Walk, intent: Intent) -> None:
