@@ -105,6 +105,8 @@ class Front(Construct):
                 "OVERTURE_CONCURRENCY": str(settings.concurrency),
                 "OVERTURE_WAKES_PER_DAY": str(settings.wakes_per_day),
                 "OVERTURE_GRID_KG_PER_KWH": str(settings.grid_kg_per_kwh),
+                "OVERTURE_ANSWER_BUDGET": str(settings.answer_budget),
+                "OVERTURE_KNOWLEDGE_TOKENS": str(settings.knowledge_tokens),
             },
         )
         table.grant(

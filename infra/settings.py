@@ -77,6 +77,13 @@ def _between(low: int, high: int, unit: str = "") -> _Kind:
     return _Kind(convert, f"a whole number from {low} to {high}{unit}")
 
 
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
 def _matching(pattern: str, says: str) -> _Kind:
     def convert(text: str) -> str:
         if re.fullmatch(pattern, text) is None:
@@ -145,6 +152,17 @@ class Settings:
         0,
         _between(0, 600, " seconds"),
         "Seconds that a storyteller waits for the next line before it goes (and is paid).",
+    )
+    answer_budget: float = _setting(
+        0.01,
+        _Kind(_share, "a share from 0 to 1"),
+        "Of the lines that have no written answer, the share that may get one all the same. "
+        "Less is surer, and says less.",
+    )
+    knowledge_tokens: int = _setting(
+        120,
+        _between(0, 1000),
+        "Tokens of what the world knows that may go with a visitor's line to the storyteller; `0` looks nothing up.",
     )
     auth: Literal["ticket", "cognito"] = _setting(
         "ticket",
