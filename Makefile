@@ -41,7 +41,7 @@ lint: .venv/.ready  ## Check style and types
 test: lint $(READY)  ## Check style and types, and run every test
 	@$(PY) -m pytest
 
-arm64: .venv/.ready  ## Test the engine on the real arm64 kernels, emulated (Linux, root)
+arm64: .venv/.ready $(KERNEL)/.built  ## Test the engine on the real arm64 kernels, emulated (Linux, root)
 	@scripts/arm64
 
 # --- AWS (settings: SET="memory=3008 concurrency=0", docs/settings.md)
@@ -54,7 +54,7 @@ wheels: .venv/.ready  ## Stage Front's arm64 wheels (the one step of synth that 
 synth: .venv/.ready  ## Synthesize the stack to cdk.out (SET="name=value …")
 	@$(PY) -m infra.app $(CONTEXT)
 
-build/demo-bundle/bundle.json: models/demo/manifest.json $(WORLD)/storyteller.md | .venv/.ready
+build/demo-bundle/bundle.json: models/demo/manifest.json $(WORLD)/storyteller.md | .venv/.ready $(KERNEL)/.built
 	@$(PY) -m model_build pack models/demo --out build/demo-bundle --world $(WORLD)
 
 image: .venv/.ready $(if $(MODEL),,build/demo-bundle/bundle.json)  ## Build the storyteller's image here, emulated, without Docker (MODEL=folder)
