@@ -207,7 +207,9 @@ class Settings:
         "GB-seconds in any 24 hours at which the kill switch turns the storyteller off ($2 for the default).",
     )
     wakes_per_day: int = _setting(
-        100, _between(0, 1_000_000), "Wakes of the storyteller for one address in a day; `0` is without limit."
+        100,
+        _between(0, 1_000_000),
+        "Visits from one address in a day that the storyteller is woken for; `0` is without limit.",
     )
     retention: int = _setting(
         14,

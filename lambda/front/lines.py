@@ -12,7 +12,7 @@ from collections.abc import Callable
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from front.wakes import Wakes, ended_by_error
+from front.wakes import CAPPED, Wakes, ended_by_error
 from overture import leases, wire
 from overture.connections import Connections
 from overture.costs import saved_by_answer
@@ -21,6 +21,7 @@ from overture.sessions import INBOX_LINES, Draft, Sessions, Turn
 from overture.settings import Settings
 from overture.wire import WireError
 from prologue.book import MOST_NOTES, Book
+from prologue.slots import clean
 from prologue.world import World
 
 
@@ -56,8 +57,7 @@ class Lines:
 
     def say(self, key: str, connection: str, message: wire.Say) -> None:
         """A line: answered from the book, or put in the storyteller's inbox."""
-        if not message.text.strip():
-            raise WireError("bad_field", "The field `text` is blank: say something.")
+        _check(message.text)
         began = time.perf_counter()
         found = self._book.consult(message.text, "story" if self._sessions.read(key).in_story else "prologue")
         match = found.match
@@ -136,7 +136,7 @@ class Lines:
 
     def edit(self, key: str, connection: str, message: wire.Edit) -> None:
         """Changes what was said last, and has it told again."""
-
+        _check(message.text)
         notes = self._facts(message.text)
 
         def change(turn: Turn) -> None:
@@ -161,8 +161,9 @@ class Lines:
         def remove(draft: Draft) -> None:
             if message.id not in draft.session.done:
                 turn = self._last(draft, message.of)
-                if turn.id == wire.OPENING:
-                    raise WireError("not_undoable", "Nothing comes before the opening; `retry` tells it anew.")
+                earlier = self._sessions.turns(key, before=turn.seq)
+                if turn.state != "answered" and all(before.state == "answered" for before in earlier):
+                    raise WireError("not_undoable", "The story begins here; `retry` or `edit` tells it anew.")
                 draft.session.remember_done(message.id)
                 draft.delete(turn)
 
@@ -176,6 +177,7 @@ class Lines:
             turn = self._last(draft, of)
             change(turn)
             turn.state = "waiting"
+            draft.session.in_story = True  # a written answer of the prologue that is to be told after all
             draft.session.remember_done(action)
             draft.put(turn)
             return self._put_in_inbox(draft, turn)
@@ -196,11 +198,18 @@ class Lines:
         raise WireError("not_last", f"`{of}` is not the last turn; only that can be changed.")
 
     def _put_in_inbox(self, draft: Draft, turn: Turn) -> str | Queued | None:
+        if draft.session.capped and not draft.session.has_lease(draft.now):
+            raise WireError(CAPPED.code, CAPPED.message)
         leases.append(draft, turn)
         return leases.reserve(draft, self._settings)
 
     def _count(self, name: str) -> None:
         self._metrics.add_metric(name, MetricUnit.Count, 1)
+
+
+def _check(text: str) -> None:
+    if not clean(text):
+        raise WireError("bad_field", "The field `text` is blank: say something.")
 
 
 def _anew(turn: Turn) -> None:

@@ -79,7 +79,8 @@ class Stage:
             self._connections.post(connection, msgspec.structs.replace(HELLO_FIRST, to=getattr(message, "id", None)))
             return
         logger.append_keys(session=key)
-        self._guard(connection, getattr(message, "id", None), lambda: self._dispatch(key, connection, message))
+        action = message.before if isinstance(message, wire.History) else getattr(message, "id", None)
+        self._guard(connection, action, lambda: self._dispatch(key, connection, message))
 
     def leave(self, connection: str) -> None:
         """A connection closed: the session forgets it, if it was still its own."""
@@ -117,6 +118,7 @@ class Stage:
                 beat = self._advance(session)
             reserved: str | Queued | None = None
             if not session.has_lease(draft.now):
+                session.capped = not may_wake
                 session.waking = Waking("waking" if may_wake else "failed", progress=0.0 if may_wake else None)
                 reserved = leases.reserve(draft, self._settings) if may_wake else None
             return session, former, beat, reserved

@@ -20,7 +20,10 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     origin = request.headers.get("origin")
     if not settings.allows(origin):
         metrics.add_metric("TicketsRefused", MetricUnit.Count, 1)
-        return _answer(403, {"message": f"Pages from {origin} may not come in; the house's owner can allow them."})
+        # The page may read why, so that it can say it.
+        return _answer(
+            403, {"message": f"Pages from {origin} may not come in; the house's owner can allow them."}, origin
+        )
     try:
         ticket = tickets.issue(table, settings, request.request_context.http.source_ip)
     except tickets.TooMany:

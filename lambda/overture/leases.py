@@ -1,6 +1,6 @@
 """Leases: at most one storyteller invocation works for a session, and no line is lost.
 
-Every rule of DESIGN's "one lease" is one function here that changes a `Draft`; callers run it by
+Every rule of the lease (docs/architecture.md) is one function here that changes a `Draft`; callers run it by
 `Sessions.update`. Front reserves (in the very write that appends a line) and then invokes; the
 storyteller confirms, renews, takes lines, finishes them and gives the lease back; the destination
 of its asynchronous invocations settles what became of it.

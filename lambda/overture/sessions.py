@@ -95,12 +95,13 @@ class Turn(Struct):
 
 
 class Session(Struct):
-    """The session's document."""
+    """The session's document. `capped`: its address has had its share of wakes, so nobody is sent for."""
 
     key: str
     world: str
     profile: dict[str, str] = {}
     in_story: bool = False
+    capped: bool = False
     script: dict[str, Any] = {}
     connection: str | None = None
     address: str | None = None

@@ -46,7 +46,7 @@ class Settings(Struct, frozen=True):
 
     #: Storytellers that may work at once; 0: as many as the account allows.
     concurrency: Count = 0
-    #: Wakes of the storyteller per address and day; 0: without limit.
+    #: Visits per address and day that the storyteller is woken for; 0: without limit.
     wakes_per_day: Count = 100
     #: Tickets per address and minute; 0: without limit.
     tickets_per_minute: Count = 60

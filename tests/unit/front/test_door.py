@@ -78,7 +78,8 @@ def test_another_origin_gets_no_ticket_and_cannot_use_one(handlers: tuple[Handle
     issue, authorize = handlers
     refused = issue(post_ticket("https://evil.example"), CONTEXT)
     assert refused["statusCode"] == 403
-    assert "access-control-allow-origin" not in refused["headers"]
+    assert refused["headers"]["access-control-allow-origin"] == "https://evil.example", "the page may read why"
+    assert "ticket" not in json.loads(refused["body"])
     ticket = json.loads(issue(post_ticket(None), CONTEXT)["body"])["ticket"]
     assert effect(authorize(connect(ticket, "https://evil.example"), CONTEXT)) == "Deny"
     assert effect(authorize(connect(ticket, None), CONTEXT)) == "Allow", "and it was not used up by the refusal"

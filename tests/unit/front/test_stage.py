@@ -338,7 +338,7 @@ def test_nobodys_session_shows_anothers_text(story: House) -> None:
     assert isinstance(other, wire.Welcome)
     assert other.turns == []
     assert story.send("history", connection="c9", before="first")[0] == wire.Error(
-        "unknown_turn", "There is no turn `first` in this story.", False
+        "unknown_turn", "There is no turn `first` in this story.", False, "first"
     )
 
 
@@ -358,6 +358,23 @@ def test_retry_edit_and_undo_the_last_turn(story: House) -> None:
     assert error(story.send("undo", id="u", of="opening")).code == "not_undoable"
 
 
+def test_a_line_that_began_the_story_is_not_taken_back_but_a_written_answer_is(house: House) -> None:
+    house.hello()
+    house.send("say", id="q", text="What can you do?")
+    house.do("undo", of="q")
+    house.send("say", id="a", text="I climb over the wall.")
+    house.told("a", "You land on your feet.")
+    assert error(house.send("undo", id="u", of="a")).code == "not_undoable"
+    assert house.sessions.read(house.key).in_story
+
+
+@pytest.mark.parametrize("text", ["   ", "\x00\u202e"])
+def test_nothing_cannot_be_said_nor_made_of_what_was_said(story: House, text: str) -> None:
+    assert error(story.send("say", id="b", text=text)).code == "bad_field"
+    assert error(story.send("edit", id="e", of="first", text=text)).code == "bad_field"
+    assert story.sessions.turns(story.key)[0].take == 1
+
+
 def test_continue_keeps_the_take_and_the_text(story: House) -> None:
     story.do("continue", of="first")
     story.told("first", " And more.")
@@ -375,6 +392,14 @@ def test_a_written_answer_retried_goes_to_the_storyteller_and_has_no_more_to_con
     assert error(story.send("continue", id="k", of="q")).code == "not_a_story"
     story.do("retry", of="q")
     assert [line.turn for line in story.sessions.read(story.key).inbox] == ["q"]
+
+
+def test_a_written_answer_of_the_prologue_that_is_retried_begins_the_story(house: House) -> None:
+    house.hello()
+    house.send("say", id="q", text="What can you do?")
+    assert not house.sessions.read(house.key).in_story
+    house.do("retry", of="q")
+    assert house.sessions.read(house.key).in_story
 
 
 @pytest.mark.parametrize("action", ["retry", "undo", "continue"])
@@ -479,6 +504,9 @@ def test_wakes_are_capped_per_address(sessions: Sessions, connections: FakeConne
     assert kinds(got) == ["Welcome", "Wake", "Error", "Beat"]
     assert isinstance(got[2], wire.Error)
     assert got[2].code == "wakes_exhausted"
+    for action, fields in (("say", {"text": "I knock."}), ("skip", {})):
+        assert error(house.send(action, connection="c9", id=action, **fields)).code == "wakes_exhausted"
+    assert isinstance(house.send("say", connection="c9", id="q", text="What can you do?")[1], wire.Answer)
     assert len(aws_lambda.sent) == 2
 
 
