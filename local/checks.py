@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,17 +17,24 @@ from local.plan import LocalError
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_REMEDY = "give --model a Hugging Face Llama folder, or leave it out for the demo model"
 WORLD_REMEDY = "give --world a folder like prologue/worlds/emerald_city"
-BOOK_REMEDY = "run make setup, which builds it"
+BOOK_REMEDY = "build it with `.venv/bin/python -m prologue build --answers {answers} --out {book}`"
+#: The prologue, written or compiled from ink.
+SCRIPTS = ("script.yaml", "script.ink.json")
 
 
 def check(*, model: Path, world: Path, book: Path) -> None:
     """Raises `LocalError` for the first thing found missing."""
     _folder(model, "model folder", MODEL_REMEDY)
-    for name in ("world.yaml", "script.yaml", "storyteller.md"):
-        _text(world, name, "world folder", WORLD_REMEDY)
-    _folder(book, "answer book", BOOK_REMEDY)
+    _text(world, "world.yaml", "world folder", WORLD_REMEDY)
+    script = next((name for name in SCRIPTS if (world / name).exists()), None)
+    if script is None:
+        raise LocalError(f"The world folder {world} has neither {' nor '.join(SCRIPTS)}; {WORLD_REMEDY}.")
+    _text(world, script, "world folder", WORLD_REMEDY)
+    _text(world, "storyteller.md", "world folder", WORLD_REMEDY)
+    remedy = BOOK_REMEDY.format(answers=shlex.quote(str(world / "answers.yaml")), book=shlex.quote(str(book)))
+    _folder(book, "answer book", remedy)
     if not any(book.iterdir()):
-        raise LocalError(f"The answer book {book} is empty; {BOOK_REMEDY}.")
+        raise LocalError(f"The answer book {book} is empty; {remedy}.")
 
 
 async def look_over(model: Path) -> None:

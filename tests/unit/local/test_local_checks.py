@@ -22,11 +22,33 @@ def test_whole_folders_pass(folders: dict[str, Path]) -> None:
     check(**folders)
 
 
+def test_the_script_may_be_compiled_ink(folders: dict[str, Path]) -> None:
+    (folders["world"] / "script.yaml").rename(folders["world"] / "script.ink.json")
+    check(**folders)
+
+
+def test_the_command_that_builds_a_book_can_be_pasted(folders: dict[str, Path]) -> None:
+    with pytest.raises(LocalError, match=r"--answers \S+/answers\.yaml --out '\S+/a book'`\.$"):
+        check(**{**folders, "book": folders["book"].with_name("a book")})
+
+
 @pytest.mark.parametrize(
     ("folder", "name", "content", "said"),
     [
-        ("world", "script.yaml", None, r"The world folder \S+ has no script\.yaml; give --world .+\."),
-        ("book", "book.json", None, r"The answer book \S+ is empty; run make setup, which builds it\."),
+        ("world", "world.yaml", None, r"The world folder \S+ has no world\.yaml; give --world .+\."),
+        (
+            "world",
+            "script.yaml",
+            None,
+            r"The world folder \S+ has neither script\.yaml nor script\.ink\.json; give --world .+\.",
+        ),
+        (
+            "book",
+            "book.json",
+            None,
+            r"The answer book (\S+) is empty; build it with"
+            r" `\.venv/bin/python -m prologue build --answers \S+/world/answers\.yaml --out \1`\.",
+        ),
     ],
 )
 def test_a_file_missing_or_broken(
