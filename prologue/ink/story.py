@@ -240,11 +240,10 @@ class Ink(Flow):
                     since = self.state["turns"].get(container.path)
                     stack.append(-1 if since is None else self.state["turn"] - since)
             case "rnd":
-                most, least = stack.pop(), stack.pop()
                 self.state["drawn"] = drawn = values.draw(self.state["seed"] + self.state["drawn"])
-                stack.append(drawn % (most - least + 1) + least)
+                stack.append(values.draw_between(drawn, stack))
             case "srnd":
-                self.state["seed"], self.state["drawn"] = int(stack.pop()), 0
+                self.state["seed"], self.state["drawn"] = values.read_seed(stack), 0
                 stack.append(None)
             case "visit":
                 stack.append(self._visits(here) - 1)

@@ -12,6 +12,8 @@ from typing import Any
 from prologue.ink.content import InkError
 
 _MODULUS = 2_147_483_647
+#: How a writer knows the functions that are compiled to another name.
+_SHOWN = {"_": "-", "srnd": "SEED_RANDOM", "rnd": "RANDOM", "?": "has", "!?": "hasnt"}
 
 
 def truth(value: Any) -> bool:
@@ -31,7 +33,17 @@ def shown(value: Any) -> str:
 
 
 def apply(function: str, stack: list[Any]) -> Any:
-    """Takes a function's arguments off the stack and gives its value."""
+    """Takes a function's arguments off the stack and gives its value. Raises `InkError` where it has none."""
+    try:
+        value = _apply(function, stack)
+        if not isinstance(value, int | float) or math.isfinite(value):
+            return value
+    except (ArithmeticError, TypeError, ValueError):
+        pass
+    raise InkError(f"`{_SHOWN.get(function, function)}` is given values for which it has no result")
+
+
+def _apply(function: str, stack: list[Any]) -> Any:
     if function in ("_", "!", "FLOOR", "CEILING", "INT", "FLOAT"):
         (value,) = _pop(stack, 1)
         if function == "!":
@@ -49,7 +61,9 @@ def apply(function: str, stack: list[Any]) -> Any:
     if function in ("&&", "||"):
         return truth(one) and truth(other) if function == "&&" else truth(one) or truth(other)
     if isinstance(one, dict) or isinstance(other, dict):
-        return (one == other) == (function == "==")
+        if function in ("==", "!="):
+            return (one == other) == (function == "==")
+        raise InkError(f"`{_SHOWN.get(function, function)}` cannot be done with a divert target")
     if isinstance(one, str) or isinstance(other, str):
         return _on_texts(function, shown(one), shown(other))
     return _on_numbers(function, _number(one, function), _number(other, function))
@@ -67,7 +81,7 @@ def _on_texts(function: str, one: str, other: str) -> Any:
             return other in one
         case "!?":
             return other not in one
-    raise InkError(f"`{function}` cannot be done with a text ({one!r} and {other!r})")
+    raise InkError(f"`{_SHOWN.get(function, function)}` cannot be done with a text ({one!r} and {other!r})")
 
 
 def _on_numbers(function: str, one: float, other: float) -> Any:
@@ -86,6 +100,7 @@ def _on_numbers(function: str, one: float, other: float) -> Any:
         case "%":
             return int(math.fmod(one, other)) if whole else math.fmod(one, other)
         case "POW":
+            math.pow(one, other)  # refuses what is too large or no real number, before it is worked out
             return one**other
         case "MIN":
             return min(one, other)
@@ -112,6 +127,19 @@ def draw(seed: int) -> int:
     return seed * 48_271 % _MODULUS if seed > 0 else (seed + _MODULUS - 1) * 48_271 % _MODULUS
 
 
+def draw_between(drawn: int, stack: list[Any]) -> int:
+    """Takes the least and the most off the stack and gives the number between them that was drawn."""
+    least, most = (_whole(value, "rnd") for value in _pop(stack, 2))
+    if most < least:
+        raise InkError(f"`RANDOM` is asked for a number from {least} to {most}; give it the smaller one first")
+    return drawn % (most - least + 1) + least
+
+
+def read_seed(stack: list[Any]) -> int:
+    """Takes a seed off the stack."""
+    return _whole(_pop(stack, 1)[0], "srnd")
+
+
 def _pop(stack: list[Any], count: int) -> list[Any]:
     if len(stack) < count:
         raise InkError("a calculation lacks a value")
@@ -122,9 +150,21 @@ def _pop(stack: list[Any], count: int) -> list[Any]:
     return taken
 
 
+def _whole(value: Any, function: str) -> int:
+    if not isinstance(value, int):
+        raise InkError(f"`{_SHOWN.get(function, function)}` needs whole numbers, and is given {_told(value)}")
+    return int(value)
+
+
 def _number(value: Any, function: str) -> Any:
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, str):
-        raise InkError(f"`{function}` cannot be done with the text {value!r}")
+    if isinstance(value, str | dict):
+        raise InkError(f"`{_SHOWN.get(function, function)}` cannot be done with {_told(value)}")
     return value
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a divert target"
+    return f"the text {value!r}" if isinstance(value, str) else shown(value)

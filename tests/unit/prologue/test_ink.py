@@ -14,6 +14,7 @@ from prologue.ink.check import check_ink
 from prologue.ink.content import InkError, read_ink
 from prologue.ink.script import InkScript
 from prologue.ink.story import Ink
+from prologue.ink.values import apply
 from prologue.new_world import make_world
 from prologue.script import Beat, ProfileField, ReplyError
 from prologue.world import WorldError, load_world
@@ -177,3 +178,62 @@ def test_a_circle_without_a_line_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "a.ink.json").write_text('{"inkVersion": 21, "root": [[{"->": "0.0"}, null], null], "listDefs": {}}')
     with pytest.raises(InkError, match="it runs in a circle"):
         Ink(read_ink(tmp_path / "a.ink.json")).line()
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "said"),
+    [
+        ("POW", [0, -1], "`POW` is given values for which it has no result"),
+        ("POW", [-8, 0.5], "`POW` is given values for which it has no result"),
+        ("POW", [10, 10**9], "`POW` is given values for which it has no result"),
+        ("*", [1e200, 1e200], r"`\*` is given values for which it has no result"),
+        ("*", [10**200, 10**200], r"`\*` is given values for which it has no result"),
+        ("/", [10**300, 1e-300], "`/` is given values for which it has no result"),
+        ("_", [{"->": "street"}], "`-` cannot be done with a divert target"),
+        ("+", ["to ", {"->": "street"}], r"`\+` cannot be done with a divert target"),
+        ("<", [{"->": "street"}, 1], "`<` cannot be done with a divert target"),
+        ("_", ["Ann"], "`-` cannot be done with the text 'Ann'"),
+    ],
+)
+def test_a_calculation_without_a_result_is_refused(function: str, given: list[Any], said: str) -> None:
+    with pytest.raises(InkError, match=said):
+        apply(function, given)
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "value"),
+    [
+        ("POW", [2, -1], 0.5),
+        ("POW", [2, 10], 1024),
+        ("==", [{"->": "street"}, {"->": "street"}], True),
+        ("!=", [{"->": "street"}, 1], True),
+    ],
+)
+def test_a_calculation_with_a_result(function: str, given: list[Any], value: Any) -> None:
+    assert apply(function, given) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('5, 4, "rnd"', "`RANDOM` is asked for a number from 5 to 4; give it the smaller one first"),
+        ('5, 3, "rnd"', "`RANDOM` is asked for a number from 5 to 3"),
+        ('1, 2.5, "rnd"', "`RANDOM` needs whole numbers, and is given 2.5"),
+        ('1, {"^->": "0"}, "rnd"', "`RANDOM` needs whole numbers, and is given a divert target"),
+        ('1, "rnd"', "a calculation lacks a value"),
+        ('"str", "^x", "/str", "srnd"', "`SEED_RANDOM` needs whole numbers, and is given the text 'x'"),
+    ],
+)
+def test_a_drawing_from_nothing_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    story = (
+        f'{{"inkVersion": 21, "root": [["ev", {content}, "out", "/ev", "\\n", "done", null], null], "listDefs": {{}}}}'
+    )
+    (tmp_path / "a.ink.json").write_text(story)
+    with pytest.raises(InkError, match=said):
+        Ink(read_ink(tmp_path / "a.ink.json")).line()
+
+
+def test_a_drawing_of_one_number_gives_it(tmp_path: Path) -> None:
+    story = '{"inkVersion": 21, "root": [["ev", 5, 5, "rnd", "out", "/ev", "\\n", "done", null], null], "listDefs": {}}'
+    (tmp_path / "a.ink.json").write_text(story)
+    assert Ink(read_ink(tmp_path / "a.ink.json")).line() == ("5\n", [])
