@@ -31,7 +31,7 @@ run: $(READY)  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the stor
 	@$(PY) -m local --port $(PORT) --wait $(WAIT)
 
 chat: .venv/.ready  ## Play in this terminal (URL=… for another house than the local one)
-	@$(PY) -m client.terminal $(URL)
+	@$(PY) -m client.terminal $(or $(URL),$(OVERTURE_URL),http://localhost:$(PORT))
 
 lint: .venv/.ready  ## Check style and types
 	@$(PY) -m ruff check .

@@ -54,6 +54,14 @@ class Pending:
         """Whether it was acknowledged or refused."""
         return self._future.done()
 
+    def is_meant_by(self, code: str, to: str | None) -> bool:
+        """Whether an error of this code, about this, refuses it."""
+        if self.done:
+            return False
+        if to is None:  # `history` has no id to be named by, and this is the refusal that only it gets
+            return self.frame["action"] == "history" and code == "unknown_turn"
+        return to in (self.id, self.frame.get("before"))
+
     def settle(self, refusal: RefusedError | None = None) -> None:
         """It is acknowledged, or refused for good."""
         if not self._future.done():

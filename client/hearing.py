@@ -121,11 +121,11 @@ class Hearing:
         if not self.connected:
             if code == "hello_first":
                 return
-            if self.session and code in ("unknown_session", "bad_field"):
+            if self.session and code == "bad_field":
                 self.session = None  # what was remembered is of no use: begin afresh
                 self._errand(self._say_hello())
                 return
-        pending = next((pending for pending in self._queue if to is not None and pending.id == to), None)
+        pending = next((pending for pending in self._queue if pending.is_meant_by(code, to)), None)
         if pending is None:
             # Of a turn that will be told anew (`retryable`), or one that was given up.
             self._emit_all(self.story.failed(to, message) if to and not frame["retryable"] else [])

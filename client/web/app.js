@@ -115,6 +115,7 @@ const HANDLERS = {
     memory.show(play.profile, play.fields);
     log.dropQuestion();
     doors.whenOpen(() => pacer.tell(beat));
+    redraw();
   },
   wake: ({ wake }) => {
     countdown.hear(wake, now());
@@ -169,7 +170,7 @@ function redraw() {
     }
   }
   byId("stop").hidden = !live;
-  byId("skip").hidden = begun || !play.beat;
+  byId("skip").hidden = begun || !play.beat || play.isPending("skip");
   tick();
 }
 

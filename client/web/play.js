@@ -371,7 +371,15 @@ export class Play {
       return;
     }
     if (!this.connected && code === "hello_first") return;
-    const pending = to && this.#queue.find(({ frame }) => frame.id === to);
+    if (!this.connected && this.session && code === "bad_field") {
+      this.session = null; // what was remembered is of no use: begin afresh
+      this.store.write(null);
+      this.#hello();
+      return;
+    }
+    // `history` has no id: what refuses it names its `before`, or is the one refusal only it gets.
+    const isOf = ({ action, id, before }) => (to ? to === id || to === before : action === "history" && code === "unknown_turn");
+    const pending = this.#queue.find(({ frame }) => isOf(frame));
     if (!pending) {
       // Of a turn that will be told anew (`retryable`), or one that was given up.
       if (to && !retryable) this.#emitAll(this.story.failed(to, message));

@@ -66,6 +66,8 @@ class FakePlay:
         self.beat = -1
         self.awake = False
         self.lossy = False  # frames come twice, and out of order
+        self.history_refused: dict[str, Any] | None = None  # how `history` is refused, if it is
+        self.spoilt: str | None = None  # a session that is none
         self.mute = False  # nothing of a reply comes through
         self.stopped: set[str] = set()
         self.sockets: list[web.WebSocketResponse] = []
@@ -141,6 +143,9 @@ class FakePlay:
     async def _on_hello(self, frame: dict[str, Any]) -> None:
         resumed = frame.get("session") is not None
         self.hellos.append(frame.get("session"))
+        if resumed and frame["session"] == self.spoilt:
+            await self.send("error", code="bad_field", message="`session` is no session.", retryable=False)
+            return
         if not resumed:
             self.turns, self.beat = [], -1
         await self.send(
@@ -278,6 +283,9 @@ class FakePlay:
         await self.send("ok", to=frame["id"])
 
     async def _on_history(self, frame: dict[str, Any]) -> None:
+        if self.history_refused:
+            await self.send("error", message="There is no such turn.", retryable=False, **self.history_refused)
+            return
         older = [] if self.older and frame["before"] == self.older[0]["id"] else self.older
         await self.send("history", before=frame["before"], turns=older)
 

@@ -231,6 +231,38 @@ async def test_earlier_turns_are_fetched_when_asked_for(page: Page) -> None:
         await expect(page.get_by_role("button", name="Earlier")).to_be_hidden()
 
 
+@pytest.mark.parametrize("about", [{"to": "b", "code": "bad_field"}, {"code": "unknown_turn"}])
+async def test_earlier_turns_that_are_refused_hold_nothing_up(page: Page, about: dict[str, str]) -> None:
+    async with FakePlay(wait_s=0.1) as house:
+        house.turns = [{"id": "b", "said": "I say b", "reply": "Told b.\n> On.", "state": "done", "take": 1}]
+        house.history_refused = about
+        await page.add_init_script(f"localStorage.setItem('overture.session', '{'s' * 32}')")
+        await page.goto(house.address)
+        await page.get_by_role("button", name="Earlier").click()
+        await expect(page.get_by_role("alert")).to_have_text("There is no such turn.")
+        await say(page, "I go on")
+        await expect(page.locator(".turn.last .told")).to_contain_text("You do just that: “I go on”")
+        assert len(house.hellos) == 1
+
+
+async def test_a_spoilt_session_is_forgotten(page: Page) -> None:
+    async with FakePlay(wait_s=0.1) as house:
+        house.spoilt = "what?"
+        await page.add_init_script("localStorage.setItem('overture.session', 'what?')")
+        await page.goto(house.address)
+        await expect(page.locator("#log .line").first).to_be_visible()
+        assert house.hellos == ["what?", None]
+        assert await page.evaluate("localStorage.getItem('overture.session')") == "s" * 32
+
+
+async def test_the_prologue_can_be_left_from_its_first_beat_on(page: Page) -> None:
+    async with FakePlay(wait_s=30, line_s=10) as house:
+        await begin(page, house.address)
+        await expect(page.locator("#log .line").first).to_be_visible()
+        await page.get_by_role("button", name="Go in now").click(timeout=2_000)
+        await expect(page.get_by_role("button", name="Go in now")).to_be_hidden()
+
+
 async def test_a_house_that_does_not_answer_is_waited_for(page: Page) -> None:
     async with FakePlay() as house:
         house.doors_shut = True

@@ -53,7 +53,7 @@ async def test_a_session_nobody_knows_is_begun_afresh() -> None:
     async with FakeServer() as server, Play(server.address, session="t" * 22) as play:
         line = await server.line()
         await line.expect("hello")
-        await line.send("error", code="unknown_session", message="No such session.", retryable=False)
+        await line.send("error", code="bad_field", message="That is no session.", retryable=False)
         assert "session" not in await line.welcome()
         await play.until(lambda event: isinstance(event, Welcomed))
 
@@ -274,6 +274,20 @@ async def test_earlier_turns() -> None:
         await asked
         assert isinstance(event, Earlier)
         assert [turn.id for turn in play.turns] == ["a", "b"]
+
+
+@pytest.mark.parametrize("about", [{"to": "b", "code": "bad_field"}, {"code": "unknown_turn"}])
+async def test_earlier_turns_that_are_refused_hold_nothing_up(about: dict[str, str]) -> None:
+    turn = {"id": "b", "said": "hi", "reply": "Once", "state": "done", "take": 1}
+    async with playing(turns=[turn]) as (_, play, line):
+        asked = play.earlier()
+        assert asked is not None
+        play.say("and then?")
+        await line.expect("history")
+        await line.send("error", message="There is no turn `b` in this story.", retryable=False, **about)
+        with pytest.raises(RefusedError, match="no turn"):
+            await asked
+        await line.expect("say")
 
 
 async def test_a_stop_that_was_lost_is_sent_again() -> None:
