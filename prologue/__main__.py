@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from prologue.answers import STATES
-from prologue.files import WorldError
+from prologue.errors import BookError, EmbedderError, WorldError
 
 
 class CommandError(Exception):
@@ -19,18 +18,22 @@ class CommandError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; gives the exit status: 0, or 1 after one sentence on stderr."""
-    options = _parser().parse_args(arguments)
     # The matrices are small: on a busy machine several threads wait for each other far longer than one works.
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    # FAISS and the embedder are only imported by the commands that need them.
-    from prologue.book import BookError
-    from prologue.embedder import EmbedderError
-
+    # Only what a command needs is imported, and in it: FAISS takes long, and none is there before `make setup`.
     try:
+        options = _parser().parse_args(arguments)
         status: int = options.run(options)
     except (WorldError, BookError, EmbedderError, CommandError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(
+            f"This Python has no {error.name}: run `make setup`, then `.venv/bin/python -m prologue` with the same"
+            " arguments.",
+            file=sys.stderr,
+        )
         return 1
     except OSError as error:
         print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
@@ -39,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from prologue.answers import STATES
+
     parser = argparse.ArgumentParser(prog="python -m prologue", description="Worlds: their prologues and answer books.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -104,6 +109,7 @@ def _share(text: str) -> float:
 
 
 def _build(options: argparse.Namespace) -> int:
+    from prologue.answers import STATES
     from prologue.book_build import build_book
 
     report = build_book(

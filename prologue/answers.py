@@ -3,17 +3,18 @@
     answers.yaml    a list of {id, phrasings, answer, when?, names?}
     negatives.txt   one line a line, `#` begins a comment; beside the answers, or the general set
 
-Knows files only; what is made of them is `book_build`.
+Knows the files, and finds phrasings that two answers share; what is made of them is `book_build`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from prologue.files import Entry, WorldError, read_text, read_yaml
+from prologue.guards import read_signs
 
 State = Literal["lobby", "prologue", "story"]
 STATES: tuple[State, ...] = get_args(State)
@@ -49,6 +50,18 @@ def read_answers(path: Path) -> list[Answer]:
             raise WorldError(f"{path}, answer {answer.id}: another answer has this id; give each its own.")
         seen.add(answer.id)
     return answers
+
+
+def find_shared(answers: Sequence[Answer]) -> list[tuple[str, str, str]]:
+    """Phrasings that two answers share: (phrasing, one answer, the other)."""
+    owner: dict[str, str] = {}
+    shared = []
+    for answer in answers:
+        for phrasing in answer.phrasings:
+            first = owner.setdefault(read_signs(phrasing).exact, answer.id)
+            if first != answer.id:
+                shared.append((phrasing, first, answer.id))
+    return shared
 
 
 def read_negatives(path: Path) -> list[str]:

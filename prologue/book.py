@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from prologue.answers import STATES, State
 from prologue.decision import Finding, Judge, Leaf, Page, threshold
-from prologue.embedder import Embedder, EmbedderError, clean_text
+from prologue.embedder import Embedder, clean_text
+from prologue.errors import BookError, EmbedderError
 from prologue.guards import read_words
 from prologue.notes import MOST as MOST_NOTES
 from prologue.notes import Notes, load_notes
@@ -43,10 +44,6 @@ CHARACTERS_PER_TOKEN = 4.2
 COMMON = 6
 
 Floats = npt.NDArray[np.float32]
-
-
-class BookError(Exception):
-    """A book that cannot be used: one sentence with the remedy."""
 
 
 class Match(NamedTuple):

@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from prologue.answers import GENERAL_NEGATIVES, STATES, Answer, State, read_answers, read_negatives
+from prologue.answers import GENERAL_NEGATIVES, STATES, Answer, State, find_shared, read_answers, read_negatives
 from prologue.book import BOOK, EMBEDDER, FORMAT, INDEX, NEIGHBOURS, SHARES, make_judge
 from prologue.calibration import cluster_folds, extend, fit_detectors, phrasing_folds, tilt
 from prologue.decision import threshold
@@ -220,18 +220,6 @@ def make_index(rows: Floats) -> Any:
         index.train(rows)
     index.add(rows)
     return index
-
-
-def find_shared(answers: Sequence[Answer]) -> list[tuple[str, str, str]]:
-    """Phrasings that two answers share: (phrasing, one answer, the other)."""
-    owner: dict[str, str] = {}
-    shared = []
-    for answer in answers:
-        for phrasing in answer.phrasings:
-            first = owner.setdefault(read_signs(phrasing).exact, answer.id)
-            if first != answer.id:
-                shared.append((phrasing, first, answer.id))
-    return shared
 
 
 def _interval(hits: npt.NDArray[np.bool_], labels: Ints, draws: int = 2000) -> tuple[float, float]:

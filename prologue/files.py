@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
+from prologue.errors import WorldError
+
+__all__ = ["KEY", "Entry", "WorldError", "read_text", "read_yaml"]
+
 #: Profile keys and the ids of beats, scenes and answers.
 KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
-
-
-class WorldError(Exception):
-    """A file of a world that cannot be used: one sentence naming the file, the place and the remedy."""
 
 
 def read_yaml(path: Path) -> Any:

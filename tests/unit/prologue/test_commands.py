@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +116,39 @@ def test_play_reaches_the_end_with_what_was_said(wait: float) -> None:
     assert "Choose one of these: green, gold, blue, violet." in shown
     assert shown[-1].startswith("[the storyteller is awake")
     assert wait <= now[0] < wait + 60
+
+
+WITHOUT = """
+import sys
+sys.modules.update(dict.fromkeys(("faiss", "numpy", "tokenizers")))
+from prologue.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("python", "command", "said"),
+    [
+        (["-c", WITHOUT], ["--help"], None),
+        (["-c", WITHOUT], ["new", "my_house", "--worlds", "FOLDER"], None),
+        (["-c", WITHOUT], ["check", "FOLDER/house"], None),
+        (["-c", WITHOUT], ["ask", "FOLDER", "who?"], "This Python has no (faiss|numpy): run `make setup`, then .+"),
+        (["-S", "-m", "prologue"], ["new", "a", "--worlds", "FOLDER"], "This Python has no yaml: run `make setup`.+"),
+    ],
+    ids=["help", "new", "check", "ask", "plain"],
+)
+def test_only_what_a_command_needs_is_imported(
+    tmp_path: Path, python: list[str], command: list[str], said: str | None
+) -> None:
+    (make_world("house", tmp_path) / "answers.yaml").unlink()
+    ran = subprocess.run(
+        [sys.executable, *python, *(word.replace("FOLDER", str(tmp_path)) for word in command)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if said is None:
+        assert (ran.returncode, ran.stderr) == (0, "")
+    else:
+        assert ran.returncode == 1
+        assert re.fullmatch(said, ran.stderr.strip())
