@@ -68,7 +68,11 @@ class Show:
         elif self._asked:
             self._reply(line)
         elif line:
-            number = int(line) if line.isascii() and line.isdigit() and len(line) < 3 else 0
+            is_number = line.isascii() and line.isdigit() and len(line) < 3
+            if is_number and self.play.story.live and not self._choices:
+                self.screen.note("There are no choices yet.")
+                return
+            number = int(line) if is_number else 0
             self._say(self._choices[number - 1] if 0 < number <= len(self._choices) else line)
 
     def interrupt(self) -> None:
@@ -348,7 +352,10 @@ class Show:
     def _show_question(self, beat: Beat) -> None:
         assert beat.ask is not None
         self.screen.note(beat.ask.text, style="bold")
-        self.screen.offer(list(beat.ask.choices))
+        if beat.ask.choices:
+            self.screen.offer(list(beat.ask.choices))
+        else:
+            self.screen.note("(/say asks something else)")
 
     def _end_prologue(self) -> None:
         self._stop_pacing()

@@ -1,5 +1,6 @@
 // The doors: a title with one button. Behind them the socket opens and the storyteller begins to wake; what is
-// told waits for the click, for nobody listens before it, and sound needs one. Knows the page's body only.
+// told waits for the click, for nobody listens before it. The click starts the sound, too, unless that was left
+// off: sound needs one. Knows the page's body only.
 
 import { byId, setText } from "./dom.js";
 

@@ -1,5 +1,6 @@
 // A music box, composed for this play and played by WebAudio: no file is fetched. It follows the play
-// (prologue, nearly ready, story) from one bar to the next. It sounds only after a click asked for it.
+// (prologue, nearly ready, story) from one bar to the next. It sounds only after a click: on Begin, unless
+// the visitor silenced it on an earlier visit, or on its own button.
 
 const BEAT_S = { prologue: 0.62, nearly: 0.54, story: 0.86 };
 const AHEAD_S = 0.5;

@@ -92,7 +92,7 @@ UNTIL = """(state) => new Promise((done) => {
 })"""
 
 
-async def test_the_music_box_plays_when_asked_and_only_then(page: Page) -> None:
+async def test_the_music_box_begins_with_a_click_and_stays_silent_once_silenced(page: Page) -> None:
     await page.add_init_script(
         """window.contexts = [];
         const Real = AudioContext;

@@ -129,6 +129,7 @@ async def test_in_a_terminal(tmp_path: Path) -> None:
         await client.until("Ah. I heard the bell.")
         await client.until("Awake in about")
         await client.until("What name shall I write")
+        await client.until("(/say asks something else)")
         client.type("Adb\x7fa\r")
         await client.until("1 green")
         client.type("mauve\r")
@@ -143,6 +144,9 @@ async def test_in_a_terminal(tmp_path: Path) -> None:
         house.token_s = 0.2
         client.type("1\r")
         await client.until("You do")
+        client.type("2\r")
+        await client.until("There are no choices yet.")
+        assert [frame["text"] for frame in house.heard if frame["action"] == "say"][-1] == "Ask the boy his name."
         client.type("\x03")  # Ctrl-C stops the reply …
         await client.until("Stopped.")
         assert client.process.returncode is None
