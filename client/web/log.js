@@ -18,8 +18,9 @@ export class Log {
     this.isAway = false; // whether the reader has gone back to read
     const box = root.parentElement;
     box.addEventListener("scroll", () => {
-      this.isAway = box.scrollHeight - box.scrollTop - box.clientHeight > 90;
+      this.isAway = this.#newest() - box.scrollTop > 90;
     });
+    new ResizeObserver(() => this.#follow()).observe(box); // turned or resized, the text breaks elsewhere
   }
 
   clear() {
@@ -261,12 +262,21 @@ export class Log {
     this.#follow();
   }
 
+  /** How far down the newest is in view: its end, but of a question taller than the view its top. */
+  #newest() {
+    const box = this.root.parentElement;
+    const form = this.#question?.form;
+    const end = box.scrollHeight - box.clientHeight;
+    if (!form || form !== this.root.lastElementChild || form.offsetHeight <= box.clientHeight) return end;
+    return form.offsetTop - box.offsetTop - 8; // not where it is drawn: it is still arriving
+  }
+
   /** Keeps the newest in view, unless the reader has gone back to read. */
   #follow() {
     const box = this.root.parentElement;
     if (this.isAway) return;
     requestAnimationFrame(() => {
-      box.scrollTop = box.scrollHeight;
+      box.scrollTop = Math.max(box.scrollTop, this.#newest());
     });
   }
 

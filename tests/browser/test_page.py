@@ -263,6 +263,30 @@ async def test_the_prologue_can_be_left_from_its_first_beat_on(page: Page) -> No
         await expect(page.get_by_role("button", name="Go in now")).to_be_hidden()
 
 
+async def test_the_newest_stays_in_view_when_the_window_turns(page: Page) -> None:
+    async with FakePlay(wait_s=0.1) as house:
+        told = " ".join(["The street goes on and on."] * 300)
+        house.turns = [{"id": "b", "said": "I walk", "reply": f"{told}\n> On.", "state": "done", "take": 1}]
+        await page.set_viewport_size({"width": 800, "height": 500})
+        await page.add_init_script(f"localStorage.setItem('overture.session', '{'s' * 32}')")
+        await page.goto(house.address)
+        choice = page.get_by_role("button", name="On.")
+        await expect(choice).to_be_in_viewport()
+        await page.set_viewport_size({"width": 400, "height": 800})
+        await expect(choice).to_be_in_viewport()
+
+
+async def test_a_question_taller_than_its_place_shows_its_top(page: Page) -> None:
+    async with FakePlay(wait_s=30, line_s=0.1) as house:
+        await page.set_viewport_size({"width": 320, "height": 340})
+        await begin(page, house.address)
+        legend = page.locator("legend", has_text="What name")
+        await expect(legend).to_be_in_viewport(ratio=1)
+        await page.get_by_label("Your reply").fill("Ada")
+        await page.get_by_label("Your reply").press("Enter")
+        await expect(page.locator("legend", has_text="Which glass")).to_be_in_viewport(ratio=0.9)
+
+
 async def test_a_house_that_does_not_answer_is_waited_for(page: Page) -> None:
     async with FakePlay() as house:
         house.doors_shut = True
