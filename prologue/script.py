@@ -173,7 +173,7 @@ class Script:
 
     def current(self, state: State) -> Beat | None:
         """The beat told last, as it was told; None before the first."""
-        return None if state["beat"] is None else _unpack(state["beat"])
+        return None if state["beat"] is None else unpack_beat(state["beat"])
 
     def next(self, state: State, awake: bool, eta_s: float | None, profile: Mapping[str, str]) -> tuple[Beat, State]:
         """The next beat and the state after it. The last has `final`; after it, it comes again.
@@ -351,7 +351,8 @@ def _pack(beat: Beat, step: str) -> dict[str, Any]:
     return packed
 
 
-def _unpack(packed: Mapping[str, Any]) -> Beat:
+def unpack_beat(packed: Mapping[str, Any]) -> Beat:
+    """The beat that was kept as JSON: times in milliseconds, the question with its key, text, choices and `free`."""
     ask = packed["ask"]
     return Beat(
         id=packed["id"],

@@ -15,7 +15,7 @@ from typing import Any
 
 from prologue.ink.content import Container, InkError
 from prologue.ink.story import Ink
-from prologue.script import Ask, Beat, Line, ProfileField, Question, ReplyError, State, reading_s
+from prologue.script import Ask, Beat, Line, ProfileField, Question, ReplyError, State, reading_s, unpack_beat
 from prologue.slots import flatten
 
 #: Where a story goes while it is over and the storyteller sleeps, and when the storyteller is awake.
@@ -41,7 +41,7 @@ class InkScript:
 
     def current(self, state: State) -> Beat | None:
         """The beat told last, as it was told; None before the first."""
-        return None if state["beat"] is None else _unpack(state["beat"])
+        return None if state["beat"] is None else unpack_beat(state["beat"])
 
     def next(self, state: State, awake: bool, eta_s: float | None, profile: Mapping[str, str]) -> tuple[Beat, State]:
         """The next beat and the state after it. The last has `final`; after it, it comes again.
@@ -186,14 +186,3 @@ def _pack(beat: Beat) -> dict[str, Any]:
         "lines": [[round(line.at_s * 1000), line.text] for line in beat.lines],
         "ask": ask and {"key": ask.key, "text": ask.text, "choices": list(ask.choices or ()), "free": ask.free},
     }  # fmt: skip
-
-
-def _unpack(packed: Mapping[str, Any]) -> Beat:
-    ask = packed["ask"]
-    return Beat(
-        id=packed["id"],
-        lines=tuple(Line(text, int(at_ms) / 1000) for at_ms, text in packed["lines"]),
-        speaker=packed["speaker"],
-        ask=ask and Ask(ask["key"], ask["text"], tuple(ask["choices"]) or None, ask["free"]),
-        final=packed["final"],
-    )
