@@ -51,7 +51,7 @@ CDK := PATH=$(CURDIR)/.venv/bin:$$PATH npx --yes aws-cdk@2.1148.1
 wheels: .venv/.ready  ## Stage Front's arm64 wheels (the one step of synth that needs a network)
 	@$(PY) -m infra.package
 
-synth: .venv/.ready  ## Synthesize the stack to cdk.out (SET="name=value …")
+synth: .venv/.ready  ## Synthesize the stack to cdk.out, once make wheels has staged Front (SET="name=value …")
 	@$(PY) -m infra.app $(CONTEXT)
 
 build/demo-bundle/bundle.json: models/demo/manifest.json $(WORLD)/storyteller.md | .venv/.ready $(KERNEL)/.built
