@@ -21,26 +21,26 @@ def go(walk: Walk, said: str | None) -> Turn:
         goal = rng.choice([key for key in city.places if key != walk.place and key not in walk.here.ways])
         step = city.step(walk.place, goal)
         core = [walk.line(phrases["far"], to=city.places[goal].to, step=city.places[step].to)]
-        return walk.tell(_way(walk, goal), core, "go_far")
+        return walk.tell(_way(walk, called(walk, goal)), core, "go_far")
     if said is None and walk.before and roll < 0.3:
         return walk.go(walk.before, say(walk, None, phrases["back_said"]))
     if said is None and roll < 0.4:
         key = rng.choice([way for way in walk.here.ways if way != walk.before] or list(walk.here.ways))
         return walk.go(key, say(walk, None, city.ways_to_say["wander"]))
-    key = rng.choice(walk.here.ways)
-    return walk.go(key, said if said is not None else _way(walk, key))
+    return toward(walk, rng.choice(walk.here.ways), said)
 
 
-def toward(walk: Walk, key: str) -> Turn:
+def toward(walk: Walk, key: str, said: str | None = None) -> Turn:
     """To the place `key` next door, by name."""
-    return walk.go(key, _way(walk, key))
+    to = called(walk, key)
+    return walk.go(key, said if said is not None else _way(walk, to), to)
 
 
-def _way(walk: Walk, key: str) -> str:
-    ways, to = walk.city.ways_to_say, called(walk, key)
+def _way(walk: Walk, to: str) -> str:
+    ways = walk.city.ways_to_say
     if to.startswith("see "):
         return command(walk, None, [to])
-    if walk.rng.random() < 0.4:
+    if walk.rng.random() < 0.5:
         return say(walk, None, ways["go_questions"], to=to)
     return command(walk, None, ways["go"], to=to)
 
@@ -82,7 +82,7 @@ def use(walk: Walk, name: str, verb: str, said: str) -> Turn:
 def any_verb(walk: Walk, said: str | None) -> Turn:
     """Something unheard of is done with a thing that is here."""
     phrases, rng = walk.city.phrases, walk.rng
-    verb, name = rng.choice(phrases["any_verb"]), rng.choice(list(walk.here.things))
+    verb, name = rng.choice([*phrases["any_verb"], *words.DEEDS]), rng.choice(list(walk.here.things))
     if rng.random() < 0.25:
         verb = words.word(rng)
     text = say(walk, said, phrases["any_verb_said"], v=verb, V=capital(verb), t=short(rng, name))
@@ -97,7 +97,7 @@ def look_any(walk: Walk, said: str | None) -> Turn:
     rng, ways = walk.rng, walk.city.ways_to_say
     noun = something(rng, walk.bag, words.SIGHTS, words.noun(rng))
     text = command(walk, said, ways["look_any"], noun=noun)
-    if rng.random() < 0.25:
+    if rng.random() < 0.5:
         text = say(walk, said, ways["look_questions"], noun=noun)
     return walk.tell(text, [walk.line(walk.city.dealings["items"]["look"], item=mark(theirs(noun)))], "look_any")
 
@@ -106,7 +106,10 @@ def use_any(walk: Walk, said: str | None) -> Turn:
     """Something is done with a thing that is in no list of this place."""
     rng = walk.rng
     noun = something(rng, walk.bag, words.SIGHTS + words.GOODS, words.noun(rng))
-    text = command(walk, said, walk.city.ways_to_say["use_any"], noun=noun)
+    if rng.random() < 0.6:
+        text = command(walk, said, walk.city.ways_to_say["use_any"], noun=noun)
+    else:
+        text = say(walk, said, walk.city.ways_to_say["use_questions"], noun=noun)
     return walk.tell(text, [walk.line(walk.city.dealings["items"]["use"], item=mark(theirs(noun)))], "use_any")
 
 
@@ -115,7 +118,7 @@ def take(walk: Walk, said: str | None) -> Turn:
     rng, ways = walk.rng, walk.city.ways_to_say
     lying = walk.lying.get(walk.place, [])
     noun = something(rng, lying, words.GOODS, words.noun(rng) if rng.random() < 0.5 else words.item(rng))
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         text = command(walk, said, ways["take_any"], noun=noun)
     else:
         text = say(walk, said, ways["take_questions"], noun=noun)
@@ -172,7 +175,7 @@ def give(walk: Walk, said: str | None) -> Turn:
     rng, ways = walk.rng, walk.city.ways_to_say
     own = [item for item in walk.bag if item != walk.quest.item]
     noun = something(rng, own, words.GIFTS, words.noun(rng))
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         text = command(walk, said, ways["give_any"], noun=noun)
     else:
         text = say(walk, said, ways["give_questions"], noun=noun)

@@ -10,12 +10,17 @@ import re
 
 from model_build.demo import facts, words
 from model_build.demo.flavour import STREET
-from model_build.demo.lines import command, quote, say, speak
+from model_build.demo.lines import quote, say, speak
 from model_build.demo.retell import theirs
 from model_build.demo.walk import Turn, Walk, capital, mark
 
 #: Deeds with a function of their own in `acts`.
 _APART = ("give", "follow", "leave_behind", "search", "take_any")
+#: How often a deed is drawn, against 1 for any other.
+_OFTEN = {
+    "feel": 4.0, "rest": 4.0, "no": 4.0, "laugh": 3.0, "greet": 3.0, "meta": 3.0, "nonsense": 2.5, "sing": 2.0,
+    "dance": 2.0, "thank": 2.0, "bye": 2.0, "rude": 2.0, "hungry": 2.0, "hurt": 2.0, "pet": 1.5,
+}  # fmt: skip
 
 
 def talk(walk: Walk, said: str | None) -> Turn:
@@ -157,19 +162,20 @@ def deed(walk: Walk, said: str | None) -> Turn:
     kinds = [
         kind for kind, entry in deeds.items() if kind not in _APART and not (walk.alone and entry.get("companion"))
     ]
-    kind = rng.choice([*kinds, "greet", "feel", "feel", "meta", "why", "no", "laugh"])
+    kind = rng.choices(kinds, [_OFTEN.get(kind, 1.0) for kind in kinds])[0]
     entry = deeds[kind]
     feeling = words.feeling(rng)
     more = {"noun": words.noun(rng), "feeling": feeling}
-    text = command(walk, said, entry["said"]) if kind in ("sing", "dance") and rng.random() < 0.4 else None
-    text = text or say(walk, said, entry["said"], **more)
+    way = rng.choice(entry["said"])
+    text = say(walk, said, [way], **more)
     told = {
         **more,
         "feeling": mark(feeling),
         "Feeling": mark(capital(feeling)),
         "t": rng.choice(list(walk.here.things)),
     }
-    return walk.tell(text, [walk.line(entry["reply"], **told)], kind)
+    lines = entry["reply"] if kind != "feel" or "{feeling}" in way else entry["comfort"]
+    return walk.tell(text, [walk.line(lines, **told)], kind)
 
 
 def foreign(walk: Walk, said: str | None) -> Turn:

@@ -5,6 +5,7 @@ Reads the YAML files beside this one. Knows nothing of dialogues; `walk` plays t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,10 +86,14 @@ def load_city() -> City:
     deeds = phrases["deeds"]
     for kind, entry in _read("small_talk.yaml").items():
         into = phrases[kind] if kind in phrases else deeds.setdefault(kind, {"said": [], "reply": []})
-        for key in ("said", "reply"):
-            into[key] = [*into[key], *entry[key]]
+        for key in entry:
+            into[key] = [*into.get(key, []), *entry[key]]
+    ways_to_say = _read("ways_to_say.yaml")
     for kind, said in dealings["said"].items():
         phrases[kind]["said"] = [*phrases[kind]["said"], *said]
+    for path in sorted((Path(__file__).parent / "said").glob("*.yaml")):
+        for kind, said in _read(f"said/{path.name}").items():
+            _add(phrases, ways_to_say, kind, said)
     places = {key: _place(key, entry) for key, entry in _read("city.yaml").items()}
     for place in places.values():
         for way in place.ways:
@@ -98,7 +103,34 @@ def load_city() -> City:
         kind: {key: [part.strip() for part in text.split("|")] for key, text in lists.items()}
         for kind, lists in _read("aliases.yaml").items()
     }
-    return City(places, phrases, dealings, _read("ways_to_say.yaml"), aliases)
+    return City(places, phrases, dealings, ways_to_say, aliases)
+
+
+def _add(phrases: dict[str, Any], ways_to_say: dict[str, list[str]], kind: str, said: list[str]) -> None:
+    """Adds lines of a visitor to those of their kind, wherever that kind is kept. Raises `ValueError` for no kind."""
+    deeds = phrases["deeds"]
+    if kind in ways_to_say:
+        ways_to_say[kind] = [*ways_to_say[kind], *said]
+    elif kind in _OF_LISTS:
+        lists = _OF_LISTS[kind](phrases)
+        lists.extend(line for line in said if line not in lists)
+    elif kind in phrases or kind in deeds:
+        entry = phrases[kind] if kind in phrases else deeds[kind]
+        entry["said"] = [*entry["said"], *said]
+    else:
+        raise ValueError(f"said/: `{kind}` is no kind of phrases.yaml, small_talk.yaml or ways_to_say.yaml.")
+
+
+#: Kinds of said/ that are plain lists in phrases.yaml.
+_OF_LISTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "back_said": lambda phrases: phrases["go"]["back_said"],
+    "unknown_said": lambda phrases: phrases["go"]["unknown_said"],
+    "noun_said": lambda phrases: phrases["noun_said"],
+    "topic_said": lambda phrases: phrases["topic_said"],
+    "weather_said": lambda phrases: phrases["weather_said"],
+    "any_verb": lambda phrases: phrases["any_verb"],
+    "quest_ask": lambda phrases: phrases["quest_said"]["ask"],
+}
 
 
 def _read(name: str) -> dict[str, Any]:

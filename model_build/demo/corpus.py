@@ -53,6 +53,9 @@ CHAT_TEMPLATE = (
 #: answer to what was said; any other weighs 1.
 BESIDE, ANSWER = 0.25, 2.0
 _STREET = STREET.pattern("lines")
+_BEGINNING = re.compile("[.!?”] ")
+#: No turn is told in fewer tokens; what cannot fit need not be encoded.
+_LEAST = 60
 _REPLY = f"assistant{HEADER_END}\n\n"
 _TEMPLATE = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(CHAT_TEMPLATE)
 
@@ -141,8 +144,9 @@ class Encoder:
 
     def encode(self, walk: Walked) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Token ids and weights, each of shape [context + 1], padded (weight 0) or cut."""
-        messages = compose(self.world, walk["profile"], told(walk))
-        return self._encode(messages, [turn[1] for turn in walk["turns"]], self.context)
+        count = self.context // _LEAST + 1
+        messages = compose(self.world, walk["profile"], told(walk, count))
+        return self._encode(messages, [turn[1] for turn in walk["turns"][:count]], self.context)
 
     def drill(self, city: City, rng: Random, context: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """A row of `context + 1` to practise copying on: the profile's lines of the prompt, a line and a reply."""
@@ -164,8 +168,10 @@ class Encoder:
             place = _weigh(weight, start, reply, self.copied)
             first = text.find(". ", start, place)
             weight[start : first + 1] *= ANSWER
-            for beside in _STREET.finditer(text, start, place):
-                weight[slice(*beside.span())] *= BESIDE
+            for begin in _BEGINNING.finditer(text, start, place):  # only there: the pattern is slow to fail
+                beside = _STREET.match(text, begin.end(), place)
+                if beside:
+                    weight[slice(*beside.span())] *= BESIDE
             weight[place : place + len(EOT)] = 1
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         size = context + 1

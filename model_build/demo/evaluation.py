@@ -23,7 +23,7 @@ from model_build.demo.corpus import PAD, Encoder, read_shard
 from model_build.demo.folder import write_manifest
 from model_build.demo.judging import acted, judge, patterns, repeated, split
 from model_build.demo.recipe import Recipe
-from model_build.demo.trials import Trial, ask_facts, by_hand, make_trials, remember, stranger
+from model_build.demo.trials import Trial, ask_facts, ask_notes, by_hand, make_trials, remember, repeat, stranger
 from prologue.prompt import Turn, compose, trim
 from prologue.world import World
 
@@ -75,8 +75,8 @@ def measure(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]], repli
     found: dict[str, Any] = {"perplexity": perplexity(engine, encoder, walks[:HELD_OUT_WALKS])}
     told = make_trials(city, replies)
     asked = ask_facts(city, replies * 2)
-    state = remember(city, replies)
-    counts, samples = count(city, world, [*told, *asked, *state], tell, label)
+    others = [*remember(city, replies), *ask_notes(city, replies), *repeat(city, replies)]
+    counts, samples = count(city, world, [*told, *asked, *others], tell, label)
     hand, _ = count(city, world, by_hand(city), tell, f"{label}, by hand", hand=True)
     counts += Counter({row: number for row, number in hand.items() if not row.startswith(("two", "three", "ends"))})
     counts += play_on(world, max(1, replies // PLAY_TURNS + 1), tell)

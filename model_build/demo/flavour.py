@@ -31,13 +31,15 @@ class Grammar:
 
     def fill(self, rng: Random, line: str, **given: str) -> str:
         """A line with its slots drawn, or taken from `given`. `{Word}` begins with a capital; no list is drawn
-        twice alike in one line."""
+        twice alike in one line. What neither is given nor has a list stays as it is."""
         drawn: set[str] = set()
 
         def draw(match: re.Match[str]) -> str:
             name = match[2].lower()
             if name in given:
                 text = given[name]
+            elif name not in self.lists:
+                return match[0]
             else:
                 options = [option for option in self.lists[name] if option not in drawn]
                 text = rng.choice(options)

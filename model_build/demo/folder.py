@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from model_build.demo.corpus import BOS, CHAT_TEMPLATE, END, EOT, PAD, SPECIALS
 from model_build.demo.llama import Llama
 from model_build.demo.recipe import Recipe
+from model_build.demo.rounding import to_grid
 from model_build.demo.tokens import load_tokenizer
 from model_build.demo.training import CORPORA, count_tokens
 
@@ -48,7 +49,9 @@ def pack(recipe: Recipe, work: Path, out: Path, unfinished: bool = False) -> Non
         )
     tokenizer = load_tokenizer(work / "tokenizer.json")
     out.mkdir(parents=True, exist_ok=True)
-    weights = {f"model.{name}": weight.to(torch.bfloat16).contiguous() for name, weight in state["model"].items()}
+    # on INT4's grid, as the cooling trained them: packing for the storyteller then takes nothing more from them
+    rounded = {name: to_grid(weight) if weight.dim() == 2 else weight for name, weight in state["model"].items()}
+    weights = {f"model.{name}": weight.to(torch.bfloat16).contiguous() for name, weight in rounded.items()}
     save_file(weights, str(out / "model.safetensors"), metadata={"format": "pt"})
     (out / "model.safetensors").chmod(0o644)
     tokenizer.save(str(out / "tokenizer.json"))

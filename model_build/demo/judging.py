@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from model_build.demo.city import City
+from model_build.demo.flavour import STREET
 from model_build.demo.trials import Trial
 from model_build.demo.walk import MARK_OFF, MARK_ON, plain, sentences, typeset
 
@@ -22,12 +23,16 @@ _SLOT = re.compile(r"\{(\w+)\}")
 #: The facts of the profile and the slots that tell them.
 SLOTS = {"name": "name", "companion": "companion", "reason": "because", "spectacles": "spectacles"}
 
+#: A fact as a reply tells it: never across the quotes of a speech.
+_FACT = "([^“”]{1,90}?)"
+
 Ways = dict[str, list[re.Pattern[str]]]
 
 
 def patterns(city: City) -> Ways:
     """How the corpus mentions each fact: a pattern of each phrase, with the fact as its one group."""
     phrases = list(_strings([city.phrases, city.dealings, [place.things for place in city.places.values()]]))
+    phrases += [line for kind in STREET.lines if kind.endswith("_lines") for line in STREET.lines[kind]]
     found: Ways = {}
     for fact, slot in SLOTS.items():
         found[fact] = []
@@ -38,9 +43,17 @@ def patterns(city: City) -> Ways:
                     if number % 2 == 0:
                         pattern += re.escape(part)
                     else:
-                        pattern += "(.{1,90}?)" if part == slot and "(" not in pattern else ".{1,60}?"
+                        pattern += _FACT if part == slot and _FACT not in pattern else _any(part)
                 found[fact].append(re.compile(pattern))
     return found
+
+
+def _any(slot: str) -> str:
+    """What a slot may be filled with: one of its list, or anything short."""
+    drawn = STREET.lists.get(slot.lower().removeprefix("a_").rstrip("2"))
+    if drawn is None or any("{" in text for text in drawn):
+        return ".{1,60}?"
+    return "(?i:" + "|".join(re.escape(typeset(text)) for text in drawn) + ")"
 
 
 def judge(city: City, trial: Trial, reply: str, ended: bool, ways: Ways) -> Counter[str]:
@@ -56,8 +69,8 @@ def judge(city: City, trial: Trial, reply: str, ended: bool, ways: Ways) -> Coun
         if key == trial.fact:
             note(f"{key} copied", fact in body)
         else:
-            for said in (match[1] for way in ways[key] for match in way.finditer(body)):
-                note(f"{key} copied", said == fact)
+            for start, end in sorted({match.span(1) for way in ways[key] for match in way.finditer(body)}):
+                note(f"{key} copied", body[start:end] == fact)
     if trial.fact and trial.fact not in trial.facts:
         note("state after five turns", trial.wanted in body)
         note(f"state after five turns: {trial.fact}", trial.wanted in body)
@@ -123,7 +136,8 @@ _WAITED = re.compile(
 )
 _COMFORT = re.compile(
     r"rest|food|warm|bun|pear|apple|handkerchief|stay near|kind|friend|cup|soup|will pass|cloud|nod|peppermint|sit"
-    r"|cloth|smile|good mood|glad|cake|quite all right|closer"
+    r"|cloth|smile|good mood|glad|cake|quite all right|closer",
+    re.IGNORECASE,
 )
 _GREETED = re.compile(
     r"good day|hello|welcome|well met|greet|nod|wave|bow|lifts|shakes? your hand|thank|farewell|goodbye|until next|hat"
@@ -225,8 +239,9 @@ def _strings(node: Any) -> Iterator[str]:
     if isinstance(node, str):
         yield node
     elif isinstance(node, dict):
-        for value in node.values():
-            yield from _strings(value)
+        for key, value in node.items():
+            if key != "said":  # a visitor's words, not a reply's
+                yield from _strings(value)
     elif isinstance(node, list | tuple):
         for value in node:
             yield from _strings(value)

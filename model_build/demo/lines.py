@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from model_build.demo import words
 from model_build.demo.walk import MARK_OFF, MARK_ON, Walk, capital, mark
 
 _LEADS = (
@@ -107,6 +108,8 @@ def called(walk: Walk, key: str) -> str:
 
 
 def something(rng: Random, own: Sequence[str], open_: Sequence[str], made: str) -> str:
-    """What a visitor wants to do something with: a thing of one of two lists, or `made` up."""
+    """What a visitor wants to do something with: a thing of one of two lists, any other thing, or `made` up."""
     roll = rng.random()
-    return rng.choice(own) if own and roll < 0.3 else rng.choice(open_) if roll < 0.75 else made
+    if own and roll < 0.25:
+        return rng.choice(own)
+    return rng.choice(open_) if roll < 0.4 else rng.choice(words.ANYTHING) if roll < 0.75 else made

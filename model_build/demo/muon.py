@@ -12,11 +12,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from model_build.demo.device import BF16
+
 
 def orthogonal(stack: Tensor, steps: int = 5) -> Tensor:
     """Roughly the nearest orthogonal matrices to a stack of them [n, rows, columns]: singular values near 1."""
     a, b, c = 3.4445, -4.7750, 2.0315  # Keller Jordan's quintic
-    x = (stack / (stack.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()  # three times as fast, and near enough
+    x = stack / (stack.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    if BF16:  # three times as fast, and near enough
+        x = x.bfloat16()
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     for _ in range(steps):

@@ -23,7 +23,7 @@ class Recipe:
 
     # corpus
     seed: int = 1900
-    shards: int = 24
+    shards: int = 12
     dialogues: int = 2048  # in a shard
     turns: int = 10  # in a dialogue, before it is cut to the context
     # model
@@ -37,14 +37,16 @@ class Recipe:
     theta: float = 10000.0
     eps: float = 1e-5
     # training
-    batch: int = 3
+    batch: int = 4
+    #: In turn, a step's rows are whole, or this many times as many and shorter: more visitors, and less attention.
+    parts: tuple[int, ...] = (1, 2, 2, 4, 2)
     steps: int = 3000
     warmup: int = 20
     cooling: float = 0.3  # the share of the steps over which the rate falls to nothing
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     drill: int = 1200  # before this step, three of four steps are drills in copying
-    refresh: int = 4  # after it, one of so many is
+    refresh: int = 5  # after it, one of so many is
     drill_rows: int = 26
     drill_context: int = 160
     copied: float = 3.0  # the weight of a token copied from the visitor, against 1 for any other of a reply
@@ -55,6 +57,15 @@ class Recipe:
     def head(self) -> int:
         """The width of one attention head."""
         return self.width // self.heads
+
+    @property
+    def cool(self) -> int:
+        """The first step of the cooling, in which the weights are also rounded as INT4 will round them."""
+        return int(self.steps * (1 - self.cooling))
+
+    def is_cooling(self, step: int) -> bool:
+        """Whether a step belongs to the cooling."""
+        return step >= self.cool
 
     def is_drill(self, step: int) -> bool:
         """Whether a step practises copying alone."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,9 +25,11 @@ from tqdm import tqdm
 
 from model_build.demo.city import load_city
 from model_build.demo.corpus import Encoder, hash_corpus, read_shard
+from model_build.demo.device import BF16
 from model_build.demo.llama import Llama
 from model_build.demo.muon import Muon
 from model_build.demo.recipe import Recipe
+from model_build.demo.rounding import on_grid
 
 #: Of the corpus, the last shard is never trained on: perplexity is measured there.
 HELD_OUT = 1
@@ -41,10 +45,10 @@ def use_threads(count: int) -> None:
 
 def rate(recipe: Recipe, step: int) -> float:
     """The share of the full rate at a step: up, flat, down."""
-    cool = int(recipe.steps * (1 - recipe.cooling))
     if step < recipe.warmup:
         return (step + 1) / recipe.warmup
-    return 1.0 if step < cool else max(0.02, (recipe.steps - step) / (recipe.steps - cool))
+    left = (recipe.steps - step) / (recipe.steps - recipe.cool)
+    return max(0.02, left) if recipe.is_cooling(step) else 1.0
 
 
 class Rows:
@@ -57,15 +61,19 @@ class Rows:
         self.walks: list[dict[str, Any]] = []
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, targets and weights of a step, each [batch, context], or of a drill, [drill_rows, drill_context]."""
-        if self.recipe.is_drill(step):
+        """Ids, targets and weights of a step, each [batch, context] (or as many tokens in shorter rows), or of a
+        drill, [drill_rows, drill_context]."""
+        recipe = self.recipe
+        if recipe.is_drill(step):
             return self._drill(step)
-        per_shard = self.recipe.dialogues // self.recipe.batch
-        shard = step // per_shard % max(1, self.recipe.shards - HELD_OUT)
+        most, rows = recipe.batch * max(recipe.parts), recipe.batch * recipe.parts[step % len(recipe.parts)]
+        per_shard = recipe.dialogues // most
+        shard = step // per_shard % max(1, recipe.shards - HELD_OUT)
         if shard != self.shard:
             self.walks, self.shard = read_shard(self.folder, shard), shard
-        start = step % per_shard * self.recipe.batch
-        return tensors(self.encoder, self.walks[start : start + self.recipe.batch])
+        start = step % per_shard * most
+        short = replace(self.encoder, context=recipe.context * recipe.batch // rows)
+        return tensors(short, self.walks[start : start + rows])
 
     def _drill(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         recipe = self.recipe
@@ -135,9 +143,11 @@ class Training:
         for optimizer, full in zip(self.optimizers, (self.recipe.muon_rate, self.recipe.adam_rate), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = full * share
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
-            value = loss(*rows.batch(self.step))
-        value.backward()
+        grid = on_grid(self.model) if self.recipe.is_cooling(self.step) else nullcontext()
+        with grid:
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16 and BF16):
+                value = loss(*rows.batch(self.step))
+            value.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -170,7 +180,7 @@ def train(
         training.load(found[0])
     elif start:
         training.take_up(start, folder / CORPORA)
-    cool = int(recipe.steps * (1 - recipe.cooling))
+    cool = recipe.cool
     if training.step > cool and not cooling.exists():
         raise ValueError(
             f"{flat} is at step {training.step}, past the flat part of {recipe.steps} steps: ask for more."
@@ -204,7 +214,7 @@ def note_corpus(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dict
     notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     notes = [note for note in notes if note["from_step"] < step] if step else []
     now: dict[str, Any] = {"from_step": step, "sha256": sha256, "batch": recipe.batch, "context": recipe.context}
-    now["refresh"] = recipe.refresh
+    now |= {"refresh": recipe.refresh, "parts": list(recipe.parts)}
     if not notes or {**notes[-1], "from_step": step} != now:
         notes.append(now)
     path.parent.mkdir(parents=True, exist_ok=True)

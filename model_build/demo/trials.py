@@ -6,7 +6,6 @@ before a turn is the simulator's telling, so the state is known for certain. Jud
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -16,7 +15,7 @@ import yaml
 from model_build.demo import acts, chat, words
 from model_build.demo.city import City
 from model_build.demo.retell import because, refer
-from model_build.demo.visitor import play
+from model_build.demo.visitor import Intent, play
 from model_build.demo.walk import Turn as Told
 from model_build.demo.walk import Walk, plain
 from prologue.prompt import Turn
@@ -31,6 +30,8 @@ _PLACES = {"palace": "steps", "throne room": "throne", "side street": "avenue"}
 _QUESTIONS = {"name": "name_q", "companion": "companion_q", "reason": "reason_q", "spectacles": "spectacles_q"}
 #: What happens while something else is to be remembered: nothing that changes it.
 _MEANWHILE = (acts.go, acts.thing, acts.any_verb, chat.talk, chat.self_, chat.topic, chat.weather, chat.fallback)
+#: What is answered with the visitor's own words.
+_ECHOES = (acts.look_any, acts.use_any, acts.any_verb, acts.take, acts.give, acts.go_unknown, chat.noun, chat.fallback)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,27 @@ def ask_facts(city: City, count: int, seed: str = "facts") -> list[Trial]:
     return trials
 
 
+def ask_notes(city: City, count: int, seed: str = "notes") -> list[Trial]:
+    """Questions that a note beside the line answers, and nothing else does."""
+    return [_do(city, Random(f"{seed}/{index}"), chat.ask) for index in range(count)]
+
+
+def repeat(city: City, count: int, seed: str = "echo") -> list[Trial]:
+    """Lines with a word of the visitor's own that the reply has to say back."""
+    return [_do(city, Random(f"{seed}/{index}"), _ECHOES[index % len(_ECHOES)]) for index in range(count)]
+
+
+def _do(city: City, rng: Random, intent: Intent) -> Trial:
+    profile = stranger(rng)
+    walk = _walk(city, rng, profile)
+    _meanwhile(walk, rng.randint(0, 3))
+    before = _past(walk.turns)
+    intent(walk, None)
+    turn = walk.turns[-1]
+    choices = frozenset(turn.choices)
+    return Trial(profile, before, turn.said, turn.place, turn.intent, turn.reply, turn.notes, choices)
+
+
 def remember(city: City, count: int, seed: str = "state") -> list[Trial]:
     """What is held, where one is and who came along, asked for when five turns have gone by since it was settled."""
     return [_remember(city, Random(f"{seed}/{index}"), index % 3) for index in range(count)]
@@ -156,7 +178,7 @@ def _walk(city: City, rng: Random, profile: dict[str, str]) -> Walk:
     return Walk(city, rng, profile, place=rng.choice(list(city.places)))
 
 
-def _meanwhile(walk: Walk, count: int, kinds: tuple[Callable[[Walk, str | None], Told], ...] = _MEANWHILE) -> None:
+def _meanwhile(walk: Walk, count: int, kinds: tuple[Intent, ...] = _MEANWHILE) -> None:
     for _ in range(count):
         walk.rng.choice(kinds)(walk, None)
 

@@ -17,11 +17,11 @@ Intent = Callable[[Walk, str | None], Turn | None]
 
 #: How often each intent is drawn when the visitor does not take one of the choices.
 INTENTS: tuple[tuple[Intent, float], ...] = (
-    (acts.go, 18), (acts.go_unknown, 3), (acts.thing, 10), (acts.any_verb, 4), (acts.look_any, 7), (acts.use_any, 5),
-    (acts.take, 7), (acts.search, 3), (acts.drop, 2), (acts.give, 5), (acts.follow, 2), (acts.part, 0.7),
-    (acts.quest, 8), (chat.talk, 6), (chat.self_, 2.5), (chat.secret, 2), (chat.where, 4), (chat.what, 4.5),
-    (chat.topic, 3), (chat.ask, 9), (chat.noun, 8), (chat.weather, 1), (chat.time, 1), (chat.profile, 9), (chat.bag, 3),
-    (chat.deed, 26), (chat.foreign, 3), (chat.fallback, 10),
+    (acts.go, 18), (acts.go_unknown, 3), (acts.thing, 9), (acts.any_verb, 5), (acts.look_any, 8), (acts.use_any, 9),
+    (acts.take, 9), (acts.search, 3), (acts.drop, 2), (acts.give, 8), (acts.follow, 2), (acts.part, 0.7),
+    (acts.quest, 8), (chat.talk, 8), (chat.self_, 3), (chat.secret, 2), (chat.where, 5), (chat.what, 8),
+    (chat.topic, 4), (chat.ask, 8), (chat.noun, 8), (chat.weather, 1), (chat.time, 1), (chat.profile, 12),
+    (chat.bag, 5), (chat.deed, 40), (chat.foreign, 6), (chat.fallback, 5),
 )  # fmt: skip
 _FUNCTIONS = [intent for intent, _ in INTENTS]
 _WEIGHTS = [weight for _, weight in INTENTS]
@@ -77,9 +77,11 @@ def play(city: City, rng: Random, turns: int, profile: dict[str, str] | None = N
     walk = Walk(city, rng, stranger(rng) if profile is None else profile)
     keen = rng.random() < 0.45  # on errands
     if rng.random() < 0.6:
-        # the beginning of the story was cut off, often where an errand may begin
-        walk.place = walk.quest.owner if keen else rng.choice(list(city.places))
-        walk.offered = walk.choose()
+        # the beginning of the story was cut off, often just before an errand; the first line still tells the place, for
+        # a reply cannot know what nothing in its prompt names
+        key = walk.quest.owner if keen else rng.choice(list(city.places))
+        walk.place = rng.choice(city.places[key].ways)
+        acts.toward(walk, key)
     elif rng.random() < 0.3:
         _speak_early(walk, rng.choices(_FUNCTIONS, _WEIGHTS)[0])
     else:

@@ -84,6 +84,7 @@ class Walk:
         self.weather = rng.choice(list(self.city.phrases["weather"]))
         self.told: set[str] = set()  # lines that were used: no walk says the same thing twice
         self.done: set[str] = set()  # choices that were taken
+        self.seen: set[str] = set()  # places that were come to
         self.offered: list[str] = []
         self.bag: list[str] = []
         self.lying: dict[str, list[str]] = {}  # place: what was put down there
@@ -141,20 +142,22 @@ class Walk:
         """Templates not told yet that may follow in any reply here, in the order to try them."""
         p, rng = self.city.phrases, self.rng
         pool = [
-            (0.4, self.here.scene),
-            (0.25 if arriving else 0.1, p["weather"][self.weather]),
-            (0.4 if arriving else 0.15, self.here.who.does),
-            (0.0 if self.alone else 0.4, p["companion_lines"]),
-            (0.4, p["name_lines"]),
-            (0.15, p["spectacles_lines"]),
-            (0.15, self.city.dealings["why_come"]["lines"]),
+            (0.25 if arriving else 0.08, self.here.scene),
+            (0.08, p["weather"][self.weather]),
+            (0.15 if arriving else 0.05, self.here.who.does),
+            (0.3, [street(rng, "does_lines")]),
+            (0.0 if self.alone else 0.1, p["companion_lines"]),
+            (0.0 if self.alone else 0.45, [street(rng, "companion_lines")]),
+            (0.1, p["name_lines"]),
+            (0.5, [street(rng, "name_lines")]),
+            (0.25, [street(rng, "spectacles_lines")]),
+            (0.1, self.city.dealings["why_come"]["lines"]),
             (0.5 if self.guide else 0.0, self.city.dealings["escort"]["lines"]),
-            (0.75, [street(rng)]),
-            (0.4, [street(rng)]),
+            (0.3, [street(rng)]),
         ]
         picked = [lines for chance, lines in pool if rng.random() < chance]
         rng.shuffle(picked)
-        spare = [self.here.scene, [street(rng)], [street(rng)], [street(rng)], p["anywhere"]]
+        spare = [[street(rng, "name_lines")], [street(rng, "does_lines")], [street(rng)], [street(rng)]]
         rng.shuffle(spare)
         told: list[str] = []
         for lines in [*picked, *spare]:
@@ -164,7 +167,7 @@ class Walk:
 
     def tell(self, said: str, core: list[str], intent: str, arriving: bool = False) -> Turn:
         """Ends the turn: the core, as much flavour as makes three to six sentences, and two choices."""
-        wanted = min(self.room, self.rng.choice((3, 3, 4, 4, 5) if sentences(" ".join(core)) < 4 else (4, 5, 6)))
+        wanted = min(self.room, self.rng.choice((3, 3, 3, 4, 5) if sentences(" ".join(core)) < 4 else (4, 5, 6)))
         for template in self.flavour(arriving):
             line = self.fill(template)
             if sentences(" ".join(core)) >= wanted:
@@ -182,7 +185,7 @@ class Walk:
         """What the world knows for this turn: what was heard, or now and then something that is beside the point."""
         heard, self.heard = self.heard, []
         rng = self.rng
-        if not heard and rng.random() < 0.55:
+        if not heard and rng.random() < 0.7:
             return []
         beside = rng.choice((0, 0, 1, 2)) if heard else rng.choice((1, 1, 2))
         heard += [facts.fact(rng).text for _ in range(beside)]
@@ -276,10 +279,16 @@ class Walk:
             core.append(self.line(self.city.dealings["why_come"]["opening"]))
         return self.tell(said, core, "opening", arriving=True)
 
-    def go(self, key: str, said: str) -> Turn:
-        """Moves to a neighbouring place."""
+    def go(self, key: str, said: str, called: str | None = None) -> Turn:
+        """Moves to a neighbouring place, which the visitor may have called by another name."""
         self.before, self.place = self.place, key
-        core = [self.line(self.here.arrive)]
+        again, core = key in self.seen, []
+        self.seen.add(key)
+        called = called if called and called.startswith(("the ", "Oz")) else self.here.to
+        moved = street(self.rng, "back_lines" if again and self.rng.random() < 0.7 else "move_lines")
+        core.append(self.fill(moved, called=mark(called)))
+        if not again or self.rng.random() < 0.3:
+            core.append(self.line(self.here.arrive))
         quest, dealings = self.quest, self.city.dealings
         if key == quest.at and quest.stage == 1:
             core.append(self.line(dealings["quests"]["fetch"]["see"], item=mark(quest.item)))
@@ -288,8 +297,6 @@ class Walk:
         elif self.rng.random() < 0.2:
             self.heard = [facts.make(self.rng, "places", self.here.to)]
             core += [mark(self.heard[0])] if self.rng.random() < 0.7 else []
-        elif self.rng.random() < 0.4:
-            core.append(self.line(self.here.who.does))
         return self.tell(said, core, "go", arriving=True)
 
     def use(self, thing: str, verb: str, said: str) -> Turn:
@@ -299,9 +306,9 @@ class Walk:
         return self.tell(said, [*lead, self.line(self.here.things[thing][verb])], verb)
 
 
-def street(rng: Random) -> str:
-    """Something that goes on around the visitor, most likely told for the first time."""
-    return STREET.make(rng, "lines")
+def street(rng: Random, kind: str = "lines") -> str:
+    """Something that goes on around the visitor or with somebody here, most likely told for the first time."""
+    return STREET.make(rng, kind)
 
 
 def typeset(text: str) -> str:

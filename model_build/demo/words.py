@@ -27,7 +27,10 @@ ANIMALS, PEOPLE, ADJECTIVES = _LISTS["animals"], _LISTS["people"], _LISTS["adjec
 THINGS, PLACES, COLOURS, REASONS = _LISTS["things"], _LISTS["places"], _LISTS["colours"], _LISTS["reasons"]
 NOBODY = _LISTS["nobody"]
 CARRIED, SIGHTS, GOODS = _LISTS["carried"], _LISTS["sights"], _LISTS["goods"]
-GIFTS, FEELINGS = _LISTS["gifts"], _LISTS["feelings"]
+_MORE = read_lists("vocabulary.yaml")
+GIFTS, FEELINGS = _LISTS["gifts"], [*_LISTS["feelings"], *_MORE["feelings"]]
+#: Any other thing a visitor may name, with its article, and what may be done with it ("polish", "lean against").
+ANYTHING, DEEDS = _MORE["things"], _MORE["verbs"]
 _ONSETS, _VOWELS = _LISTS["onsets"], _LISTS["vowels"]
 _CODAS = [coda.strip("-") for coda in _LISTS["codas"]]
 _SUBJECTS, _VERBS, _ASKS = _LISTS["subjects"], _LISTS["verbs"], _LISTS["asks"]

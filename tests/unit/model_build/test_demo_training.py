@@ -16,8 +16,10 @@ from model_build.demo.llama import Llama
 from model_build.demo.muon import orthogonal
 from model_build.demo.plot import plot_loss
 from model_build.demo.recipe import MODEL, WORLD, Recipe
+from model_build.demo.rounding import on_grid, to_grid
 from model_build.demo.tokens import train_tokenizer
 from model_build.demo.training import Training, count_tokens, held_out, rate, read_log, train
+from model_build.quantize import GROUP, Report, round_weights
 from prologue.prompt import compose
 from prologue.world import load_world
 
@@ -213,3 +215,25 @@ def test_the_sizes_compared_are_those_the_readme_speaks_of() -> None:
         with torch.device("meta"):
             sizes[size] = sum(weight.numel() for weight in Llama(candidate(Recipe(), size, 1.0, 10, 0)).parameters())
     assert sizes == {"3.5M": 3_476_224, "8.3M": 8_286_336}
+
+
+def test_rounded_weights_stay_where_they_are_when_packed() -> None:
+    """Weights on the grid come out of the storyteller's own rounding as they went in."""
+    weight = torch.randn(64, 96, generator=torch.Generator().manual_seed(4)) * 0.1
+    rounded = to_grid(weight)
+    assert 0.05 < float((weight - rounded).abs().max() / weight.abs().max()) < 0.1
+    torch.testing.assert_close(to_grid(rounded), rounded)
+    values, scales = round_weights(rounded.bfloat16().float(), None, Report())
+    packed = (values.view(64, -1, GROUP) * scales[..., None]).view_as(weight)
+    torch.testing.assert_close(packed, rounded, rtol=0.01, atol=0.0)
+
+
+def test_the_cooling_trains_on_rounded_weights_and_keeps_those_behind_them() -> None:
+    model = Llama(TINY)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    with on_grid(model):
+        inside = {name: weight.clone() for name, weight in model.state_dict().items()}
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, before[name])
+        assert torch.equal(inside[name], to_grid(weight) if weight.dim() == 2 else weight)
+    assert [TINY.is_cooling(step) for step in (0, TINY.cool - 1, TINY.cool)] == [False, False, True]
