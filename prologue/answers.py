@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from prologue.files import Entry, WorldError, read_text, read_yaml
+from prologue.files import Entry, WorldError, read_text, read_yaml, refuse_twice
 from prologue.guards import read_signs
 
 State = Literal["lobby", "prologue", "story"]
@@ -44,11 +44,7 @@ def read_answers(path: Path) -> list[Answer]:
     if not isinstance(raw, list) or not raw:
         raise WorldError(f"{path}: it must be a list of answers, each with id, phrasings and answer.")
     answers = [_answer(entry, f"{path}, answer {place}") for place, entry in enumerate(raw, 1)]
-    seen: set[str] = set()
-    for answer in answers:
-        if answer.id in seen:
-            raise WorldError(f"{path}, answer {answer.id}: another answer has this id; give each its own.")
-        seen.add(answer.id)
+    refuse_twice(f"{path}, answer", [answer.id for answer in answers])
     return answers
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import yaml
 
 from prologue.errors import WorldError
 
-__all__ = ["KEY", "Entry", "WorldError", "read_text", "read_yaml"]
+__all__ = ["KEY", "Entry", "WorldError", "read_text", "read_yaml", "refuse_twice"]
 
 #: Profile keys and the ids of beats, scenes and answers.
 KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -37,6 +39,13 @@ def read_text(path: Path) -> str:
         raise WorldError(f"{path} is missing: write it, or give another folder.") from None
     except (OSError, UnicodeError) as error:
         raise WorldError(f"{path} cannot be read ({error}): save it as UTF-8 text that you may read.") from None
+
+
+def refuse_twice(where: str, ids: Sequence[str]) -> None:
+    """Raises `WorldError` for an id that stands twice; `where` names the file and what its entries are."""
+    for name, count in Counter(ids).items():
+        if count > 1:
+            raise WorldError(f"{where} {name}: another {where.rpartition(' ')[2]} has this id; give each its own.")
 
 
 class Entry:

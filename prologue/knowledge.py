@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from prologue.files import Entry, WorldError, read_yaml
+from prologue.files import Entry, WorldError, read_yaml, refuse_twice
 
 FILE = "knowledge.yaml"
 #: An entry is read by a model that pays for each word, three of them with every line.
@@ -36,11 +36,7 @@ def read_knowledge(path: Path) -> list[Fact]:
     if not isinstance(raw, list):
         raise WorldError(f"{path}: it must be a list of entries, each with id and text.")
     facts = [_fact(item, f"{path}, entry {place}") for place, item in enumerate(raw, 1)]
-    seen: set[str] = set()
-    for fact in facts:
-        if fact.id in seen:
-            raise WorldError(f"{path}, entry {fact.id}: another entry has this id; give each its own.")
-        seen.add(fact.id)
+    refuse_twice(f"{path}, entry", [fact.id for fact in facts])
     return facts
 
 

@@ -14,7 +14,7 @@ import torch
 
 from model_build.demo.corpus import Encoder, read_shard
 from model_build.demo.recipe import Recipe
-from model_build.demo.training import CORPORA, count_tokens, held_out, read_log, train
+from model_build.demo.training import SITTINGS, count_tokens, held_out, read_log, train
 
 #: What differs between the candidates.
 SIZES: dict[str, dict[str, int]] = {
@@ -59,7 +59,7 @@ def compare(recipe: Recipe, encoder: Encoder, corpus: Path, work: Path) -> dict[
             "parameters": sum(weight.numel() for weight in training.model.parameters()),
             "tuning": {"steps": TUNING_STEPS, "loss": losses},
             "rate": float(best),
-            "tokens": count_tokens(chosen, json.loads((work / size / CORPORA).read_text(encoding="utf-8")), STEPS),
+            "tokens": count_tokens(chosen, json.loads((work / size / SITTINGS).read_text(encoding="utf-8")), STEPS),
             "train_seconds": seconds,
             "held_out_loss": round(held_out(training.model.eval(), encoder, walks), 4),
         }

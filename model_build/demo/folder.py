@@ -21,7 +21,7 @@ from model_build.demo.llama import Llama
 from model_build.demo.recipe import Recipe
 from model_build.demo.rounding import to_grid
 from model_build.demo.tokens import load_tokenizer
-from model_build.demo.training import CORPORA, count_tokens
+from model_build.demo.training import SITTINGS, count_tokens
 
 #: Everything in the folder that is hashed, in the order of the manifest.
 PARTS = (
@@ -59,13 +59,13 @@ def pack(recipe: Recipe, work: Path, out: Path, unfinished: bool = False) -> Non
     _write(out / "config.json", _config(recipe, ids))
     _write(out / "generation_config.json", _generation(ids))
     _write(out / "tokenizer_config.json", _tokenizer_config(recipe, ids))
-    notes = json.loads((work / "run" / CORPORA).read_text(encoding="utf-8"))
+    notes = json.loads((work / "run" / SITTINGS).read_text(encoding="utf-8"))
     made = {
         "recipe": recipe.as_dict(),
         "parameters": sum(weight.numel() for weight in weights.values()),
         "step": state["step"],
         "tokens": count_tokens(recipe, notes, state["step"]),
-        "corpora": notes,
+        "sittings": notes,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "tokenizers", "safetensors", "numpy", "jinja2")},
     }

@@ -43,8 +43,8 @@ class Recipe:
     steps: int = 3000
     warmup: int = 20
     cooling: float = 0.3  # the share of the steps over which the rate falls to nothing
-    muon_rate: float = 0.02
-    adam_rate: float = 0.004
+    muon_rate: float = 0.008
+    adam_rate: float = 0.002
     drill: int = 1200  # before this step, three of four steps are drills in copying
     refresh: int = 5  # after it, one of so many is
     drill_rows: int = 26
@@ -60,12 +60,16 @@ class Recipe:
 
     @property
     def cool(self) -> int:
-        """The first step of the cooling, in which the weights are also rounded as INT4 will round them."""
+        """The first step of the cooling."""
         return int(self.steps * (1 - self.cooling))
 
     def is_cooling(self, step: int) -> bool:
         """Whether a step belongs to the cooling."""
         return step >= self.cool
+
+    def is_rounded(self, step: int) -> bool:
+        """Whether a step trains the weights as INT4 will round them: in the second half of the cooling."""
+        return step >= (self.cool + self.steps) // 2
 
     def is_drill(self, step: int) -> bool:
         """Whether a step practises copying alone."""

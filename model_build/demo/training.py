@@ -34,7 +34,7 @@ from model_build.demo.rounding import on_grid
 #: Of the corpus, the last shard is never trained on: perplexity is measured there.
 HELD_OUT = 1
 #: Beside the checkpoints: which corpus from which step on.
-CORPORA = "corpora.json"
+SITTINGS = "sittings.json"
 
 
 def use_threads(count: int) -> None:
@@ -128,14 +128,14 @@ class Training:
             optimizer.load_state_dict(saved)
         self.step = state["step"]
 
-    def take_up(self, packed: Path, corpora: Path) -> None:
-        """Goes on from a packed model, without the optimizers' momenta; what it was trained on goes to `corpora`."""
+    def take_up(self, packed: Path, sittings: Path) -> None:
+        """Goes on from a packed model, without the optimizers' momenta; what it was trained on goes to `sittings`."""
         made = json.loads((packed / "recipe.json").read_text(encoding="utf-8"))
         weights = load_file(str(packed / "model.safetensors"))
         self.model.load_state_dict({name.removeprefix("model."): weight.float() for name, weight in weights.items()})
         self.step = made["step"]
-        corpora.parent.mkdir(parents=True, exist_ok=True)
-        corpora.write_text(json.dumps(made["corpora"]), encoding="utf-8")
+        sittings.parent.mkdir(parents=True, exist_ok=True)
+        sittings.write_text(json.dumps(made["sittings"]), encoding="utf-8")
 
     def advance(self, loss: nn.Module, rows: Rows) -> tuple[float, float]:
         """One step; returns the loss before it and the gradient's norm."""
@@ -143,7 +143,7 @@ class Training:
         for optimizer, full in zip(self.optimizers, (self.recipe.muon_rate, self.recipe.adam_rate), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = full * share
-        grid = on_grid(self.model) if self.recipe.is_cooling(self.step) else nullcontext()
+        grid = on_grid(self.model) if self.recipe.is_rounded(self.step) else nullcontext()
         with grid:
             with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16 and BF16):
                 value = loss(*rows.batch(self.step))
@@ -179,13 +179,13 @@ def train(
     if found:
         training.load(found[0])
     elif start:
-        training.take_up(start, folder / CORPORA)
+        training.take_up(start, folder / SITTINGS)
     cool = recipe.cool
     if training.step > cool and not cooling.exists():
         raise ValueError(
             f"{flat} is at step {training.step}, past the flat part of {recipe.steps} steps: ask for more."
         )
-    note_corpus(folder / CORPORA, training.step, hash_corpus(corpus), recipe)
+    note_sitting(folder / SITTINGS, training.step, hash_corpus(corpus), recipe)
     rows = Rows(recipe, encoder, corpus)
     loss: nn.Module = _Loss(training.model)
     if recipe.compile:
@@ -209,12 +209,13 @@ def train(
     return training
 
 
-def note_corpus(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dict[str, Any]]:
+def note_sitting(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dict[str, Any]]:
     """Notes from which step on which corpus was trained on in rows of what shape, and returns the notes so far."""
     notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     notes = [note for note in notes if note["from_step"] < step] if step else []
     now: dict[str, Any] = {"from_step": step, "sha256": sha256, "batch": recipe.batch, "context": recipe.context}
     now |= {"refresh": recipe.refresh, "parts": list(recipe.parts)}
+    now |= {"muon_rate": recipe.muon_rate, "adam_rate": recipe.adam_rate, "cool": recipe.cool, "steps": recipe.steps}
     if not notes or {**notes[-1], "from_step": step} != now:
         notes.append(now)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from model_build.demo import acts, words
-from model_build.demo.city import City, load_city
+from model_build.demo.city import City
 from model_build.demo.corpus import (
     EOT,
     FORBIDDEN,
@@ -21,26 +21,16 @@ from model_build.demo.corpus import (
     told,
     write_corpus,
 )
-from model_build.demo.recipe import WORLD, Recipe
+from model_build.demo.recipe import Recipe
 from model_build.demo.retell import because, refer, you
 from model_build.demo.tokens import train_tokenizer
 from model_build.demo.trials import held_apart, make_trials
 from model_build.demo.visitor import drill, play
 from model_build.demo.walk import MARK_OFF, MARK_ON, Walk, plain, sentences, typeset
 from prologue.prompt import compose
-from prologue.world import World, load_world
+from prologue.world import World
 
 SMALL = Recipe(shards=2, dialogues=12)
-
-
-@pytest.fixture(scope="module")
-def city() -> City:
-    return load_city()
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return load_world(WORLD)
 
 
 @pytest.fixture(scope="module")

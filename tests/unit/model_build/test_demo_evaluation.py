@@ -6,26 +6,15 @@ from random import Random
 
 import pytest
 
-from model_build.demo.city import City, load_city
+from model_build.demo.city import City
 from model_build.demo.evaluation import count, play_on, wilson
 from model_build.demo.judging import acted, judge, patterns, repeated, split
-from model_build.demo.recipe import WORLD
 from model_build.demo.trials import Trial, ask_facts, by_hand, make_trials, remember, stranger
 from model_build.demo.walk import plain
-from prologue.world import World, load_world
+from prologue.world import World
 
 SCENE = "“Good day, Ada,” says the baker, and lifts a hand. A cat bows. It smells of mint."
 CHOICES = "\n\n> Go to the market square.\n> Look at the oven."
-
-
-@pytest.fixture(scope="module")
-def city() -> City:
-    return load_city()
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return load_world(WORLD)
 
 
 def test_the_simulators_own_replies_are_judged_right(city: City, world: World) -> None:

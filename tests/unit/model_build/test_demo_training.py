@@ -82,7 +82,7 @@ def test_a_longer_run_goes_on_from_the_flat_part(work: Path, tmp_path: Path) -> 
 def test_a_run_goes_on_from_a_packed_model_where_no_checkpoint_is_left(work: Path, tmp_path: Path) -> None:
     pack(TINY, work, tmp_path / "packed")
     made = json.loads((tmp_path / "packed" / "recipe.json").read_text())
-    assert (made["step"], made["tokens"]) == (20, count_tokens(TINY, made["corpora"], 20))
+    assert (made["step"], made["tokens"]) == (20, count_tokens(TINY, made["sittings"], 20))
     more = TINY.but(steps=40)
     training = train(more, encoder(work), work / "corpus", tmp_path / "run", start=tmp_path / "packed")
     assert training.step == 40

@@ -1,0 +1,19 @@
+"""What the tests of the demo model share: the city it tells of, and the world whose prompt it is given."""
+
+from __future__ import annotations
+
+import pytest
+
+from model_build.demo.city import City, load_city
+from model_build.demo.recipe import WORLD
+from prologue.world import World, load_world
+
+
+@pytest.fixture(scope="session")
+def city() -> City:
+    return load_city()
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return load_world(WORLD)
