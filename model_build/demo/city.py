@@ -5,7 +5,7 @@ Reads the YAML files beside this one. Knows nothing of dialogues; `walk` plays t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -145,3 +145,16 @@ def _place(key: str, entry: dict[str, Any]) -> Place:
     things = {t: {verb: tuple(lines) for verb, lines in verbs.items()} for t, verbs in entry["things"].items()}
     texts = {k: tuple(entry[k]) for k in ("ways", "arrive", "scene")}
     return Place(key=key, to=entry["to"], at=entry["at"], who=person, things=things, **texts)
+
+
+def strings(node: Any, but: Container[str] = ()) -> Iterator[str]:
+    """Every text of some nested lists and dictionaries, those under a key of `but` left out."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key not in but:
+                yield from strings(value, but)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from strings(value, but)

@@ -89,9 +89,7 @@ def _pack(recipe: Recipe, options: argparse.Namespace) -> None:
 
 def _eval(recipe: Recipe, options: argparse.Namespace) -> None:
     from model_build.demo.evaluation import evaluate
-    from model_build.demo.training import use_threads
 
-    use_threads(options.threads)
     evaluate(recipe, _encoder(recipe, options), options.work / "corpus", options.out, options.replies)
 
 

@@ -12,6 +12,8 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -23,9 +25,22 @@ from model_build.demo.corpus import PAD, Encoder, read_shard
 from model_build.demo.folder import write_manifest
 from model_build.demo.judging import acted, judge, patterns, repeated, split
 from model_build.demo.recipe import Recipe
-from model_build.demo.trials import Trial, ask_facts, ask_notes, by_hand, make_trials, remember, repeat, stranger
+from model_build.demo.tokens import load_tokenizer
+from model_build.demo.training import use_threads
+from model_build.demo.trials import (
+    Trial,
+    ask_facts,
+    ask_notes,
+    by_hand,
+    known_wordings,
+    make_trials,
+    remember,
+    repeat,
+    stranger,
+    wording,
+)  # fmt: skip
 from prologue.prompt import Turn, compose, trim
-from prologue.world import World
+from prologue.world import World, load_world
 
 if TYPE_CHECKING:
     from storyteller.engine import Engine
@@ -55,17 +70,31 @@ def evaluate(recipe: Recipe, encoder: Encoder, corpus: Path, out: Path, replies:
     """Measures the packed model in `out`, 16-bit and INT4, and writes eval.json beside it."""
     from model_build.pack import pack
     from model_build.pack_source import open_source
-    from storyteller.engine import load_engine
 
     result: dict[str, Any] = {"sampling": SAMPLING, "asked_of_the_hand": "tests/hand_written/lines.yaml"}
-    with tempfile.TemporaryDirectory() as folder:
+    walks = read_shard(corpus, recipe.shards - 1)
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2, get_context("spawn")) as pool:
         bundle = pack(open_source(str(out), None), Path(folder) / "bundle")
-        for bits, source in (("INT4", bundle), ("16 bits", out)):
-            engine = load_engine(source, context=recipe.context)
-            result[bits] = measure(engine, encoder, read_shard(corpus, recipe.shards - 1), replies, bits)
+        # side by side, a thread each: a model this small has no use for more
+        found = [
+            (bits, pool.submit(_measure, recipe, encoder.world.folder, source, walks, replies, bits))
+            for bits, source in (("INT4", bundle), ("16 bits", out))
+        ]
+        for bits, measured in found:
+            result[bits] = measured.result()
             (out / "eval.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             write_manifest(out)
     return result
+
+
+def _measure(
+    recipe: Recipe, world: Path, source: Path, walks: list[dict[str, Any]], replies: int, label: str
+) -> dict[str, Any]:
+    from storyteller.engine import load_engine
+
+    use_threads(1)
+    encoder = Encoder(load_world(world), load_tokenizer(source / "tokenizer.json"), recipe.context, recipe.copied)
+    return measure(load_engine(source, context=recipe.context), encoder, walks, replies, label)
 
 
 def measure(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]], replies: int, label: str) -> dict[str, Any]:
@@ -119,7 +148,7 @@ def count(
     city: City, world: World, trials: list[Trial], tell: Teller, label: str, hand: bool = False
 ) -> tuple[Counter[str], list[dict[str, str]]]:
     """The counts of some trials, and a few replies to read."""
-    ways = patterns(city)
+    ways, wordings = patterns(city), known_wordings(city) if hand else set()
     counts: Counter[str] = Counter()
     samples = []
     for number, trial in enumerate(tqdm(trials, desc=f"eval {label}", unit="reply")):
@@ -127,7 +156,8 @@ def count(
         reply, ended = tell(messages, number)
         counts += judge(city, trial, reply, ended, ways)
         if hand:
-            for row in ("right action", f"right action: {trial.intent}"):
+            alike = "as the generator words it" if wording(trial.said) in wordings else "worded as in no list"
+            for row in ("right action", f"right action: {trial.intent}", f"right action, {alike}"):
                 counts += Counter({row: int(acted(trial, reply)), f"{row}/of": 1})
         if number < 8:
             samples.append({"name": trial.profile["name"], "place": trial.place, "said": trial.said, "reply": reply})

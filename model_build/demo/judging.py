@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
 
-from model_build.demo.city import City
+from model_build.demo.city import City, strings
 from model_build.demo.flavour import STREET
 from model_build.demo.trials import Trial
 from model_build.demo.walk import MARK_OFF, MARK_ON, plain, sentences, typeset
@@ -31,7 +29,7 @@ Ways = dict[str, list[re.Pattern[str]]]
 
 def patterns(city: City) -> Ways:
     """How the corpus mentions each fact: a pattern of each phrase, with the fact as its one group."""
-    phrases = list(_strings([city.phrases, city.dealings, [place.things for place in city.places.values()]]))
+    phrases = list(strings([city.phrases, city.dealings, [place.things for place in city.places.values()]], {"said"}))
     phrases += [line for kind in STREET.lines if kind.endswith("_lines") for line in STREET.lines[kind]]
     found: Ways = {}
     for fact, slot in SLOTS.items():
@@ -233,15 +231,3 @@ def _told(trial: Trial, body: str) -> bool:
 
 def _lines(body: str) -> list[str]:
     return [line for line in re.split(r"(?<=[.!?”]) (?=[A-Z“])", body) if line]
-
-
-def _strings(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if key != "said":  # a visitor's words, not a reply's
-                yield from _strings(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _strings(value)

@@ -13,7 +13,7 @@ from random import Random
 import yaml
 
 from model_build.demo import acts, chat, words
-from model_build.demo.city import City
+from model_build.demo.city import City, strings
 from model_build.demo.retell import because, refer
 from model_build.demo.visitor import Intent, play
 from model_build.demo.walk import Turn as Told
@@ -166,6 +166,17 @@ def by_hand(city: City) -> list[Trial]:
             Trial(profile, _past(walk.turns), line["text"], place, line["intent"], target=line.get("target", ""))
         )
     return trials
+
+
+def wording(line: str) -> str:
+    """A line without its capitals and its stops."""
+    return line.lower().strip(" .!?")
+
+
+def known_wordings(city: City) -> set[str]:
+    """What the generator's lists hold word for word, as `wording` has it: `hello` is in anybody's list."""
+    texts = strings([city.phrases, city.dealings, city.ways_to_say])
+    return {wording(text) for text in texts}
 
 
 def held_apart() -> list[str]:

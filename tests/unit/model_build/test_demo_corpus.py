@@ -73,6 +73,18 @@ def test_every_reply_is_three_to_six_sentences_and_two_choices_that_exist_there(
             assert "{" not in body or "{" in turn.said
 
 
+def test_the_first_line_of_a_walk_or_its_reply_tells_the_place(city: City, walks: list[Walk]) -> None:
+    """A story whose beginning was cut off goes on from a line that names where it goes."""
+    for walk in walks:
+        first = walk.turns[0]
+        if first.intent == "go":
+            place = city.places[first.place]
+            names = [place.to, *city.aliases["places"][first.place]]
+            assert any(name.removeprefix("see ") in plain(first.reply) for name in names), first
+        else:
+            assert first.place == "avenue"
+
+
 def test_choices_that_were_offered_can_be_taken(city: City) -> None:
     """Taking `Go to the market square.` leads to the market square, and so for every way."""
     walk = Walk(city, Random(3), {"name": "Ada"})

@@ -9,7 +9,18 @@ import pytest
 from model_build.demo.city import City
 from model_build.demo.evaluation import count, play_on, wilson
 from model_build.demo.judging import acted, judge, patterns, repeated, split
-from model_build.demo.trials import Trial, ask_facts, by_hand, make_trials, remember, stranger
+from model_build.demo.trials import (
+    Trial,
+    ask_facts,
+    ask_notes,
+    by_hand,
+    known_wordings,
+    make_trials,
+    remember,
+    repeat,
+    stranger,
+    wording,
+)  # fmt: skip
 from model_build.demo.walk import plain
 from prologue.world import World
 
@@ -18,7 +29,7 @@ CHOICES = "\n\n> Go to the market square.\n> Look at the oven."
 
 
 def test_the_simulators_own_replies_are_judged_right(city: City, world: World) -> None:
-    trials = make_trials(city, 120)
+    trials = [*make_trials(city, 120), *ask_notes(city, 30), *repeat(city, 48)]
     told = iter(trials)
     counts, samples = count(city, world, trials, lambda messages, seed: (plain(next(told).expected), True), "test")
     assert len(samples) == 8
@@ -26,6 +37,14 @@ def test_the_simulators_own_replies_are_judged_right(city: City, world: World) -
     assert {"name copied", "companion copied", "reason copied", "spectacles copied", "note used"} <= rows
     for row in rows:
         assert counts[row] == counts[f"{row}/of"], row
+    assert counts["note used/of"] >= 30
+    assert counts["visitor's words repeated/of"] >= 48
+
+
+def test_a_line_that_somebody_else_worded_alike_is_told_apart(city: City) -> None:
+    known = known_wordings(city)
+    assert wording("Hello!") in known
+    assert wording("I should like to polish the third lamp on the left") not in known
 
 
 def test_what_is_asked_of_the_memory_was_settled_before(city: City) -> None:
