@@ -197,6 +197,7 @@ class Server:
         return Sampling(
             temperature=_number(body, "temperature", 1.0, float),
             top_p=_number(body, "top_p", 1.0, float),
+            min_p=_number(body, "min_p", 0.0, float),
             repetition_penalty=_number(body, "repetition_penalty", 1.0, float),
             seed=body.get("seed"),
             max_tokens=room if limit is None else _number({"max_tokens": limit}, "max_tokens", 16, int),

@@ -195,6 +195,7 @@ class Telling:
                 Sampling(
                     temperature=settings.temperature,
                     top_p=settings.top_p,
+                    min_p=settings.min_p,
                     repetition_penalty=settings.repetition_penalty,
                     seed=None,
                     max_tokens=settings.max_tokens,

@@ -15,8 +15,10 @@ Reason = Literal["stop", "length", "cancelled", "deadline"]
 class Sampling:
     """How the next token is chosen, and when to stop.
 
-    `temperature` 0 is greedy. `repetition_penalty` divides the logits of tokens seen among the last
-    `repetition_window` tokens of prompt and reply (1.0 is none; multiplied where a logit is negative).
+    `temperature` 0 is greedy. `min_p` leaves out what is less likely than that share of the likeliest
+    token, before the temperature (Nguyen et al., 2024; 0 leaves out nothing). `repetition_penalty`
+    divides the logits of tokens seen among the last `repetition_window` tokens of prompt and reply (1.0
+    is none; multiplied where a logit is negative).
     A `seed` makes the reply the same every time; None draws a new one. `stop` are texts at which the
     reply ends; they are not part of it. `logprobs` asks for the log-probability of each token of the
     reply and of that many of its rivals (None asks for nothing).
@@ -26,6 +28,7 @@ class Sampling:
 
     temperature: float = 0.8
     top_p: float = 0.95
+    min_p: float = 0.0
     repetition_penalty: float = 1.0
     seed: int | None = None
     max_tokens: int = 512
@@ -38,6 +41,8 @@ class Sampling:
             raise EngineError(f"temperature is {self.temperature}; give a number from 0 (greedy) to 100.")
         if not 0.0 < self.top_p <= 1.0:
             raise EngineError(f"top_p is {self.top_p}; give a number above 0 and up to 1.")
+        if not 0.0 <= self.min_p < 1.0:
+            raise EngineError(f"min_p is {self.min_p}; give a number from 0 up to 1.")
         if not 0.01 <= self.repetition_penalty <= 100.0:
             raise EngineError(f"repetition_penalty is {self.repetition_penalty}; give a number from 0.01 to 100.")
         if self.max_tokens < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -30,7 +31,11 @@ class Sampler:
             logits = _penalized(logits, history[-s.repetition_window :], s.repetition_penalty)
         if s.temperature == 0.0:
             return int(logits.argmax())
-        weights = torch.softmax(logits.double() / s.temperature, dim=-1)
+        logits = logits.double()
+        if s.min_p > 0.0:
+            # before the temperature, so that a warm story still never takes what the model hardly believes
+            logits = logits.masked_fill(logits < logits.max() + math.log(s.min_p), -math.inf)
+        weights = torch.softmax(logits / s.temperature, dim=-1)
         if s.top_p < 1.0:
             weights, ids = _nucleus(weights, s.top_p)
         else:

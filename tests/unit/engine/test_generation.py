@@ -219,6 +219,16 @@ def test_sampling_follows_the_probabilities_of_the_nucleus() -> None:
         assert abs(count / 4000 - share) < 0.03
 
 
+def test_what_is_far_less_likely_than_the_likeliest_is_left_out_however_warm_the_story() -> None:
+    logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
+    sampler = Sampler(Sampling(temperature=5.0, top_p=1.0, min_p=0.25, seed=0))
+    counts = [0, 0, 0, 0]
+    for _ in range(3000):
+        counts[sampler.pick(logits, [])] += 1
+    assert counts[3] == 0
+    assert min(counts[:3]) > 800
+
+
 def test_a_wide_nucleus_is_found_past_the_first_look() -> None:
     sampler = Sampler(Sampling(temperature=1.0, top_p=0.99, seed=0))
     drawn = {sampler.pick(torch.zeros(5000), []) for _ in range(500)}
@@ -239,6 +249,7 @@ def test_logprobs_are_those_of_the_plain_softmax(engine: Engine) -> None:
     [
         ({"temperature": -1.0}, "temperature"),
         ({"top_p": 0.0}, "top_p"),
+        ({"min_p": 1.0}, "min_p"),
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"stop": ("",)}, "stop"),
