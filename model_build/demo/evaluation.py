@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from model_build.demo.city import City, load_city
 from model_build.demo.corpus import PAD, Encoder, read_shard
-from model_build.demo.folder import write_manifest
+from model_build.demo.folder import SAMPLING, write_manifest
 from model_build.demo.judging import acted, judge, patterns, repeated, split
 from model_build.demo.recipe import Recipe
 from model_build.demo.tokens import load_tokenizer
@@ -45,8 +45,6 @@ from prologue.world import World, load_world
 if TYPE_CHECKING:
     from storyteller.engine import Engine
 
-#: How replies are sampled; what the storyteller does unless it is told otherwise.
-SAMPLING = {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.0}
 REPLY_TOKENS = 320
 HELD_OUT_WALKS = 48
 #: Turns of a play in which the model goes on from its own words.

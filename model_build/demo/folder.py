@@ -22,6 +22,7 @@ from model_build.demo.recipe import Recipe
 from model_build.demo.rounding import to_grid
 from model_build.demo.tokens import load_tokenizer
 from model_build.demo.training import SITTINGS, count_tokens
+from overture.settings import Settings
 
 #: Everything in the folder that is hashed, in the order of the manifest.
 PARTS = (
@@ -35,6 +36,8 @@ PARTS = (
     "eval.json",
 )
 MANIFEST = "manifest.json"
+#: How the storyteller samples unless it is told otherwise; `generation_config.json` says so to others.
+SAMPLING = {key: getattr(Settings(), key) for key in ("temperature", "top_p", "min_p", "repetition_penalty")}
 
 
 def pack(recipe: Recipe, work: Path, out: Path, unfinished: bool = False) -> None:
@@ -137,8 +140,7 @@ def _generation(ids: dict[str, int]) -> dict[str, Any]:
         "eos_token_id": [ids[EOT], ids[END]],
         "pad_token_id": ids[PAD],
         "do_sample": True,
-        "temperature": 0.7,
-        "top_p": 0.9,
+        **SAMPLING,
     }
 
 
