@@ -26,7 +26,6 @@ from model_build.demo.folder import SAMPLING, write_manifest
 from model_build.demo.judging import acted, judge, patterns, repeated, split
 from model_build.demo.recipe import Recipe
 from model_build.demo.tokens import load_tokenizer
-from model_build.demo.training import use_threads
 from model_build.demo.trials import (
     Trial,
     ask_facts,
@@ -90,9 +89,9 @@ def _measure(
 ) -> dict[str, Any]:
     from storyteller.engine import load_engine
 
-    use_threads(1)
     encoder = Encoder(load_world(world), load_tokenizer(source / "tokenizer.json"), recipe.context, recipe.copied)
-    return measure(load_engine(source, context=recipe.context), encoder, walks, replies, label)
+    engine = load_engine(source, context=recipe.context, threads=1)
+    return measure(engine, encoder, walks, replies, label)
 
 
 def measure(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]], replies: int, label: str) -> dict[str, Any]:
