@@ -22,7 +22,6 @@ from model_build.demo.recipe import Recipe
 from model_build.demo.rounding import to_grid
 from model_build.demo.tokens import load_tokenizer
 from model_build.demo.training import SITTINGS, count_tokens
-from overture.settings import Settings
 
 #: Everything in the folder that is hashed, in the order of the manifest.
 PARTS = (
@@ -37,7 +36,7 @@ PARTS = (
 )
 MANIFEST = "manifest.json"
 #: How the storyteller samples unless it is told otherwise; `generation_config.json` says so to others.
-SAMPLING = {key: getattr(Settings(), key) for key in ("temperature", "top_p", "min_p", "repetition_penalty")}
+SAMPLING = {"temperature": 0.7, "top_p": 0.9, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
 def pack(recipe: Recipe, work: Path, out: Path, unfinished: bool = False) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from model_build.demo.city import City
 from model_build.demo.evaluation import count, play_on, wilson
+from model_build.demo.folder import SAMPLING
 from model_build.demo.judging import acted, judge, patterns, repeated, split
 from model_build.demo.trials import (
     Trial,
@@ -22,6 +23,7 @@ from model_build.demo.trials import (
     wording,
 )  # fmt: skip
 from model_build.demo.walk import plain
+from overture.settings import Settings
 from prologue.world import World
 
 SCENE = "“Good day, Ada,” says the baker, and lifts a hand. A cat bows. It smells of mint."
@@ -112,3 +114,8 @@ def test_wilsons_interval() -> None:
     assert (found["share"], found["low"], found["high"]) == (0.95, 0.9104, 0.9726)
     assert wilson(0, 0)["share"] is None
     assert wilson(200, 200)["high"] == 1.0
+
+
+def test_replies_are_sampled_as_the_storyteller_samples() -> None:
+    told = Settings()
+    assert {key: getattr(told, key) for key in SAMPLING} == SAMPLING
