@@ -39,7 +39,8 @@ class Recipe:
     # training
     batch: int = 4
     #: In turn, a step's rows are whole, or this many times as many and shorter: more visitors, and less attention.
-    parts: tuple[int, ...] = (1, 2, 2, 4, 2)
+    #: No common divisor of their count and `refresh`, or the drills take one part's place each time.
+    parts: tuple[int, ...] = (1, 2, 4, 2)
     steps: int = 3000
     warmup: int = 20
     cooling: float = 0.3  # the share of the steps over which the rate falls to nothing
@@ -70,6 +71,10 @@ class Recipe:
     def is_rounded(self, step: int) -> bool:
         """Whether a step trains the weights as INT4 will round them: in the second half of the cooling."""
         return step >= (self.cool + self.steps) // 2
+
+    def part(self, step: int) -> int:
+        """How many times as many rows as `batch` a step has, and how many times shorter they are."""
+        return self.parts[step % len(self.parts)]
 
     def is_drill(self, step: int) -> bool:
         """Whether a step practises copying alone."""

@@ -66,7 +66,7 @@ class Rows:
         recipe = self.recipe
         if recipe.is_drill(step):
             return self._drill(step)
-        most, rows = recipe.batch * max(recipe.parts), recipe.batch * recipe.parts[step % len(recipe.parts)]
+        most, rows = recipe.batch * max(recipe.parts), recipe.batch * recipe.part(step)
         per_shard = recipe.dialogues // most
         shard = step // per_shard % max(1, recipe.shards - HELD_OUT)
         if shard != self.shard:

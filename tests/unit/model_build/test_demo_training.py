@@ -237,3 +237,9 @@ def test_the_cooling_trains_on_rounded_weights_and_keeps_those_behind_them() -> 
         assert torch.equal(weight, before[name])
         assert torch.equal(inside[name], to_grid(weight) if weight.dim() == 2 else weight)
     assert [TINY.is_cooling(step) for step in (0, TINY.cool - 1, TINY.cool)] == [False, False, True]
+
+
+def test_rows_of_every_length_come_between_the_drills() -> None:
+    recipe = Recipe()
+    steps = [step for step in range(recipe.drill, recipe.drill + 100) if not recipe.is_drill(step)]
+    assert {recipe.part(step) for step in steps} == set(recipe.parts)
