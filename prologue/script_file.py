@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prologue.conditions import When, read_when
-from prologue.files import Entry, WorldError, read_yaml
+from prologue.files import Entry, WorldError, read_yaml, refuse_twice
 from prologue.script import LONGEST_S, Fragment, ProfileField, Question, Scene, Script, Step
 from prologue.slots import names
 
@@ -142,16 +142,11 @@ def _go(raw: Any, where: str) -> tuple[tuple[When, str], ...]:
 
 def _check(path: Path, script: Script) -> None:
     """That every name in the script exists, and only once."""
-    beats: set[str] = set()
-    scenes: set[str] = set()
-    for step in script.steps():
-        if step.id in beats:
-            raise WorldError(f"{path}, beat {step.id}: another beat has this id; give each its own.")
-        beats.add(step.id)
+    refuse_twice(f"{path}, beat", [step.id for step in script.steps()])
+    refuse_twice(f"{path}, scene", [scene.id for scene in script.scenes])
+    beats = {step.id for step in script.steps()}
+    scenes = {scene.id for scene in script.scenes}
     for scene in script.scenes:
-        if scene.id in scenes:
-            raise WorldError(f"{path}, scene {scene.id}: another scene has this id; give each its own.")
-        scenes.add(scene.id)
         _check_when(path, f"scene {scene.id}", scene.when, script, beats)
     for step in script.steps():
         _check_step(path, step, script, beats, scenes)

@@ -124,11 +124,8 @@ def _add(phrases: dict[str, Any], ways_to_say: dict[str, list[str]], kind: str, 
 #: Kinds of said/ that are plain lists in phrases.yaml.
 _OF_LISTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "back_said": lambda phrases: phrases["go"]["back_said"],
-    "unknown_said": lambda phrases: phrases["go"]["unknown_said"],
     "noun_said": lambda phrases: phrases["noun_said"],
-    "topic_said": lambda phrases: phrases["topic_said"],
     "weather_said": lambda phrases: phrases["weather_said"],
-    "any_verb": lambda phrases: phrases["any_verb"],
     "quest_ask": lambda phrases: phrases["quest_said"]["ask"],
 }
 

@@ -31,7 +31,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--start", type=Path, help="a packed model to go on from where there is no checkpoint")
     parser.add_argument("--unfinished", action="store_true", help="let pack take a run that has not come to its end")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: as many as there are)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        help="CPU threads for train and compare (default: all; eval takes one a precision)",
+    )
     parser.add_argument("--work", type=Path, default=WORK, help="corpus and checkpoints (default %(default)s)")
     parser.add_argument("--out", type=Path, default=MODEL, help="the packed model (default %(default)s)")
     parser.add_argument("--world", type=Path, default=WORLD, help="whose prompt is used (default %(default)s)")

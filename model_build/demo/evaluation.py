@@ -37,7 +37,7 @@ from model_build.demo.trials import (
     repeat,
     stranger,
     wording,
-)  # fmt: skip
+)
 from prologue.prompt import Turn, compose, trim
 from prologue.world import World, load_world
 

@@ -21,7 +21,7 @@ from model_build.demo.trials import (
     repeat,
     stranger,
     wording,
-)  # fmt: skip
+)
 from model_build.demo.walk import plain
 from overture.settings import Settings
 from prologue.world import World
