@@ -29,6 +29,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--cooling", type=float, default=Recipe.cooling, help="share of the steps that cool (default %(default)s)"
     )
+    parser.add_argument("--rate", type=float, default=1.0, help="share of the recipe's rates to train at (default 1)")
     parser.add_argument("--start", type=Path, help="a packed model to go on from where there is no checkpoint")
     parser.add_argument("--unfinished", action="store_true", help="let pack take a run that has not come to its end")
     parser.add_argument(
@@ -49,6 +50,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> None:
     """Runs the stage, or all stages."""
     recipe = Recipe(steps=options.steps, cooling=options.cooling)
+    recipe = recipe.but(muon_rate=options.rate * recipe.muon_rate, adam_rate=options.rate * recipe.adam_rate)
     for stage in STAGES if options.stage == "all" else (options.stage,):
         _RUN[stage](recipe, options)
 

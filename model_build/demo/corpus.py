@@ -2,7 +2,8 @@
 
 A shard is a JSONL file of walks `{profile, turns: [[said, marked reply, place, intent, notes], ...]}`, made from a
 seed and its number alone. `Encoder` puts a walk through the very prompt and chat template the storyteller
-uses, and weighs the tokens: nothing for what the model reads, one for what it should say.
+uses, and weighs the tokens: nothing for what the model reads, one for what it should say. Beside the tokens it gives
+what an auxiliary head is to find out: what was wanted, and where it is told.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -23,10 +25,10 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from model_build.demo.city import City, load_city
-from model_build.demo.flavour import STREET
+from model_build.demo.goals import NO_GOAL, Goals
 from model_build.demo.recipe import Recipe
 from model_build.demo.visitor import drill, play
-from model_build.demo.walk import MARK_OFF, MARK_ON, plain
+from model_build.demo.walk import ASIDE_OFF, ASIDE_ON, MARK_OFF, MARK_ON, plain
 from prologue.prompt import Turn, compose
 from prologue.slots import clean, fill
 from prologue.world import World
@@ -49,13 +51,11 @@ CHAT_TEMPLATE = (
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
 )
-#: What a token of a sentence about nothing but the street weighs, and one of a reply's first sentence, which is the
-#: answer to what was said; any other weighs 1.
-BESIDE, ANSWER = 0.25, 2.0
-_STREET = STREET.pattern("lines")
-_BEGINNING = re.compile("[.!?”] ")
-#: No turn is told in fewer tokens; what cannot fit need not be encoded.
-_LEAST = 60
+#: What a token of a sentence beside the point weighs, and one of a reply's first sentence, which is the answer to what
+#: was said; any other weighs 1.
+BESIDE, ANSWER = 0.25, 3.0
+#: No turn is told in fewer tokens, nor one of a brisk walk on the average; what cannot fit need not be encoded.
+_LEAST, _LEAST_BRISK = 60, 75
 _REPLY = f"assistant{HEADER_END}\n\n"
 _TEMPLATE = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(CHAT_TEMPLATE)
 
@@ -133,71 +133,99 @@ def texts(world: World, folder: Path, shards: int) -> Iterator[str]:
                 yield message["role"]
 
 
+class Row(NamedTuple):
+    """A row of `context + 1` tokens, padded or cut; the weight of each as a target (0 of what is only read), float32
+    [context + 1]; and the goals that its state should know, int64 [2, context + 1]: intent and place."""
+
+    ids: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    goals: NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Encoder:
-    """Turns walks into rows of `context + 1` tokens and the weight of each as a target."""
+    """Turns walks into rows of `context + 1` tokens, the weight of each as a target, and goals."""
 
     world: World
     tokenizer: Tokenizer
     context: int
     copied: float
 
-    def encode(self, walk: Walked) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Token ids and weights, each of shape [context + 1], padded (weight 0) or cut."""
+    def encode(self, walk: Walked) -> Row:
+        """A walk under the prompt that the storyteller sends."""
         count = self.context // _LEAST + 1
         messages = compose(self.world, walk["profile"], told(walk, count))
-        return self._encode(messages, [turn[1] for turn in walk["turns"][:count]], self.context)
+        return self._encode(messages, [turn[1:4] for turn in walk["turns"][:count]], self.context)
 
-    def drill(self, city: City, rng: Random, context: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def brisk(self, city: City, rng: Random) -> Row:
+        """A brisk walk made up on the spot, under the profile's lines of the prompt alone: more turns than fit
+        into a row otherwise, and rare wishes more often."""
+        walk = play(city, rng, self.context // _LEAST_BRISK, brisk=True)
+        turns = [(turn.reply, turn.place, turn.intent) for turn in walk.turns]
+        past = [Turn(turn.said, plain(turn.reply), turn.notes) for turn in walk.turns]
+        messages = compose(self.world, walk.profile, past)
+        messages[0] = {"role": "system", "content": self._facts(walk.profile)}
+        return self._encode(messages, turns, self.context)
+
+    def drill(self, city: City, rng: Random, context: int) -> Row:
         """A row of `context + 1` to practise copying on: the profile's lines of the prompt, a line and a reply."""
         profile, said, notes, reply = drill(city, rng)
-        facts = "\n".join(line for line in self.world.storyteller.split("\n") if "{" in line)
-        system = fill(facts, self.world.known(profile))
         line = f"({' '.join(notes)})\n\n{clean(said)}" if notes else clean(said)
-        messages = [("system", system), ("user", line), ("assistant", plain(reply))]
-        return self._encode([{"role": role, "content": text} for role, text in messages], [reply], context)
+        messages = [("system", self._facts(profile)), ("user", line), ("assistant", plain(reply))]
+        return self._encode([{"role": role, "content": text} for role, text in messages], [(reply, "", "")], context)
 
-    def _encode(
-        self, messages: list[dict[str, str]], replies: list[str], context: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _facts(self, profile: dict[str, str]) -> str:
+        facts = "\n".join(line for line in self.world.storyteller.split("\n") if "{" in line)
+        return fill(facts, self.world.known(profile))
+
+    def _encode(self, messages: list[dict[str, str]], replies: Sequence[Sequence[str]], context: int) -> Row:
+        """The row of a chat with `replies` (marked, the place, the intent or "")."""
         text = render(messages, ask=False)
         weight = np.zeros(len(text) + 1, np.float32)
+        goal = np.full((2, len(text) + 1), NO_GOAL, np.int64)
         place = 0
-        for reply in replies:
+        for reply, at, intent in replies:
             start = text.index(_REPLY, place) + len(_REPLY)
             place = _weigh(weight, start, reply, self.copied)
             first = text.find(". ", start, place)
             weight[start : first + 1] *= ANSWER
-            for begin in _BEGINNING.finditer(text, start, place):  # only there: the pattern is slow to fail
-                beside = _STREET.match(text, begin.end(), place)
-                if beside:
-                    weight[slice(*beside.span())] *= BESIDE
             weight[place : place + len(EOT)] = 1
+            if intent:
+                asked = slice(text.rindex(EOT, 0, start), start)  # from the end of the line to the reply's beginning
+                goal[:, asked] = np.array(_goals().number(intent, at))[:, None]
+                goal[1, text.index("\n\n", start) : place] = goal[1, start - 1]
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         size = context + 1
         ids = np.full(size, self.tokenizer.token_to_id(PAD), np.int64)
         weights = np.zeros(size, np.float32)
+        goals = np.full((2, size), NO_GOAL, np.int64)
         kept = encoding.ids[:size]
-        ids[: len(kept)] = kept
         # a token weighs as its last character does: " Ada" begins with a space that was not copied
-        weights[: len(kept)] = weight[[max(0, end - 1) for _, end in encoding.offsets[:size]]]
-        return ids, weights
+        last = [max(0, end - 1) for _, end in encoding.offsets[:size]]
+        ids[: len(kept)], weights[: len(kept)], goals[:, : len(kept)] = kept, weight[last], goal[:, last]
+        return Row(ids, weights, goals)
 
-    def batch(self, walks: list[Walked]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Several walks, stacked: two arrays of shape [len(walks), context + 1]."""
-        rows = [self.encode(walk) for walk in walks]
-        return np.stack([ids for ids, _ in rows]), np.stack([weights for _, weights in rows])
+
+@cache
+def _goals() -> Goals:
+    return Goals(load_city())
+
+
+def stack(rows: list[Row]) -> Row:
+    """Several rows of one length as one, each part with a first dimension more."""
+    ids, weights, goals = zip(*rows, strict=True)
+    return Row(np.stack(ids), np.stack(weights), np.stack(goals))
 
 
 def _weigh(weight: NDArray[np.float32], start: int, reply: str, copied: float) -> int:
     """Sets the weights of a marked reply that begins at `start` in the plain text, and returns its end."""
-    now = 1.0
+    aside, inside = 1.0, False
     for character in reply:
-        if character == MARK_ON:
-            now = copied
-        elif character == MARK_OFF:
-            now = 1.0
+        if character in (MARK_ON, MARK_OFF):
+            inside = character == MARK_ON
+        elif character in (ASIDE_ON, ASIDE_OFF):
+            aside = BESIDE if character == ASIDE_ON else 1.0
         else:
-            weight[start] = now
+            weight[start] = copied if inside else aside
             start += 1
     return start

@@ -21,7 +21,7 @@ from model_build.demo.llama import Llama
 from model_build.demo.recipe import Recipe
 from model_build.demo.rounding import to_grid
 from model_build.demo.tokens import load_tokenizer
-from model_build.demo.training import SITTINGS, count_tokens
+from model_build.demo.training import SITTINGS
 
 #: Everything in the folder that is hashed, in the order of the manifest.
 PARTS = (
@@ -66,7 +66,7 @@ def pack(recipe: Recipe, work: Path, out: Path, unfinished: bool = False) -> Non
         "recipe": recipe.as_dict(),
         "parameters": sum(weight.numel() for weight in weights.values()),
         "step": state["step"],
-        "tokens": count_tokens(recipe, notes, state["step"]),
+        "tokens": state["tokens"],
         "sittings": notes,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "tokenizers", "safetensors", "numpy", "jinja2")},

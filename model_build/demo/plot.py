@@ -10,10 +10,10 @@ WIDTH, HEIGHT, EDGE = 720, 360, 48
 
 
 def plot_loss(entries: list[dict[str, Any]], path: Path) -> None:
-    """Draws the loss (logarithmic) over the steps, raw and smoothed over fifty, without the drills."""
+    """Draws the loss (logarithmic) over the steps, raw and smoothed over fifty, of the walks alone."""
     if not entries:
         raise ValueError("There is no training log to plot: run `python -m model_build demo train` first.")
-    entries = [entry for entry in entries if not entry.get("drill")] or entries
+    entries = [entry for entry in entries if entry.get("kind", "walk") in ("walk", "half")] or entries
     steps = [entry["step"] for entry in entries]
     raw = [max(entry["loss"], 1e-3) for entry in entries]
     smooth: list[float] = []

@@ -25,7 +25,7 @@ class Recipe:
     seed: int = 1900
     shards: int = 12
     dialogues: int = 2048  # in a shard
-    turns: int = 10  # in a dialogue, before it is cut to the context
+    turns: int = 12  # in a dialogue, before it is cut to the context
     # model
     vocabulary: int = 2048
     context: int = 1536
@@ -38,19 +38,19 @@ class Recipe:
     eps: float = 1e-5
     # training
     batch: int = 4
-    #: In turn, a step's rows are whole, or this many times as many and shorter: more visitors, and less attention.
-    #: No common divisor of their count and `refresh`, or the drills take one part's place each time.
-    parts: tuple[int, ...] = (1, 2, 4, 2)
+    #: What the rows of a step are, in turn: walks, walks or brisk walks cut to half rows (more visitors, and less
+    #: attention), or drills.
+    cycle: tuple[str, ...] = ("walk", "brisk", "half", "brisk", "half", "brisk", "drill")
     steps: int = 3000
     warmup: int = 20
     cooling: float = 0.3  # the share of the steps over which the rate falls to nothing
     muon_rate: float = 0.008
     adam_rate: float = 0.002
     drill: int = 1200  # before this step, three of four steps are drills in copying
-    refresh: int = 5  # after it, one of so many is
     drill_rows: int = 26
     drill_context: int = 160
     copied: float = 3.0  # the weight of a token copied from the visitor, against 1 for any other of a reply
+    auxiliary: float = 0.3  # the weight of the auxiliary heads' loss, against 1 for that of the tokens
     bf16: bool = True
     compile: bool = False
 
@@ -72,15 +72,11 @@ class Recipe:
         """Whether a step trains the weights as INT4 will round them: in the second half of the cooling."""
         return step >= (self.cool + self.steps) // 2
 
-    def part(self, step: int) -> int:
-        """How many times as many rows as `batch` a step has, and how many times shorter they are."""
-        return self.parts[step % len(self.parts)]
-
-    def is_drill(self, step: int) -> bool:
-        """Whether a step practises copying alone."""
-        if step < self.drill:
-            return step % 4 > 0
-        return self.refresh > 0 and step % self.refresh == 0
+    def kind(self, step: int) -> str:
+        """What the rows of a step are: one of `cycle`."""
+        if step < self.drill and step % 4:
+            return "drill"
+        return self.cycle[step % len(self.cycle)]
 
     def but(self, **changes: Any) -> Recipe:
         """The recipe with some numbers changed."""

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from model_build.demo.city import load_city
-from model_build.demo.corpus import Encoder, hash_corpus, read_shard
+from model_build.demo.corpus import Encoder, Row, hash_corpus, read_shard, stack
 from model_build.demo.device import BF16
+from model_build.demo.goals import Auxiliary, Goals
 from model_build.demo.llama import Llama
 from model_build.demo.muon import Muon
 from model_build.demo.recipe import Recipe
@@ -35,6 +35,9 @@ from model_build.demo.rounding import on_grid
 HELD_OUT = 1
 #: Beside the checkpoints: which corpus from which step on.
 SITTINGS = "sittings.json"
+
+#: Ids, targets and weights, each [rows, tokens], and goals, [rows, heads, tokens].
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def use_threads(count: int) -> None:
@@ -60,52 +63,48 @@ class Rows:
         self.shard = -1
         self.walks: list[dict[str, Any]] = []
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, targets and weights of a step, each [batch, context] (or as many tokens in shorter rows), or of a
-        drill, [drill_rows, drill_context]."""
-        recipe = self.recipe
-        if recipe.is_drill(step):
-            return self._drill(step)
-        most, rows = recipe.batch * max(recipe.parts), recipe.batch * recipe.part(step)
-        per_shard = recipe.dialogues // most
+    def batch(self, step: int) -> Batch:
+        """The rows of a step: `batch` walks of `context` tokens, twice as many halves, or `drill_rows` drills."""
+        recipe, kind = self.recipe, self.recipe.kind(step)
+        parts = 1 if kind == "walk" else 2
+        short = replace(self.encoder, context=recipe.context // parts)
+        if kind in ("drill", "brisk"):
+            count = parts * recipe.batch if kind == "brisk" else recipe.drill_rows
+            rngs = [Random(f"{recipe.seed}/{kind}/{step}/{row}") for row in range(count)]
+            if kind == "brisk":
+                return targets([short.brisk(self.city, rng) for rng in rngs])
+            return targets([self.encoder.drill(self.city, rng, recipe.drill_context) for rng in rngs])
+        per_shard = recipe.dialogues // (2 * recipe.batch)
         shard = step // per_shard % max(1, recipe.shards - HELD_OUT)
         if shard != self.shard:
             self.walks, self.shard = read_shard(self.folder, shard), shard
-        start = step % per_shard * most
-        short = replace(self.encoder, context=recipe.context * recipe.batch // rows)
-        return tensors(short, self.walks[start : start + rows])
-
-    def _drill(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        recipe = self.recipe
-        rngs = [Random(f"{recipe.seed}/drill/{step}/{row}") for row in range(recipe.drill_rows)]
-        rows = [self.encoder.drill(self.city, rng, recipe.drill_context) for rng in rngs]
-        return _targets(np.stack([ids for ids, _ in rows]), np.stack([weights for _, weights in rows]))
+        start = step % per_shard * 2 * recipe.batch
+        return targets([short.encode(walk) for walk in self.walks[start : start + parts * recipe.batch]])
 
 
-def tensors(encoder: Encoder, walks: list[dict[str, Any]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, targets and weights of some walks, each [len(walks), context]."""
-    ids, weights = encoder.batch(walks)
-    return _targets(ids, weights)
-
-
-def _targets(ids: NDArray[np.int64], weights: NDArray[np.float32]) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.from_numpy(ids[:, :-1]), torch.from_numpy(ids[:, 1:]), torch.from_numpy(weights[:, 1:])
+def targets(rows: list[Row]) -> Batch:
+    """Rows as what the model reads and what it should find."""
+    ids, weights, goals = (torch.from_numpy(part) for part in stack(rows))
+    return ids[:, :-1], ids[:, 1:], weights[:, 1:], goals[..., :-1]
 
 
 class Training:
-    """A model, its optimizers and the step they have come to."""
+    """A model, its optimizers, the step they have come to and the tokens read so far, prompts and padding included."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         torch.manual_seed(recipe.seed)
         self.model = Llama(recipe)
+        self.auxiliary = Auxiliary(recipe.width, Goals(load_city()).sizes)
         matrices = [p for n, p in self.model.named_parameters() if p.dim() == 2 and n.startswith("layers.")]
         others = [p for n, p in self.model.named_parameters() if p.dim() == 1 or not n.startswith("layers.")]
         self.optimizers: list[torch.optim.Optimizer] = [
             Muon(matrices, recipe.muon_rate),
-            torch.optim.AdamW(others, recipe.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
+            torch.optim.AdamW(
+                [*others, *self.auxiliary.parameters()], recipe.adam_rate, betas=(0.9, 0.95), weight_decay=0.0
+            ),
         ]
-        self.step = 0
+        self.step = self.tokens = 0
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint, whole or not at all."""
@@ -114,6 +113,8 @@ class Training:
         state = {
             "step": self.step,
             "steps": self.recipe.steps,
+            "tokens": self.tokens,
+            "auxiliary": self.auxiliary.state_dict(),
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
@@ -124,21 +125,22 @@ class Training:
         """Goes back to a checkpoint."""
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
+        self.auxiliary.load_state_dict(state["auxiliary"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.step = state["step"]
+        self.step, self.tokens = state["step"], state["tokens"]
 
     def take_up(self, packed: Path, sittings: Path) -> None:
         """Goes on from a packed model, without the optimizers' momenta; what it was trained on goes to `sittings`."""
         made = json.loads((packed / "recipe.json").read_text(encoding="utf-8"))
         weights = load_file(str(packed / "model.safetensors"))
         self.model.load_state_dict({name.removeprefix("model."): weight.float() for name, weight in weights.items()})
-        self.step = made["step"]
+        self.step, self.tokens = made["step"], made["tokens"]
         sittings.parent.mkdir(parents=True, exist_ok=True)
         sittings.write_text(json.dumps(made["sittings"]), encoding="utf-8")
 
-    def advance(self, loss: nn.Module, rows: Rows) -> tuple[float, float]:
-        """One step; returns the loss before it and the gradient's norm."""
+    def advance(self, loss: nn.Module, rows: Rows) -> tuple[float, float, float]:
+        """One step; returns the loss before it, that of the auxiliary heads, and the gradient's norm."""
         share = rate(self.recipe, self.step)
         for optimizer, full in zip(self.optimizers, (self.recipe.muon_rate, self.recipe.adam_rate), strict=True):
             for group in optimizer.param_groups:
@@ -146,23 +148,26 @@ class Training:
         grid = on_grid(self.model) if self.recipe.is_rounded(self.step) else nullcontext()
         with grid:
             with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16 and BF16):
-                value = loss(*rows.batch(self.step))
-            value.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                batch = rows.batch(self.step)
+                value, beside = loss(*batch)
+            (value + self.recipe.auxiliary * beside).backward()
+        norm = nn.utils.clip_grad_norm_([*self.model.parameters(), *self.auxiliary.parameters()], 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        return value.item(), norm.item()
+        self.tokens += batch[0].numel()
+        return value.item(), beside.item(), norm.item()
 
 
 class _Loss(nn.Module):
-    def __init__(self, model: Llama) -> None:
+    def __init__(self, model: Llama, auxiliary: Auxiliary) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.auxiliary = model, auxiliary
 
-    def forward(self, ids: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        return self.model.loss(ids, targets, weights)
+    def forward(self, ids: Tensor, targets: Tensor, weights: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
+        states, middle = self.model.states(ids)
+        return self.model.loss(states, targets, weights), self.auxiliary(middle, goals)
 
 
 def train(
@@ -187,7 +192,7 @@ def train(
         )
     note_sitting(folder / SITTINGS, training.step, hash_corpus(corpus), recipe)
     rows = Rows(recipe, encoder, corpus)
-    loss: nn.Module = _Loss(training.model)
+    loss: nn.Module = _Loss(training.model, training.auxiliary)
     if recipe.compile:
         loss = torch.compile(loss, dynamic=False)  # type: ignore[assignment]
     log = folder / "log.jsonl"
@@ -195,11 +200,12 @@ def train(
     began = time.monotonic()
     with tqdm(total=recipe.steps, initial=training.step, desc="train", unit="step") as bar:
         while training.step < recipe.steps:
-            drill = recipe.is_drill(training.step)
-            value, norm = training.advance(loss, rows)
+            kind = recipe.kind(training.step)
+            value, beside, norm = training.advance(loss, rows)
             if not np.isfinite(value):
                 raise ValueError(f"The loss is {value} at step {training.step}: lower the rates in the recipe.")
-            entry = {"step": training.step, "drill": drill, "loss": round(value, 4), "norm": round(norm, 3)}
+            entry: dict[str, Any] = {"step": training.step, "kind": kind, "loss": round(value, 4)}
+            entry |= {"auxiliary": round(beside, 4), "norm": round(norm, 3)}
             entry["seconds"] = round(time.monotonic() - began, 1)
             _append(log, entry)
             bar.set_postfix(loss=f"{value:.3f}")
@@ -214,7 +220,7 @@ def note_sitting(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dic
     notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     notes = [note for note in notes if note["from_step"] < step] if step else []
     now: dict[str, Any] = {"from_step": step, "sha256": sha256, "batch": recipe.batch, "context": recipe.context}
-    now |= {"refresh": recipe.refresh, "parts": list(recipe.parts)}
+    now |= {"cycle": list(recipe.cycle), "auxiliary": recipe.auxiliary}
     now |= {"muon_rate": recipe.muon_rate, "adam_rate": recipe.adam_rate, "cool": recipe.cool, "steps": recipe.steps}
     if not notes or {**notes[-1], "from_step": step} != now:
         notes.append(now)
@@ -223,25 +229,14 @@ def note_sitting(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dic
     return notes
 
 
-def count_tokens(recipe: Recipe, notes: list[dict[str, Any]], steps: int) -> int:
-    """The tokens that `steps` steps have read, prompts and padding included; the rows' shape may have changed."""
-    total, ends = 0, [note["from_step"] for note in notes[1:]] + [steps]
-    for note, end in zip(notes, ends, strict=True):
-        then = recipe.but(refresh=note["refresh"])
-        drills = sum(then.is_drill(step) for step in range(note["from_step"], end))
-        total += drills * recipe.drill_rows * recipe.drill_context
-        total += (end - note["from_step"] - drills) * note["batch"] * note["context"]
-    return total
-
-
 @torch.no_grad()
 def held_out(training_model: Llama, encoder: Encoder, walks: list[dict[str, Any]], batch: int = 8) -> float:
     """The mean loss per reply token over some walks, every token weighed alike."""
     total = count = 0.0
     for start in range(0, len(walks), batch):
-        ids, targets, weights = tensors(encoder, walks[start : start + batch])
+        ids, wanted, weights, _ = targets([encoder.encode(walk) for walk in walks[start : start + batch]])
         told = (weights > 0).float()
-        total += float(training_model.loss(ids, targets, told)) * float(told.sum())
+        total += float(training_model.loss(training_model.states(ids)[0], wanted, told)) * float(told.sum())
         count += float(told.sum())
     return total / max(count, 1.0)
 

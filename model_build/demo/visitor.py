@@ -25,6 +25,11 @@ INTENTS: tuple[tuple[Intent, float], ...] = (
 )  # fmt: skip
 _FUNCTIONS = [intent for intent, _ in INTENTS]
 _WEIGHTS = [weight for _, weight in INTENTS]
+#: The same on a brisk walk, which is there to practise what is rare on the others.
+_BRISK: dict[Intent, float] = {
+    chat.deed: 90, chat.foreign: 12, chat.what: 14, chat.where: 8, chat.ask: 12, chat.topic: 7,
+}  # fmt: skip
+_BRISK_WEIGHTS = [_BRISK.get(intent, weight) for intent, weight in INTENTS]
 
 
 def choose(walk: Walk) -> Turn:
@@ -72,10 +77,10 @@ def stranger(rng: Random) -> dict[str, str]:
     return {key: value for key, value in made.items() if rng.random() > 0.04}
 
 
-def play(city: City, rng: Random, turns: int, profile: dict[str, str] | None = None) -> Walk:
+def play(city: City, rng: Random, turns: int, profile: dict[str, str] | None = None, brisk: bool = False) -> Walk:
     """A whole walk of `turns` turns by a stranger, or by the visitor of `profile`."""
-    walk = Walk(city, rng, stranger(rng) if profile is None else profile)
-    keen = rng.random() < 0.45  # on errands
+    walk = Walk(city, rng, stranger(rng) if profile is None else profile, brisk=brisk)
+    keen = rng.random() < (0.2 if brisk else 0.45)  # on errands
     if rng.random() < 0.6:
         # the beginning of the story was cut off, often just before an errand; the first line still tells the place, for
         # a reply cannot know what nothing in its prompt names
@@ -101,10 +106,10 @@ def _next(walk: Walk, keen: bool) -> None:
         acts.toward(walk, walk.city.step(walk.place, errand))
     elif walk.place == "avenue" and rng.random() < 0.25:
         acts.toward(walk, rng.choice(walk.here.ways))  # every story begins here, and few should stay
-    elif rng.random() < 0.35:
+    elif rng.random() < (0.1 if walk.brisk else 0.35):
         choose(walk)
     else:
-        rng.choices(_FUNCTIONS, _WEIGHTS)[0](walk, None)
+        rng.choices(_FUNCTIONS, _BRISK_WEIGHTS if walk.brisk else _WEIGHTS)[0](walk, None)
 
 
 def drill(city: City, rng: Random) -> tuple[dict[str, str], str, list[str], str]:

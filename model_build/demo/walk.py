@@ -2,8 +2,8 @@
 
 The walk holds the state (where the visitor is, what was lost and found, what has been said) and answers
 each line from it, so the choices a reply offers are always moves that exist. What was copied from the
-visitor's own words lies between `MARK_ON` and `MARK_OFF`, so that training can weigh it; `plain` takes
-the marks away. Knows nothing of tokens or prompts.
+visitor's own words lies between `MARK_ON` and `MARK_OFF`, and what is told beside the point between `ASIDE_ON` and
+`ASIDE_OFF`, so that training can weigh them; `plain` takes the marks away. Knows nothing of tokens or prompts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from model_build.demo.flavour import STREET
 from model_build.demo.retell import because, refer
 
 MARK_ON, MARK_OFF = "\ue000", "\ue001"
-_MARKS = re.compile(f"[{MARK_ON}{MARK_OFF}]")
+ASIDE_ON, ASIDE_OFF = "\ue002", "\ue003"
+_MARKS = re.compile(f"[{MARK_ON}{MARK_OFF}{ASIDE_ON}{ASIDE_OFF}]")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"”]?(?=\s+[\"“A-Z]|\s*$)")
 
 
@@ -70,13 +71,17 @@ class Quest:
 
 @dataclass
 class Walk:
-    """One visitor's walk. `profile` is what the prologue gathered; a missing key is told with the world's default."""
+    """One visitor's walk. `profile` is what the prologue gathered; a missing key is told with the world's default.
+
+    A brisk walk adds to the answers no more than makes three sentences.
+    """
 
     city: City
     rng: Random
     profile: dict[str, str]
     place: str = "avenue"
     turns: list[Turn] = field(default_factory=list)
+    brisk: bool = False
 
     def __post_init__(self) -> None:
         rng = self.rng
@@ -167,14 +172,15 @@ class Walk:
 
     def tell(self, said: str, core: list[str], intent: str, arriving: bool = False) -> Turn:
         """Ends the turn: the core, as much flavour as makes three to six sentences, and two choices."""
-        wanted = min(self.room, self.rng.choice((3, 3, 3, 4, 5) if sentences(" ".join(core)) < 4 else (4, 5, 6)))
+        wanted = min(self.room, self.rng.choice((3, 3, 3, 3, 4) if sentences(" ".join(core)) < 4 else (4, 5, 6)))
+        wanted = 3 if self.brisk else wanted
         for template in self.flavour(arriving):
             line = self.fill(template)
             if sentences(" ".join(core)) >= wanted:
                 break
             if sentences(" ".join([*core, line])) <= self.room:
                 self.told.add(template)
-                core.append(line)
+                core.append(f"{ASIDE_ON}{line}{ASIDE_OFF}")
         self.offered = self.choose()
         reply = typeset(" ".join(core)) + "\n\n" + "\n".join(f"> {choice}" for choice in self.offered)
         turn = Turn(said, reply, self.place, intent, self.notes(), self.more_choices())
@@ -315,6 +321,6 @@ def typeset(text: str) -> str:
     """Straight quotes as the book prints them, except in what the visitor wrote."""
     parts = re.split(f"({MARK_ON}.*?{MARK_OFF})", text, flags=re.DOTALL)
     for place in range(0, len(parts), 2):
-        opening = r'(^|[\s(])"' if place == 0 else r'([\s(])"'
+        opening = rf'(^|[\s({ASIDE_ON}])"' if place == 0 else rf'([\s({ASIDE_ON}])"'
         parts[place] = re.sub(opening, r"\1“", parts[place].replace("'", "’")).replace('"', "”")
     return "".join(parts)

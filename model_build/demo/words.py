@@ -113,7 +113,7 @@ def companion(rng: Random) -> str:
 
 def article(noun: str) -> str:
     """`a` or `an`, by the letter."""
-    return "an" if noun[:1].lower() in "aeiou" else "a"
+    return "an" if noun[:1].lower() in "aeiou" and not noun.lower().startswith("one") else "a"
 
 
 def item(rng: Random) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -10,6 +11,8 @@ import pytest
 from model_build.demo import acts, words
 from model_build.demo.city import City
 from model_build.demo.corpus import (
+    ANSWER,
+    BESIDE,
     EOT,
     FORBIDDEN,
     SPECIALS,
@@ -21,12 +24,13 @@ from model_build.demo.corpus import (
     told,
     write_corpus,
 )
+from model_build.demo.goals import NO_GOAL, Goals
 from model_build.demo.recipe import Recipe
 from model_build.demo.retell import because, refer, you
 from model_build.demo.tokens import train_tokenizer
 from model_build.demo.trials import held_apart, make_trials
 from model_build.demo.visitor import drill, play
-from model_build.demo.walk import MARK_OFF, MARK_ON, Walk, plain, sentences, typeset
+from model_build.demo.walk import ASIDE_OFF, ASIDE_ON, MARK_OFF, MARK_ON, Walk, plain, sentences, typeset
 from prologue.prompt import compose
 from prologue.world import World
 
@@ -207,12 +211,53 @@ def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(
     encoder = Encoder(world, tokenizer, context=2000, copied=3.0)
     walk = next(walk for walk in shard if "name" in walk["profile"] and walk["profile"]["name"] in walk["turns"][0][1])
     walk = {**walk, "turns": walk["turns"][:2]}
-    ids, weights = encoder.encode(walk)
+    ids, weights, goals = encoder.encode(walk)
     heard = tokenizer.decode([int(i) for i, w in zip(ids, weights, strict=True) if w > 0], skip_special_tokens=False)
     replies = [plain(turn[1]) + EOT for turn in walk["turns"]]
     assert heard == "".join(replies)
-    copied = tokenizer.decode([int(i) for i, w in zip(ids, weights, strict=True) if w in (3.0, 6.0)])
+    copied = tokenizer.decode([int(i) for i, w in zip(ids, weights, strict=True) if w in (3.0, 3 * ANSWER)])
     assert walk["profile"]["name"] in copied
+    beside = tokenizer.decode([int(i) for i, w in zip(ids, weights, strict=True) if w == BESIDE])
+    assert any(
+        plain(part).split()[-1] in beside
+        for turn in walk["turns"]
+        for part in re.findall(f"{ASIDE_ON}(.*?){ASIDE_OFF}", turn[1])
+    )
+    # the goals stand on what leads to a reply, up to the token before it
+    known = Goals(city)
+    for _, reply, place, intent, _ in walk["turns"]:
+        begins = " ".join(plain(reply).split()[:4])
+        at = next(i for i in range(len(ids)) if tokenizer.decode([int(j) for j in ids[i:]][:60]).startswith(begins))
+        assert (int(goals[0, at - 1]), int(goals[1, at - 1])) == known.number(intent, place)
+        assert int(goals[0, at]) == NO_GOAL
+    asked = (goals[0] != NO_GOAL).sum()
+    assert 8 <= asked <= 30  # the role is a token or several
+    assert (goals[1] != NO_GOAL).sum() > asked + 10  # the choices are told at the place as well
+
+
+def test_every_turn_has_a_goal(city: City, walks: list[Walk]) -> None:
+    known = Goals(city)
+    told = Counter(known.number(turn.intent, turn.place) for walk in walks for turn in walk.turns)
+    assert len({intent for intent, _ in told}) > 60
+    assert {place for _, place in told} == set(known.places.values())
+    with pytest.raises(KeyError):
+        known.number("unheard_of", "avenue")
+
+
+def test_a_brisk_walk_adds_no_more_than_makes_three_sentences(city: City, world: World) -> None:
+    brisk = [play(city, Random(f"brisk/{number}"), 12, brisk=True) for number in range(60)]
+    replies = [turn.reply for walk in brisk for turn in walk.turns]
+    assert len(replies) == 60 * 12
+    for turn in (turn for walk in brisk for turn in walk.turns if not turn.intent.startswith("early_")):
+        body = turn.reply.partition("\n\n")[0]
+        answer = re.sub(f" ?{ASIDE_ON}.*?{ASIDE_OFF}", "", body)
+        assert sentences(body) >= 3
+        assert answer == body or sentences(answer) < 3
+    for walk in brisk:
+        for turn in walk.turns:
+            assert set(turn.reply.partition("\n\n> ")[2].split("\n> ")) <= city.choices(turn.place) | turn.choices
+    rare = Counter(turn.intent for walk in brisk for turn in walk.turns)
+    assert rare["foreign"] + rare["what"] > rare["talk"]
 
 
 def test_a_drill_copies_what_the_prompt_holds(city: City, world: World) -> None:

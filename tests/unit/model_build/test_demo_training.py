@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from model_build.demo.attention import BLOCK, attend
 from model_build.demo.compare import SIZES, candidate
 from model_build.demo.corpus import Encoder, read_shard, write_corpus
 from model_build.demo.folder import check_manifest, pack, unpack, write_manifest
+from model_build.demo.goals import NO_GOAL, Auxiliary
 from model_build.demo.llama import Llama
 from model_build.demo.muon import orthogonal
 from model_build.demo.plot import plot_loss
 from model_build.demo.recipe import MODEL, WORLD, Recipe
 from model_build.demo.rounding import on_grid, to_grid
 from model_build.demo.tokens import train_tokenizer
-from model_build.demo.training import Training, count_tokens, held_out, rate, read_log, train
+from model_build.demo.training import Rows, Training, held_out, rate, read_log, train
 from model_build.quantize import GROUP, Report, round_weights
 from prologue.prompt import compose
 from prologue.world import load_world
@@ -82,21 +84,16 @@ def test_a_longer_run_goes_on_from_the_flat_part(work: Path, tmp_path: Path) -> 
 def test_a_run_goes_on_from_a_packed_model_where_no_checkpoint_is_left(work: Path, tmp_path: Path) -> None:
     pack(TINY, work, tmp_path / "packed")
     made = json.loads((tmp_path / "packed" / "recipe.json").read_text())
-    assert (made["step"], made["tokens"]) == (20, count_tokens(TINY, made["sittings"], 20))
+    drills = sum(TINY.kind(step) == "drill" for step in range(20))
+    assert (made["step"], made["tokens"]) == (20, drills * 2 * 160 + (20 - drills) * 2 * 448)
     more = TINY.but(steps=40)
     training = train(more, encoder(work), work / "corpus", tmp_path / "run", start=tmp_path / "packed")
     assert training.step == 40
+    assert training.tokens > made["tokens"] + 15 * 2 * 160
     losses = [entry["loss"] for entry in read_log(tmp_path / "run" / "log.jsonl")]
     assert len(losses) == 20
     first = [entry["loss"] for entry in read_log(work / "run" / "log.jsonl")]
     assert losses[0] < first[0] - 0.3
-
-
-def test_tokens_are_counted_over_rows_of_changing_shape() -> None:
-    recipe = Recipe(drill=4, drill_rows=2, drill_context=10)
-    first = {"from_step": 0, "batch": 4, "context": 100, "refresh": 0}
-    notes = [first, {"from_step": 6, "batch": 3, "context": 200, "refresh": 2}]
-    assert count_tokens(recipe, notes, 8) == 3 * 20 + 3 * 400 + 20 + 600
 
 
 def test_the_rate_warms_up_stays_and_cools() -> None:
@@ -239,7 +236,34 @@ def test_the_cooling_trains_on_rounded_weights_and_keeps_those_behind_them() -> 
     assert [TINY.is_cooling(step) for step in (0, TINY.cool - 1, TINY.cool)] == [False, False, True]
 
 
-def test_rows_of_every_length_come_between_the_drills() -> None:
-    recipe = Recipe()
-    steps = [step for step in range(recipe.drill, recipe.drill + 100) if not recipe.is_drill(step)]
-    assert {recipe.part(step) for step in steps} == set(recipe.parts)
+def test_rows_of_every_kind_come_and_a_step_is_the_same_whatever_came_before(work: Path) -> None:
+    """Shapes [rows, tokens] for each kind, and the same batch again from rows that begin there."""
+    shapes = {"walk": (2, 448), "half": (4, 224), "brisk": (4, 224), "drill": (2, 160)}
+    rows, seen, aimed = Rows(TINY, encoder(work), work / "corpus"), set(), set()
+    for step in range(TINY.drill, TINY.drill + 2 * len(TINY.cycle)):
+        ids, targets, weights, goals = rows.batch(step)
+        kind = TINY.kind(step)
+        assert tuple(ids.shape) == tuple(targets.shape) == tuple(weights.shape) == shapes[kind]
+        if bool((goals != NO_GOAL).any()):
+            aimed.add(kind)
+        again = Rows(TINY, encoder(work), work / "corpus").batch(step)
+        assert all(torch.equal(one, other) for one, other in zip((ids, targets, weights, goals), again, strict=True))
+        seen.add(kind)
+    assert seen == set(Recipe().cycle) == set(shapes)
+    assert "brisk" in aimed
+    assert "drill" not in aimed
+
+
+def test_the_auxiliary_heads_learn_what_the_states_hold() -> None:
+    """Gradients reach heads and states from the tokens that have a goal, and from no other."""
+    torch.manual_seed(0)
+    heads = Auxiliary(16, (5, 3))
+    goals = torch.full((2, 2, 7), NO_GOAL)
+    states = torch.randn(2, 7, 16, requires_grad=True)
+    assert heads(states, goals).item() == 0.0
+    goals[0, 0, 2], goals[1, 1, 4] = 4, 1
+    loss = heads(states, goals)
+    assert 0.5 < loss.item() < 2 * (math.log(5) + math.log(3))
+    loss.backward()
+    assert states.grad is not None
+    assert {(int(row), int(token)) for row, token, _ in states.grad.nonzero()} == {(0, 2), (1, 4)}
