@@ -24,7 +24,7 @@ SIZES: dict[str, dict[str, int]] = {
 #: The rates tried, as shares of the recipe's.
 RATES = (0.5, 1.0, 2.0)
 TUNING_STEPS = 40
-STEPS = 200
+STEPS = 120
 #: Rows in a step: half of the recipe's, for twice the steps out of as many tokens.
 BATCH = 2
 HELD_OUT_WALKS = 64

@@ -49,16 +49,5 @@ class Grammar:
 
         return _SLOT.sub(draw, line)
 
-    def pattern(self, kind: str) -> re.Pattern[str]:
-        """What finds any line of a kind in a text, whatever was drawn for it."""
-        parts = (_SLOT.split(typed(line)) for line in self.lines[kind])
-        # `split` gives the text between slots at every fourth place
-        return re.compile("|".join(".{1,40}?".join(re.escape(text) for text in part[::4]) for part in parts))
-
-
-def typed(line: str) -> str:
-    """A line's quotes as a reply has them."""
-    return re.sub(r'"([^"]*)"', r"“\1”", line)
-
 
 STREET = Grammar(Path(__file__).parent / "flavour.yaml")

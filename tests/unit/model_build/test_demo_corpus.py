@@ -244,7 +244,7 @@ def test_every_turn_has_a_goal(city: City, walks: list[Walk]) -> None:
         known.number("unheard_of", "avenue")
 
 
-def test_a_brisk_walk_adds_no_more_than_makes_three_sentences(city: City, world: World) -> None:
+def test_a_brisk_walk_adds_no_more_than_makes_three_sentences(city: City) -> None:
     brisk = [play(city, Random(f"brisk/{number}"), 12, brisk=True) for number in range(60)]
     replies = [turn.reply for walk in brisk for turn in walk.turns]
     assert len(replies) == 60 * 12
