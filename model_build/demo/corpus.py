@@ -28,7 +28,7 @@ from model_build.demo.city import City, load_city
 from model_build.demo.goals import NO_GOAL, Goals
 from model_build.demo.recipe import Recipe
 from model_build.demo.visitor import drill, play
-from model_build.demo.walk import ASIDE_OFF, ASIDE_ON, MARK_OFF, MARK_ON, plain
+from model_build.demo.walk import ASIDE_OFF, ASIDE_ON, MARK_OFF, MARK_ON, Walk, plain
 from prologue.prompt import Turn, compose
 from prologue.slots import clean, fill
 from prologue.world import World
@@ -75,10 +75,14 @@ def make_shard(city: City, recipe: Recipe, number: int) -> list[Walked]:
     """The walks of one shard; the same for the same seed and number on every machine."""
     walks = []
     for index in range(recipe.dialogues):
-        walk = play(city, Random(f"{recipe.seed}/{number}/{index}"), recipe.turns)
-        turns = [[turn.said, turn.reply, turn.place, turn.intent, turn.notes] for turn in walk.turns]
-        walks.append({"profile": walk.profile, "turns": turns})
+        walks.append(record(play(city, Random(f"{recipe.seed}/{number}/{index}"), recipe.turns)))
     return walks
+
+
+def record(walk: Walk) -> Walked:
+    """A walk as a shard holds it."""
+    turns = [[turn.said, turn.reply, turn.place, turn.intent, turn.notes] for turn in walk.turns]
+    return {"profile": walk.profile, "turns": turns}
 
 
 def write_corpus(recipe: Recipe, folder: Path) -> str:
@@ -160,12 +164,10 @@ class Encoder:
     def brisk(self, city: City, rng: Random) -> Row:
         """A brisk walk made up on the spot, under the profile's lines of the prompt alone: more turns than fit
         into a row otherwise, and rare wishes more often."""
-        walk = play(city, rng, self.context // _LEAST_BRISK, brisk=True)
-        turns = [(turn.reply, turn.place, turn.intent) for turn in walk.turns]
-        past = [Turn(turn.said, plain(turn.reply), turn.notes) for turn in walk.turns]
-        messages = compose(self.world, walk.profile, past)
-        messages[0] = {"role": "system", "content": self._facts(walk.profile)}
-        return self._encode(messages, turns, self.context)
+        walk = record(play(city, rng, self.context // _LEAST_BRISK, brisk=True))
+        messages = compose(self.world, walk["profile"], told(walk))
+        messages[0] = {"role": "system", "content": self._facts(walk["profile"])}
+        return self._encode(messages, [turn[1:4] for turn in walk["turns"]], self.context)
 
     def drill(self, city: City, rng: Random, context: int) -> Row:
         """A row of `context + 1` to practise copying on: the profile's lines of the prompt, a line and a reply."""
