@@ -62,7 +62,7 @@ def walks(checkpoint: Path, count: int, length: int) -> list[Passage]:
     padding = tokenizer.token_to_id(PAD)
     found = []
     for walk in held_out:
-        ids, weights, _ = encoder.encode(walk)
+        ids, _, weights = encoder.encode(walk)
         kept = ids != padding
         found.append(Passage(ids[kept].tolist(), (weights[kept] > 0).tolist()))
     return found

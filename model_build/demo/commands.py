@@ -48,7 +48,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> None:
-    """Runs the stage, or all stages."""
+    """Runs the stage, or all stages. Raises ValueError for numbers that train nothing."""
+    for name, least, most in (("steps", 1, 10_000_000), ("rate", 0.001, 10), ("cooling", 0.001, 1)):
+        if not least <= getattr(options, name) <= most:
+            raise ValueError(f"--{name} is {getattr(options, name)}: give one from {least} to {most}.")
     recipe = Recipe(steps=options.steps, cooling=options.cooling)
     recipe = recipe.but(muon_rate=options.rate * recipe.muon_rate, adam_rate=options.rate * recipe.adam_rate)
     for stage in STAGES if options.stage == "all" else (options.stage,):

@@ -2,8 +2,7 @@
 
 A shard is a JSONL file of walks `{profile, turns: [[said, marked reply, place, intent, notes], ...]}`, made from a
 seed and its number alone. `Encoder` puts a walk through the very prompt and chat template the storyteller
-uses, and weighs the tokens: nothing for what the model reads, one for what it should say. Beside the tokens it gives
-what an auxiliary head is to find out: what was wanted, and where it is told.
+uses, with a plan before replies, and weighs the tokens: nothing for what the model reads, one for what it should say.
 """
 
 from __future__ import annotations
@@ -25,12 +24,13 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from model_build.demo.city import City, load_city
-from model_build.demo.goals import NO_GOAL, Goals
+from model_build.demo.plan import Plans
 from model_build.demo.recipe import Recipe
 from model_build.demo.visitor import drill, play
 from model_build.demo.walk import ASIDE_OFF, ASIDE_ON, MARK_OFF, MARK_ON, Walk, plain
+from model_build.demo.walk import Turn as Played
 from prologue.prompt import Turn, compose
-from prologue.slots import clean, fill
+from prologue.slots import fill
 from prologue.world import World
 
 BOS, END, HEADER, HEADER_END, EOT, PAD = (
@@ -54,8 +54,18 @@ CHAT_TEMPLATE = (
 #: What a token of a sentence beside the point weighs, and one of a reply's first sentence, which is the answer to what
 #: was said; any other weighs 1.
 BESIDE, ANSWER = 0.25, 3.0
-#: No turn is told in fewer tokens, nor one of a brisk walk on the average; what cannot fit need not be encoded.
-_LEAST, _LEAST_BRISK = 60, 75
+#: What a token of a plan weighs, and how many of the replies have one in rows with a choice: the prompts of the
+#: storyteller hold none, so a model that saw every plan before its own would read plans instead of stories.
+PLAN, PLANNED = 12.0, 0.7
+#: How many of the notes that are beside the point stay in rows of plans or answers: most of such a row would be notes.
+NOTED = 0.25
+#: How many of the answers that need nothing of the line stand under a line of another turn there: so the words learn
+#: to follow the plan, whatever was said.
+CROSSED = 0.4
+#: No turn is told in fewer tokens, nor one of a brisk walk, an answer or a plan alone on the average; what cannot fit
+#: need not be encoded.
+_LEAST, _LEAST_BRISK, _LEAST_ANSWER, _LEAST_PLAN = 60, 75, 42, 22
+_ASIDE = re.compile(f" ?{ASIDE_ON}.*?{ASIDE_OFF}")
 _REPLY = f"assistant{HEADER_END}\n\n"
 _TEMPLATE = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(CHAT_TEMPLATE)
 
@@ -81,8 +91,12 @@ def make_shard(city: City, recipe: Recipe, number: int) -> list[Walked]:
 
 def record(walk: Walk) -> Walked:
     """A walk as a shard holds it."""
-    turns = [[turn.said, turn.reply, turn.place, turn.intent, turn.notes] for turn in walk.turns]
-    return {"profile": walk.profile, "turns": turns}
+    return {"profile": walk.profile, "turns": [record_turn(turn) for turn in walk.turns]}
+
+
+def record_turn(turn: Played) -> list[Any]:
+    """A turn as a shard holds it."""
+    return [turn.said, turn.reply, turn.place, turn.intent, turn.notes]
 
 
 def write_corpus(recipe: Recipe, folder: Path) -> str:
@@ -138,85 +152,154 @@ def texts(world: World, folder: Path, shards: int) -> Iterator[str]:
 
 
 class Row(NamedTuple):
-    """A row of `context + 1` tokens, padded or cut; the weight of each as a target (0 of what is only read), float32
-    [context + 1]; and the goals that its state should know, int64 [2, context + 1]: intent and place."""
+    """A row of `context + 1` tokens, padded or cut: what is read and what should be said, both int64, and the weight
+    of each as a target (0 of what is only read), float32. They differ where a reply has no plan: it should."""
 
     ids: NDArray[np.int64]
+    wanted: NDArray[np.int64]
     weights: NDArray[np.float32]
-    goals: NDArray[np.int64]
+
+
+class _Reply(NamedTuple):
+    """A reply with its marks, the plan that belongs to it, whether the row shows and asks for that, and whether the
+    reply ends where its text does."""
+
+    text: str
+    plan: tuple[str, str]
+    shown: bool = True
+    asked: bool = True
+    whole: bool = True
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Turns walks into rows of `context + 1` tokens, the weight of each as a target, and goals."""
+    """Turns walks into rows of `context + 1` tokens."""
 
     world: World
     tokenizer: Tokenizer
     context: int
     copied: float
 
-    def encode(self, walk: Walked) -> Row:
-        """A walk under the prompt that the storyteller sends."""
+    def encode(self, walk: Walked, rng: Random | None = None) -> Row:
+        """A walk under the prompt that the storyteller sends; with `rng`, `PLANNED` of the replies show their plan,
+        else all do."""
         count = self.context // _LEAST + 1
         messages = compose(self.world, walk["profile"], told(walk, count))
-        return self._encode(messages, [turn[1:4] for turn in walk["turns"][:count]], self.context)
+        return self._encode(messages, _replies(walk, rng)[:count])
 
     def brisk(self, city: City, rng: Random) -> Row:
         """A brisk walk made up on the spot, under the profile's lines of the prompt alone: more turns than fit
         into a row otherwise, and rare wishes more often."""
         walk = record(play(city, rng, self.context // _LEAST_BRISK, brisk=True))
+        return self._encode(self._short(walk), _replies(walk, rng))
+
+    def answers(self, city: City, rng: Random) -> Row:
+        """A brisk walk of which plans and answers alone are told, without choices and what is beside the point. Some
+        stand under another line: there the words can follow nothing but the plan, which is only read."""
+        walk = self._noteless(city, rng, _LEAST_ANSWER)
+        lines = [turn[0] for turn in walk["turns"]]
+        asked = []
+        for turn in walk["turns"]:
+            turn[1] = _ASIDE.sub("", turn[1].partition("\n\n")[0]).strip()
+            asked.append(rng.random() > CROSSED or not _is_free(turn))
+            if not asked[-1]:
+                turn[0] = rng.choice(lines)
+        replies = [r._replace(asked=a, whole=False) for r, a in zip(_replies(walk), asked, strict=True)]
+        return self._encode(self._short(walk), replies)
+
+    def plans(self, city: City, rng: Random) -> Row:
+        """A brisk walk of which the plans alone are told: many lines, each of them to be understood."""
+        walk = self._noteless(city, rng, _LEAST_PLAN)
+        messages = [{**m, "content": ""} if m["role"] == "assistant" else m for m in self._short(walk)]
+        return self._encode(messages, [reply._replace(text="", whole=False) for reply in _replies(walk)])
+
+    def _noteless(self, city: City, rng: Random, least: int) -> Walked:
+        """A brisk walk with few notes, but for those that are asked about."""
+        walk = record(play(city, rng, self.context // least, brisk=True))
+        for turn in walk["turns"]:
+            if turn[3] != "ask" and rng.random() > NOTED:
+                turn[4] = []
+        return walk
+
+    def drill(self, city: City, rng: Random) -> Row:
+        """Practice in copying: the profile's lines of the prompt, a line and a reply that holds little else. What was
+        wanted and where cannot be known from it, so its plan is only read."""
+        profile, turn = drill(city, rng)
+        walk = {"profile": profile, "turns": [record_turn(turn)]}
+        return self._encode(self._short(walk), [_replies(walk)[0]._replace(asked=False)])
+
+    def _short(self, walk: Walked) -> list[dict[str, str]]:
         messages = compose(self.world, walk["profile"], told(walk))
-        messages[0] = {"role": "system", "content": self._facts(walk["profile"])}
-        return self._encode(messages, [turn[1:4] for turn in walk["turns"]], self.context)
-
-    def drill(self, city: City, rng: Random, context: int) -> Row:
-        """A row of `context + 1` to practise copying on: the profile's lines of the prompt, a line and a reply."""
-        profile, said, notes, reply = drill(city, rng)
-        line = f"({' '.join(notes)})\n\n{clean(said)}" if notes else clean(said)
-        messages = [("system", self._facts(profile)), ("user", line), ("assistant", plain(reply))]
-        return self._encode([{"role": role, "content": text} for role, text in messages], [(reply, "", "")], context)
-
-    def _facts(self, profile: dict[str, str]) -> str:
         facts = "\n".join(line for line in self.world.storyteller.split("\n") if "{" in line)
-        return fill(facts, self.world.known(profile))
+        messages[0] = {"role": "system", "content": fill(facts, self.world.known(walk["profile"]))}
+        return messages
 
-    def _encode(self, messages: list[dict[str, str]], replies: Sequence[Sequence[str]], context: int) -> Row:
-        """The row of a chat with `replies` (marked, the place, the intent or "")."""
+    def _id(self, special: str) -> int:
+        found = self.tokenizer.token_to_id(special)
+        if found is None:
+            raise ValueError(f"The tokenizer knows no {special}: run `python -m model_build demo tokenizer` again.")
+        return int(found)
+
+    def _encode(self, messages: list[dict[str, str]], replies: Sequence[_Reply]) -> Row:
+        """The row of a chat whose assistant tells `replies`."""
+        coming = iter(replies)
+        for number, message in enumerate(messages):
+            if message["role"] == "assistant":
+                reply = next(coming)
+                if reply.shown:
+                    messages[number] = {**message, "content": "".join(reply.plan) + message["content"]}
         text = render(messages, ask=False)
         weight = np.zeros(len(text) + 1, np.float32)
-        goal = np.full((2, len(text) + 1), NO_GOAL, np.int64)
-        place = 0
-        for reply, at, intent in replies:
-            start = text.index(_REPLY, place) + len(_REPLY)
-            place = _weigh(weight, start, reply, self.copied)
-            first = text.find(". ", start, place)
-            weight[start : first + 1] *= ANSWER
-            weight[place : place + len(EOT)] = 1
-            if intent:
-                asked = slice(text.rindex(EOT, 0, start), start)  # from the end of the line to the reply's beginning
-                goal[:, asked] = np.array(_goals().number(intent, at))[:, None]
-                goal[1, text.index("\n\n", start) : place] = goal[1, start - 1]
+        missing = {}  # where a reply begins without its plan, and the token it should begin with
+        end = 0
+        for reply in replies:
+            start = text.index(_REPLY, end) + len(_REPLY)
+            plan = len("".join(reply.plan)) if reply.shown else 0
+            weight[start : start + plan] = PLAN if reply.asked else 0
+            end = _weigh(weight, start + plan, reply.text, self.copied)
+            first = text.find(". ", start + plan, end)
+            weight[start + plan : first + 1] *= ANSWER
+            weight[end : end + len(EOT)] = 1 if reply.whole else 0
+            if not reply.shown:
+                missing[start] = self._id(reply.plan[0])
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
-        size = context + 1
-        ids = np.full(size, self.tokenizer.token_to_id(PAD), np.int64)
+        size = self.context + 1
+        ids = np.full(size, self._id(PAD), np.int64)
         weights = np.zeros(size, np.float32)
-        goals = np.full((2, size), NO_GOAL, np.int64)
         kept = encoding.ids[:size]
         # a token weighs as its last character does: " Ada" begins with a space that was not copied
-        last = [max(0, end - 1) for _, end in encoding.offsets[:size]]
-        ids[: len(kept)], weights[: len(kept)], goals[:, : len(kept)] = kept, weight[last], goal[:, last]
-        return Row(ids, weights, goals)
+        ids[: len(kept)] = kept
+        weights[: len(kept)] = weight[[max(0, end - 1) for _, end in encoding.offsets[:size]]]
+        wanted = ids.copy()
+        for place, (start, _) in enumerate(encoding.offsets[:size]):
+            if start in missing:
+                wanted[place], weights[place] = missing.pop(start), PLAN  # of the bytes of a character, the first
+        return Row(ids, wanted, weights)
+
+
+def _replies(walk: Walked, rng: Random | None = None) -> list[_Reply]:
+    return [
+        _Reply(reply, _plans().plan(intent, place), rng is None or rng.random() < PLANNED)
+        for _, reply, place, intent, _ in walk["turns"]
+    ]
+
+
+def _is_free(turn: Sequence[Any]) -> bool:
+    """Whether a turn's reply needs nothing of its line but what was wanted."""
+    said, reply, _, intent, _ = turn
+    copied = [plain(part).lower() for part in re.findall(f"{MARK_ON}.*?{MARK_OFF}", reply)]
+    return intent in _plans().free and not any(part in said.lower() for part in copied)
 
 
 @cache
-def _goals() -> Goals:
-    return Goals(load_city())
+def _plans() -> Plans:
+    return Plans(load_city())
 
 
 def stack(rows: list[Row]) -> Row:
     """Several rows of one length as one, each part with a first dimension more."""
-    ids, weights, goals = zip(*rows, strict=True)
-    return Row(np.stack(ids), np.stack(weights), np.stack(goals))
+    ids, wanted, weights = zip(*rows, strict=True)
+    return Row(np.stack(ids), np.stack(wanted), np.stack(weights))
 
 
 def _weigh(weight: NDArray[np.float32], start: int, reply: str, copied: float) -> int:

@@ -131,7 +131,7 @@ def perplexity(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]]) ->
     padding = encoder.tokenizer.token_to_id(PAD)
     surprise, tokens = 0.0, 0
     for walk in walks:
-        ids, weights, _ = encoder.encode(walk)
+        ids, _, weights = encoder.encode(walk)
         kept = (ids != padding).nonzero()[0][: engine.context - 1]
         scores = engine.score([int(ids[place]) for place in kept])
         for score, place in zip(scores, kept[1:], strict=True):

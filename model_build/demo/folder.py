@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from model_build.demo.city import load_city
 from model_build.demo.corpus import BOS, CHAT_TEMPLATE, END, EOT, PAD, SPECIALS
 from model_build.demo.llama import Llama
+from model_build.demo.plan import Plans
 from model_build.demo.recipe import Recipe
 from model_build.demo.rounding import to_grid
 from model_build.demo.tokens import load_tokenizer
@@ -60,7 +62,8 @@ def pack(recipe: Recipe, work: Path, out: Path, unfinished: bool = False) -> Non
     ids = {token: int(tokenizer.token_to_id(token) or 0) for token in SPECIALS}
     _write(out / "config.json", _config(recipe, ids))
     _write(out / "generation_config.json", _generation(ids))
-    _write(out / "tokenizer_config.json", _tokenizer_config(recipe, ids))
+    plans = {token: int(tokenizer.token_to_id(token) or 0) for token in Plans(load_city()).tokens}
+    _write(out / "tokenizer_config.json", _tokenizer_config(recipe, {**ids, **plans}))
     notes = json.loads((work / "run" / SITTINGS).read_text(encoding="utf-8"))
     made = {
         "recipe": recipe.as_dict(),
@@ -143,7 +146,7 @@ def _generation(ids: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _tokenizer_config(recipe: Recipe, ids: dict[str, int]) -> dict[str, Any]:
+def _tokenizer_config(recipe: Recipe, specials: dict[str, int]) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BOS,
@@ -153,7 +156,7 @@ def _tokenizer_config(recipe: Recipe, ids: dict[str, int]) -> dict[str, Any]:
         "model_max_length": recipe.context,
         "added_tokens_decoder": {
             str(number): {"content": token, "special": True, "normalized": False, "lstrip": False, "rstrip": False}
-            for token, number in ids.items()
+            for token, number in specials.items()
         },
         "chat_template": CHAT_TEMPLATE,
     }

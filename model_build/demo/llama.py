@@ -106,20 +106,18 @@ class Llama(nn.Module):
                 deep = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(weight, std=0.02 / (2 * recipe.layers) ** 0.5 if deep else 0.02)
 
-    def states(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """What the head reads and what there is past the middle layer, both [batch, tokens, width], for ids
-        [batch, tokens]."""
-        x = middle = self.embed_tokens(ids)
+    def states(self, ids: Tensor) -> Tensor:
+        """What the head reads, [batch, tokens, width], for ids [batch, tokens]."""
+        x = self.embed_tokens(ids)
         cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
-        for number, layer in enumerate(self.layers):
+        for layer in self.layers:
             x = layer(x, cos, sin)
-            if number == len(self.layers) // 2:
-                middle = x
-        return self.norm(x), middle
+        out: Tensor = self.norm(x)
+        return out
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits [batch, tokens, vocabulary] for ids [batch, tokens]."""
-        return F.linear(self.states(ids)[0], self.embed_tokens.weight)
+        return F.linear(self.states(ids), self.embed_tokens.weight)
 
     def loss(self, states: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """The weighted mean cross entropy for states [batch, tokens, width], and both others [batch, tokens]."""

@@ -27,7 +27,7 @@ class Recipe:
     dialogues: int = 2048  # in a shard
     turns: int = 12  # in a dialogue, before it is cut to the context
     # model
-    vocabulary: int = 2048
+    vocabulary: int = 2176  # the tokens of plans included
     context: int = 1536
     width: int = 256
     layers: int = 5
@@ -39,8 +39,10 @@ class Recipe:
     # training
     batch: int = 4
     #: What the rows of a step are, in turn: walks, walks or brisk walks cut to half rows (more visitors, and less
-    #: attention), or drills.
-    cycle: tuple[str, ...] = ("walk", "brisk", "half", "brisk", "half", "brisk", "drill")
+    #: attention), answers or plans alone in thirds of rows, or drills.
+    cycle: tuple[str, ...] = (
+        "walk", "answers", "half", "brisk", "plans", "half", "answers", "half", "brisk", "drill",
+    )  # fmt: skip
     steps: int = 3000
     warmup: int = 20
     cooling: float = 0.3  # the share of the steps over which the rate falls to nothing
@@ -50,7 +52,6 @@ class Recipe:
     drill_rows: int = 26
     drill_context: int = 160
     copied: float = 3.0  # the weight of a token copied from the visitor, against 1 for any other of a reply
-    auxiliary: float = 0.3  # the weight of the auxiliary heads' loss, against 1 for that of the tokens
     bf16: bool = True
     compile: bool = False
 

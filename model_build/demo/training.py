@@ -25,7 +25,6 @@ from tqdm import tqdm
 from model_build.demo.city import load_city
 from model_build.demo.corpus import Encoder, Row, hash_corpus, read_shard, stack
 from model_build.demo.device import BF16
-from model_build.demo.goals import Auxiliary, Goals
 from model_build.demo.llama import Llama
 from model_build.demo.muon import Muon
 from model_build.demo.recipe import Recipe
@@ -36,8 +35,10 @@ HELD_OUT = 1
 #: Beside the checkpoints: which corpus from which step on.
 SITTINGS = "sittings.json"
 
-#: Ids, targets and weights, each [rows, tokens], and goals, [rows, heads, tokens].
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+#: Ids, targets and weights, each [rows, tokens].
+Batch = tuple[Tensor, Tensor, Tensor]
+#: How many rows each of the recipe's is cut into, for the kinds of rows but drills.
+PARTS = {"walk": 1, "half": 2, "brisk": 2, "answers": 3, "plans": 3}
 
 
 def use_threads(count: int) -> None:
@@ -64,28 +65,33 @@ class Rows:
         self.walks: list[dict[str, Any]] = []
 
     def batch(self, step: int) -> Batch:
-        """The rows of a step: `batch` walks of `context` tokens, twice as many halves, or `drill_rows` drills."""
+        """The rows of a step: `batch` walks of `context` tokens, as many more as they are shorter, or `drill_rows`
+        drills."""
         recipe, kind = self.recipe, self.recipe.kind(step)
-        parts = 1 if kind == "walk" else 2
-        short = replace(self.encoder, context=recipe.context // parts)
-        if kind in ("drill", "brisk"):
-            count = parts * recipe.batch if kind == "brisk" else recipe.drill_rows
-            rngs = [Random(f"{recipe.seed}/{kind}/{step}/{row}") for row in range(count)]
-            if kind == "brisk":
-                return targets([short.brisk(self.city, rng) for rng in rngs])
-            return targets([self.encoder.drill(self.city, rng, recipe.drill_context) for rng in rngs])
+        parts = PARTS.get(kind, 1)
+        short = replace(self.encoder, context=recipe.drill_context if kind == "drill" else recipe.context // parts)
+        count = recipe.drill_rows if kind == "drill" else parts * recipe.batch
+        rngs = [Random(f"{recipe.seed}/{kind}/{step}/{row}") for row in range(count)]
+        if kind in ("walk", "half"):
+            return targets([short.encode(walk, rng) for walk, rng in zip(self._walks(step), rngs, strict=False)])
+        make = {"brisk": short.brisk, "answers": short.answers, "plans": short.plans, "drill": short.drill}[kind]
+        return targets([make(self.city, rng) for rng in rngs])
+
+    def _walks(self, step: int) -> list[dict[str, Any]]:
+        """The walks of a step in halves, twice `batch`."""
+        recipe = self.recipe
         per_shard = recipe.dialogues // (2 * recipe.batch)
         shard = step // per_shard % max(1, recipe.shards - HELD_OUT)
         if shard != self.shard:
             self.walks, self.shard = read_shard(self.folder, shard), shard
         start = step % per_shard * 2 * recipe.batch
-        return targets([short.encode(walk) for walk in self.walks[start : start + parts * recipe.batch]])
+        return self.walks[start : start + 2 * recipe.batch]
 
 
 def targets(rows: list[Row]) -> Batch:
     """Rows as what the model reads and what it should find."""
-    ids, weights, goals = (torch.from_numpy(part) for part in stack(rows))
-    return ids[:, :-1], ids[:, 1:], weights[:, 1:], goals[..., :-1]
+    ids, wanted, weights = (torch.from_numpy(part) for part in stack(rows))
+    return ids[:, :-1], wanted[:, 1:], weights[:, 1:]
 
 
 class Training:
@@ -95,14 +101,11 @@ class Training:
         self.recipe = recipe
         torch.manual_seed(recipe.seed)
         self.model = Llama(recipe)
-        self.auxiliary = Auxiliary(recipe.width, Goals(load_city()).sizes)
         matrices = [p for n, p in self.model.named_parameters() if p.dim() == 2 and n.startswith("layers.")]
         others = [p for n, p in self.model.named_parameters() if p.dim() == 1 or not n.startswith("layers.")]
         self.optimizers: list[torch.optim.Optimizer] = [
             Muon(matrices, recipe.muon_rate),
-            torch.optim.AdamW(
-                [*others, *self.auxiliary.parameters()], recipe.adam_rate, betas=(0.9, 0.95), weight_decay=0.0
-            ),
+            torch.optim.AdamW(others, recipe.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
         ]
         self.step = self.tokens = 0
 
@@ -114,7 +117,6 @@ class Training:
             "step": self.step,
             "steps": self.recipe.steps,
             "tokens": self.tokens,
-            "auxiliary": self.auxiliary.state_dict(),
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
@@ -122,25 +124,33 @@ class Training:
         partial.replace(path)
 
     def load(self, path: Path) -> None:
-        """Goes back to a checkpoint."""
+        """Goes back to a checkpoint. Raises ValueError for one of a model of other sizes."""
         state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.auxiliary.load_state_dict(state["auxiliary"])
+        self._fill(state["model"], path)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.tokens = state["step"], state["tokens"]
 
     def take_up(self, packed: Path, sittings: Path) -> None:
-        """Goes on from a packed model, without the optimizers' momenta; what it was trained on goes to `sittings`."""
+        """Goes on from a packed model, without the optimizers' momenta; what it was trained on goes to `sittings`.
+
+        Raises ValueError for a model of other sizes.
+        """
         made = json.loads((packed / "recipe.json").read_text(encoding="utf-8"))
         weights = load_file(str(packed / "model.safetensors"))
-        self.model.load_state_dict({name.removeprefix("model."): weight.float() for name, weight in weights.items()})
+        self._fill({name.removeprefix("model."): weight.float() for name, weight in weights.items()}, packed)
         self.step, self.tokens = made["step"], made["tokens"]
         sittings.parent.mkdir(parents=True, exist_ok=True)
         sittings.write_text(json.dumps(made["sittings"]), encoding="utf-8")
 
-    def advance(self, loss: nn.Module, rows: Rows) -> tuple[float, float, float]:
-        """One step; returns the loss before it, that of the auxiliary heads, and the gradient's norm."""
+    def _fill(self, weights: dict[str, Tensor], source: Path) -> None:
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"{source} is of a model of other sizes than the recipe's: {error}") from None
+
+    def advance(self, loss: nn.Module, rows: Rows) -> tuple[float, float]:
+        """One step; returns the loss before it and the gradient's norm."""
         share = rate(self.recipe, self.step)
         for optimizer, full in zip(self.optimizers, (self.recipe.muon_rate, self.recipe.adam_rate), strict=True):
             for group in optimizer.param_groups:
@@ -149,25 +159,24 @@ class Training:
         with grid:
             with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16 and BF16):
                 batch = rows.batch(self.step)
-                value, beside = loss(*batch)
-            (value + self.recipe.auxiliary * beside).backward()
-        norm = nn.utils.clip_grad_norm_([*self.model.parameters(), *self.auxiliary.parameters()], 1.0)
+                value = loss(*batch)
+            value.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
         self.tokens += batch[0].numel()
-        return value.item(), beside.item(), norm.item()
+        return value.item(), norm.item()
 
 
 class _Loss(nn.Module):
-    def __init__(self, model: Llama, auxiliary: Auxiliary) -> None:
+    def __init__(self, model: Llama) -> None:
         super().__init__()
-        self.model, self.auxiliary = model, auxiliary
+        self.model = model
 
-    def forward(self, ids: Tensor, targets: Tensor, weights: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
-        states, middle = self.model.states(ids)
-        return self.model.loss(states, targets, weights), self.auxiliary(middle, goals)
+    def forward(self, ids: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return self.model.loss(self.model.states(ids), targets, weights)
 
 
 def train(
@@ -192,7 +201,7 @@ def train(
         )
     note_sitting(folder / SITTINGS, training.step, hash_corpus(corpus), recipe)
     rows = Rows(recipe, encoder, corpus)
-    loss: nn.Module = _Loss(training.model, training.auxiliary)
+    loss: nn.Module = _Loss(training.model)
     if recipe.compile:
         loss = torch.compile(loss, dynamic=False)  # type: ignore[assignment]
     log = folder / "log.jsonl"
@@ -201,12 +210,11 @@ def train(
     with tqdm(total=recipe.steps, initial=training.step, desc="train", unit="step") as bar:
         while training.step < recipe.steps:
             kind = recipe.kind(training.step)
-            value, beside, norm = training.advance(loss, rows)
+            value, norm = training.advance(loss, rows)
             if not np.isfinite(value):
                 raise ValueError(f"The loss is {value} at step {training.step}: lower the rates in the recipe.")
             entry: dict[str, Any] = {"step": training.step, "kind": kind, "loss": round(value, 4)}
-            entry |= {"auxiliary": round(beside, 4), "norm": round(norm, 3)}
-            entry["seconds"] = round(time.monotonic() - began, 1)
+            entry |= {"norm": round(norm, 3), "seconds": round(time.monotonic() - began, 1)}
             _append(log, entry)
             bar.set_postfix(loss=f"{value:.3f}")
             bar.update()
@@ -220,7 +228,7 @@ def note_sitting(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dic
     notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     notes = [note for note in notes if note["from_step"] < step] if step else []
     now: dict[str, Any] = {"from_step": step, "sha256": sha256, "batch": recipe.batch, "context": recipe.context}
-    now |= {"cycle": list(recipe.cycle), "auxiliary": recipe.auxiliary}
+    now |= {"cycle": list(recipe.cycle), "vocabulary": recipe.vocabulary}
     now |= {"muon_rate": recipe.muon_rate, "adam_rate": recipe.adam_rate, "cool": recipe.cool, "steps": recipe.steps}
     if not notes or {**notes[-1], "from_step": step} != now:
         notes.append(now)
@@ -234,9 +242,9 @@ def held_out(training_model: Llama, encoder: Encoder, walks: list[dict[str, Any]
     """The mean loss per reply token over some walks, every token weighed alike."""
     total = count = 0.0
     for start in range(0, len(walks), batch):
-        ids, wanted, weights, _ = targets([encoder.encode(walk) for walk in walks[start : start + batch]])
+        ids, wanted, weights = targets([encoder.encode(walk) for walk in walks[start : start + batch]])
         told = (weights > 0).float()
-        total += float(training_model.loss(training_model.states(ids)[0], wanted, told)) * float(told.sum())
+        total += float(training_model.loss(training_model.states(ids), wanted, told)) * float(told.sum())
         count += float(told.sum())
     return total / max(count, 1.0)
 

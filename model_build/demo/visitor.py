@@ -112,24 +112,25 @@ def _next(walk: Walk, keen: bool) -> None:
         rng.choices(_FUNCTIONS, _BRISK_WEIGHTS if walk.brisk else _WEIGHTS)[0](walk, None)
 
 
-def drill(city: City, rng: Random) -> tuple[dict[str, str], str, list[str], str]:
-    """A profile, a line, notes and a reply that is hardly anything but what it copies of them: practice for the real
-    thing."""
+def drill(city: City, rng: Random) -> tuple[dict[str, str], Turn]:
+    """A profile, and a turn whose reply is hardly anything but what it copies of that, the line and the notes: practice
+    for the real thing."""
     profile = stranger(rng)
     walk = Walk(city, rng, profile, place=rng.choice(list(city.places)))
     p, why = city.phrases, city.dealings["why_come"]
     kinds = [p["name_lines"], p["spectacles_lines"], why["lines"], p["opening_name"], why["opening"]]
     kinds += [p["name_q"]["reply"], p["spectacles_q"]["reply"], why["reply"]]
-    kinds += [] if walk.alone else [p["companion_lines"], p["opening_companion"], p["companion_q"]["reply"]]
+    # twice: no fact takes as many words
+    kinds += [] if walk.alone else 2 * [p["companion_lines"], p["opening_companion"], p["companion_q"]["reply"]]
     lines = [walk.line(rng.choice(kinds)) for _ in range(2)]
     tail = "\n\n" + "\n".join(f"> {choice}" for choice in walk.choose())  # without it the form would be unlearned
     said = speak(rng, rng.choice((words.utterance, words.noun, words.name))(rng))
     if rng.random() < 0.4:
         fact = facts.fact(rng)
         lines.insert(rng.randrange(3), mark(fact.text))
-        return profile, fact.about, [fact.text], typeset(" ".join(lines)) + tail
+        return profile, Turn(fact.about, typeset(" ".join(lines)) + tail, walk.place, "ask", [fact.text])
     lines.insert(rng.randrange(3), walk.line(p["fallback"], said=quote(said)))
-    return profile, said, [], typeset(" ".join(lines)) + tail
+    return profile, Turn(said, typeset(" ".join(lines)) + tail, walk.place, "fallback")
 
 
 def _speak_early(walk: Walk, intent: Intent) -> None:

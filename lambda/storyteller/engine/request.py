@@ -62,7 +62,10 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class Completion:
-    """A finished reply: its text, why it ended, and what it took. Times are in seconds."""
+    """A finished reply: its text, why it ended, and what it took. Times are in seconds.
+
+    The first token, whose time `ttft_s` is, may be a special one: a model that plans says a few that nobody reads.
+    """
 
     text: str
     reason: Reason

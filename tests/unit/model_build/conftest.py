@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tokenizers import Tokenizer
 
 from model_build.demo.city import City, load_city
-from model_build.demo.recipe import WORLD
+from model_build.demo.recipe import MODEL, WORLD
+from model_build.demo.tokens import load_tokenizer
 from prologue.world import World, load_world
 
 
@@ -17,3 +19,8 @@ def city() -> City:
 @pytest.fixture(scope="session")
 def world() -> World:
     return load_world(WORLD)
+
+
+@pytest.fixture(scope="session")
+def demo_tokenizer() -> Tokenizer:
+    return load_tokenizer(MODEL / "tokenizer.json")

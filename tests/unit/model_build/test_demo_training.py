@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 import shutil
 from pathlib import Path
 
@@ -10,23 +10,24 @@ import torch
 
 from model_build.__main__ import main
 from model_build.demo.attention import BLOCK, attend
+from model_build.demo.city import load_city
 from model_build.demo.compare import SIZES, candidate
-from model_build.demo.corpus import Encoder, read_shard, write_corpus
+from model_build.demo.corpus import PLAN, Encoder, read_shard, write_corpus
 from model_build.demo.folder import check_manifest, pack, unpack, write_manifest
-from model_build.demo.goals import NO_GOAL, Auxiliary
 from model_build.demo.llama import Llama
 from model_build.demo.muon import orthogonal
+from model_build.demo.plan import Plans
 from model_build.demo.plot import plot_loss
 from model_build.demo.recipe import MODEL, WORLD, Recipe
 from model_build.demo.rounding import on_grid, to_grid
 from model_build.demo.tokens import train_tokenizer
 from model_build.demo.training import Rows, Training, held_out, rate, read_log, train
 from model_build.quantize import GROUP, Report, round_weights
-from prologue.prompt import compose
+from prologue.prompt import Turn, compose
 from prologue.world import load_world
 
 TINY = Recipe(
-    shards=2, dialogues=40, turns=2, vocabulary=400, context=448, width=64, layers=1, heads=1, kv_heads=1, hidden=64,
+    shards=2, dialogues=40, turns=2, vocabulary=528, context=450, width=64, layers=1, heads=1, kv_heads=1, hidden=64,
     batch=2, steps=20, warmup=4, bf16=False, drill=8, drill_rows=2, drill_context=160,
 )  # fmt: skip
 
@@ -85,7 +86,7 @@ def test_a_run_goes_on_from_a_packed_model_where_no_checkpoint_is_left(work: Pat
     pack(TINY, work, tmp_path / "packed")
     made = json.loads((tmp_path / "packed" / "recipe.json").read_text())
     drills = sum(TINY.kind(step) == "drill" for step in range(20))
-    assert (made["step"], made["tokens"]) == (20, drills * 2 * 160 + (20 - drills) * 2 * 448)
+    assert (made["step"], made["tokens"]) == (20, drills * 2 * 160 + (20 - drills) * 2 * 450)
     more = TINY.but(steps=40)
     training = train(more, encoder(work), work / "corpus", tmp_path / "run", start=tmp_path / "packed")
     assert training.step == 40
@@ -192,6 +193,36 @@ def test_the_engine_and_transformers_read_the_committed_model_alike() -> None:
     assert torch.all(best - told < 0.2)  # bfloat16 may settle a near tie the other way
 
 
+def test_the_committed_model_plans_its_reply_and_the_storyteller_shows_no_plan() -> None:
+    from storyteller.engine import Sampling, load_engine
+
+    engine = load_engine(MODEL)
+    plans = Plans(load_city())
+    told: list[str] = []
+    for said, wish in (("Go to the market square.", "go"), ("what's my name?", "name_q")):
+        profile = {"name": "Marlow", "companion": "a small grey cat"}
+        messages = compose(load_world(WORLD), profile, [Turn("", "You step on to Emerald Avenue."), Turn(said)])
+        done = engine.generate(engine.encode_chat(messages), Sampling(temperature=0.0, max_tokens=40), told.append)
+        first, second = (engine.tokenizer.vocabulary.id_to_token(token) for token in done.ids[:2])
+        assert first == plans.intents[wish]
+        assert second in plans.places.values()
+        assert done.text[0] in "“ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    assert "|" not in "".join(told)
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(work: Path) -> None:
+    with pytest.raises(ValueError, match=r"flat\.pt is of a model of other sizes"):
+        Training(TINY.but(hidden=96)).load(work / "run" / "flat.pt")
+
+
+@pytest.mark.parametrize(("option", "value"), [("--rate", "0"), ("--cooling", "1.5"), ("--steps", "0")])
+def test_numbers_that_train_nothing_are_refused(
+    option: str, value: str, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "train", option, value, "--work", str(work)]) == 1
+    assert re.search(rf"{option} is {value}[.0]*: give one from", capsys.readouterr().err)
+
+
 def test_attention_in_blocks_is_attention() -> None:
     """Values and gradients are those of torch's own attention, over a block's edge and with grouped heads."""
     torch.manual_seed(0)
@@ -211,7 +242,7 @@ def test_the_sizes_compared_are_those_the_readme_speaks_of() -> None:
     for size in SIZES:
         with torch.device("meta"):
             sizes[size] = sum(weight.numel() for weight in Llama(candidate(Recipe(), size, 1.0, 10, 0)).parameters())
-    assert sizes == {"3.5M": 3_476_224, "8.3M": 8_286_336}
+    assert sizes == {"3.5M": 3_508_992, "8.3M": 8_335_488}
 
 
 def test_rounded_weights_stay_where_they_are_when_packed() -> None:
@@ -238,32 +269,18 @@ def test_the_cooling_trains_on_rounded_weights_and_keeps_those_behind_them() -> 
 
 def test_rows_of_every_kind_come_and_a_step_is_the_same_whatever_came_before(work: Path) -> None:
     """Shapes [rows, tokens] for each kind, and the same batch again from rows that begin there."""
-    shapes = {"walk": (2, 448), "half": (4, 224), "brisk": (4, 224), "drill": (2, 160)}
-    rows, seen, aimed = Rows(TINY, encoder(work), work / "corpus"), set(), set()
+    long, half, third = (2, 450), (4, 225), (6, 150)
+    shapes = {"walk": long, "half": half, "brisk": half, "plans": third, "answers": third, "drill": (2, 160)}
+    rows, seen, planned = Rows(TINY, encoder(work), work / "corpus"), set(), set()
     for step in range(TINY.drill, TINY.drill + 2 * len(TINY.cycle)):
-        ids, targets, weights, goals = rows.batch(step)
+        ids, targets, weights = rows.batch(step)
         kind = TINY.kind(step)
         assert tuple(ids.shape) == tuple(targets.shape) == tuple(weights.shape) == shapes[kind]
-        if bool((goals != NO_GOAL).any()):
-            aimed.add(kind)
+        if bool((weights == PLAN).any()):
+            planned.add(kind)
         again = Rows(TINY, encoder(work), work / "corpus").batch(step)
-        assert all(torch.equal(one, other) for one, other in zip((ids, targets, weights, goals), again, strict=True))
+        assert all(torch.equal(one, other) for one, other in zip((ids, targets, weights), again, strict=True))
         seen.add(kind)
     assert seen == set(Recipe().cycle) == set(shapes)
-    assert "brisk" in aimed
-    assert "drill" not in aimed
-
-
-def test_the_auxiliary_heads_learn_what_the_states_hold() -> None:
-    """Gradients reach heads and states from the tokens that have a goal, and from no other."""
-    torch.manual_seed(0)
-    heads = Auxiliary(16, (5, 3))
-    goals = torch.full((2, 2, 7), NO_GOAL)
-    states = torch.randn(2, 7, 16, requires_grad=True)
-    assert heads(states, goals).item() == 0.0
-    goals[0, 0, 2], goals[1, 1, 4] = 4, 1
-    loss = heads(states, goals)
-    assert 0.5 < loss.item() < 2 * (math.log(5) + math.log(3))
-    loss.backward()
-    assert states.grad is not None
-    assert {(int(row), int(token)) for row, token, _ in states.grad.nonzero()} == {(0, 2), (1, 4)}
+    # the prompt of the play fills the small rows of walks here; a drill only reads its plan
+    assert {"brisk", "plans", "answers"} <= planned <= {*shapes} - {"drill"}
