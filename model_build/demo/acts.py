@@ -210,10 +210,12 @@ def part(walk: Walk, said: str | None) -> Turn:
 
 
 def quest(walk: Walk, said: str | None) -> Turn | None:
-    """The next step of the errand, where there is one to take here."""
-    errand = walk.quest
+    """The next step of the errand, where there is one to take here; whoever is asked for one has one."""
     if walk.quest_choice() is None:
         return None
+    if walk.quest.stage == 0 and not walk.is_quest_here():
+        walk.quest = walk.make_quest(walk.place)
+    errand = walk.quest
     lines, rng = walk.city.dealings["quests"][errand.kind], walk.rng
     step = ("ask", "take", "give")[errand.stage]
     text = say(walk, said, walk.city.phrases["quest_said"][step], item=errand.item)

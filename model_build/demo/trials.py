@@ -158,13 +158,9 @@ def by_hand(city: City) -> list[Trial]:
         rng = Random(f"hand/{index}")
         profile = stranger(rng, alone=False)
         named = line.get("place")
-        place = _PLACES.get(named, named) if named else rng.choice(list(city.places))
-        walk = Walk(city, rng, profile, place=rng.choice(city.places[place].ways))
-        acts_to = walk.city.places[place].to
-        walk.go(place, f"Go to {acts_to}.")
-        trials.append(
-            Trial(profile, _past(walk.turns), line["text"], place, line["intent"], target=line.get("target", ""))
-        )
+        walk = _walk(city, rng, profile, _PLACES.get(named, named))
+        past = _past(walk.turns)
+        trials.append(Trial(profile, past, line["text"], walk.place, line["intent"], target=line.get("target", "")))
     return trials
 
 
@@ -185,8 +181,12 @@ def held_apart() -> list[str]:
     return [word for word in [*HELD_OUT["names"], *HELD_OUT["reasons"]] if word in known]
 
 
-def _walk(city: City, rng: Random, profile: dict[str, str]) -> Walk:
-    return Walk(city, rng, profile, place=rng.choice(list(city.places)))
+def _walk(city: City, rng: Random, profile: dict[str, str], place: str | None = None) -> Walk:
+    """A walk that comes to `place`, or to any: what nothing in the prompt names cannot be known."""
+    place = place or rng.choice(list(city.places))
+    walk = Walk(city, rng, profile, place=rng.choice(city.places[place].ways))
+    walk.go(place, f"Go to {city.places[place].to}.")
+    return walk
 
 
 def _meanwhile(walk: Walk, count: int, kinds: tuple[Intent, ...] = _MEANWHILE) -> None:

@@ -100,7 +100,7 @@ def play(city: City, rng: Random, turns: int, profile: dict[str, str] | None = N
 
 def _next(walk: Walk, keen: bool) -> None:
     rng, errand = walk.rng, walk.errand()
-    if walk.quest_choice() and rng.random() < (0.8 if keen else 0.15):
+    if walk.is_quest_here() and rng.random() < (0.8 if keen else 0.15):
         acts.quest(walk, None)
     elif errand and rng.random() < (0.8 if keen else 0.3):
         acts.toward(walk, walk.city.step(walk.place, errand))

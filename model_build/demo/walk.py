@@ -224,7 +224,7 @@ class Walk:
             kinds[0] = things
         picked: list[str] = []
         quest = self.quest_choice()
-        if quest and rng.random() < 0.8:
+        if quest and rng.random() < (0.8 if self.is_quest_here() else 0.05):
             picked.append(quest)
             kinds = kinds[1:]
         for kind in kinds:
@@ -236,15 +236,19 @@ class Walk:
         return picked
 
     def quest_choice(self) -> str | None:
-        """The next step of the quest, when it can be done here."""
+        """The next step of the quest, when it can be done here. Anybody may be asked for one."""
         quest, p = self.quest, self.city.phrases["quest_choice"]
-        if self.place == quest.owner and quest.stage == 0:
+        if quest.stage == 0:
             return str(p["ask"].format(who=self.here.who.name))
         if self.place == quest.at and quest.stage == 1:
             return str(p["take"].format(item=quest.item))
         if self.place == quest.goal and quest.stage == 2:
             return str(p["give"].format(item=quest.item, who=self.here.who.name))
         return None
+
+    def is_quest_here(self) -> bool:
+        """Whether the next step of the quest is here; to ask for one, whoever owns it."""
+        return self.place == self.quest.owner if self.quest.stage == 0 else self.quest_choice() is not None
 
     def more_choices(self) -> set[str]:
         """The choices that make sense now because of what is carried, lies here or is wanted."""

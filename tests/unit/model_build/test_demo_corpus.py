@@ -171,6 +171,21 @@ def test_a_quest_can_be_seen_through(city: City) -> None:
     assert {"quest_ask", "quest_take", "quest_give"} <= kinds
 
 
+def test_whoever_is_asked_for_an_errand_has_one(city: City) -> None:
+    for number in range(20):
+        walk = Walk(city, Random(number), {"name": "Ada"}, place="market")
+        walk.quest = walk.make_quest("gate")
+        ask = f"Ask {walk.here.who.name} what is the matter."
+        assert walk.quest_choice() == ask
+        assert ask in walk.more_choices()
+        assert not walk.is_quest_here()
+        turn = acts.quest(walk, ask)
+        assert turn is not None
+        assert (turn.intent, walk.quest.owner) == ("quest_ask", "market")
+        assert walk.quest.stage in (1, 2)
+        assert ask not in turn.choices
+
+
 @pytest.mark.parametrize(
     ("companion", "spoken_of"),
     [("a small dog", "the small dog"), ("An owl", "the owl"), ("My cat Mog", "your cat Mog"), ("Anna", "Anna")],
