@@ -122,9 +122,11 @@ def test_a_frame_too_large(stack: TinyStack, size: int) -> None:
 
 def test_a_message_too_large(stack: TinyStack) -> None:
     with come_in(stack) as socket:
+        name = id_of(stack, socket)
         with contextlib.suppress(ConnectionClosed):
             socket.send(["y" * 32_768] * 4 + ["y"])
         assert closed(socket)[0] == 1009
+    assert left(stack, name) == 1009
     assert not any(body.startswith("y") for body in bodies(stack))
 
 
