@@ -135,7 +135,13 @@ def time(walk: Walk, said: str | None) -> Turn:
 
 def profile(walk: Walk, said: str | None) -> Turn:
     """A question about what the visitor told at the gate."""
-    key = walk.rng.choice(("name_q", "name_q", "companion_q", "reason_q", "spectacles_q"))
+    return told_at_the_gate(
+        walk, walk.rng.choice(("name_q", "companion_q", "companion_q", "reason_q", "reason_q", "spectacles_q")), said
+    )
+
+
+def told_at_the_gate(walk: Walk, key: str, said: str | None) -> Turn:
+    """`profile`, with the question given."""
     phrases, dealings = walk.city.phrases[key], walk.city.dealings
     if key == "reason_q":
         lines = dealings["why_come"]["reply"]
@@ -143,7 +149,7 @@ def profile(walk: Walk, said: str | None) -> Turn:
         lines = phrases["alone"] if key == "companion_q" and walk.alone else phrases["reply"]
     core = [walk.line(lines)]
     if key == "companion_q" and walk.guide is not None:
-        core.append(walk.line(dealings["escort"]["asked"]))
+        core.append(walk.line(dealings["escort"]["asked"], guide=mark(walk.guide.name)))
     return walk.tell(say(walk, said, phrases["said"]), core, key)
 
 
@@ -154,6 +160,15 @@ def bag(walk: Walk, said: str | None) -> Turn:
     if walk.bag:
         core = [walk.line(lines["some"], items=" and ".join(mark(item) for item in walk.bag[-2:]))]
     return walk.tell(say(walk, said, walk.city.phrases["bag_q"]["said"]), core, "bag")
+
+
+def recall(walk: Walk, said: str | None) -> Turn:
+    """A question about what was found, or who came along, however long ago; without either, about the place."""
+    kinds = ["bag"] * bool(walk.bag) + ["company"] * bool(walk.guide)
+    kind = walk.rng.choice(kinds) if kinds else "where"
+    if kind == "company":
+        return told_at_the_gate(walk, "companion_q", said)
+    return bag(walk, said) if kind == "bag" else where(walk, said)
 
 
 def deed(walk: Walk, said: str | None) -> Turn:

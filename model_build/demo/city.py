@@ -108,11 +108,11 @@ def load_city() -> City:
 
 def _add(phrases: dict[str, Any], ways_to_say: dict[str, list[str]], kind: str, said: list[str]) -> None:
     """Adds lines of a visitor to those of their kind, wherever that kind is kept. Raises `ValueError` for no kind."""
-    deeds = phrases["deeds"]
+    deeds, verb = phrases["deeds"], kind.partition("verb_")[2]
     if kind in ways_to_say:
         ways_to_say[kind] = [*ways_to_say[kind], *said]
-    elif kind in _OF_LISTS:
-        lists = _OF_LISTS[kind](phrases)
+    elif kind in _OF_LISTS or verb in phrases["verbs"]:
+        lists = _OF_LISTS[kind](phrases) if kind in _OF_LISTS else phrases["verbs"][verb]
         lists.extend(line for line in said if line not in lists)
     elif kind in phrases or kind in deeds:
         entry = phrases[kind] if kind in phrases else deeds[kind]
@@ -121,12 +121,16 @@ def _add(phrases: dict[str, Any], ways_to_say: dict[str, list[str]], kind: str, 
         raise ValueError(f"said/: `{kind}` is no kind of phrases.yaml, small_talk.yaml or ways_to_say.yaml.")
 
 
-#: Kinds of said/ that are plain lists in phrases.yaml.
+#: Kinds of said/ that are plain lists in phrases.yaml; beside them `verb_look` and its like, a list for each verb.
 _OF_LISTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "back_said": lambda phrases: phrases["go"]["back_said"],
     "noun_said": lambda phrases: phrases["noun_said"],
     "weather_said": lambda phrases: phrases["weather_said"],
+    "any_verb_said": lambda phrases: phrases["any_verb_said"],
+    "topic_said": lambda phrases: phrases["topic_said"],
     "quest_ask": lambda phrases: phrases["quest_said"]["ask"],
+    "quest_take": lambda phrases: phrases["quest_said"]["take"],
+    "quest_give": lambda phrases: phrases["quest_said"]["give"],
 }
 
 

@@ -27,8 +27,12 @@ _FUNCTIONS = [intent for intent, _ in INTENTS]
 _WEIGHTS = [weight for _, weight in INTENTS]
 #: The same on a brisk walk, which is there to practise what is rare on the others.
 _BRISK: dict[Intent, float] = {
-    chat.deed: 90, chat.foreign: 12, chat.what: 14, chat.where: 8, chat.ask: 12, chat.topic: 7,
+    chat.deed: 90, chat.foreign: 12, chat.what: 14, chat.where: 8, chat.ask: 16, chat.topic: 7, chat.talk: 14,
+    chat.self_: 6, chat.profile: 30, acts.search: 7, acts.follow: 5, acts.take: 14, acts.give: 13, acts.use_any: 14,
+    acts.look_any: 12,
 }  # fmt: skip
+#: How often a visitor who found something, or has somebody along, asks for that when nothing else comes first.
+_RECALL = 0.1
 _BRISK_WEIGHTS = [_BRISK.get(intent, weight) for intent, weight in INTENTS]
 
 
@@ -106,6 +110,8 @@ def _next(walk: Walk, keen: bool) -> None:
         acts.toward(walk, walk.city.step(walk.place, errand))
     elif walk.place == "avenue" and rng.random() < 0.25:
         acts.toward(walk, rng.choice(walk.here.ways))  # every story begins here, and few should stay
+    elif (walk.bag or walk.guide) and rng.random() < _RECALL:
+        chat.recall(walk, None)
     elif rng.random() < (0.1 if walk.brisk else 0.35):
         choose(walk)
     else:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from model_build.demo import acts, words
-from model_build.demo.city import City
+from model_build.demo import acts, chat, words
+from model_build.demo.city import City, _add
 from model_build.demo.corpus import (
     ANSWER,
     BESIDE,
@@ -34,7 +34,7 @@ from model_build.demo.retell import because, refer, you
 from model_build.demo.tokens import train_tokenizer
 from model_build.demo.trials import held_apart, make_trials
 from model_build.demo.visitor import drill, play
-from model_build.demo.walk import ASIDE_OFF, ASIDE_ON, MARK_OFF, MARK_ON, Walk, plain, sentences, typeset
+from model_build.demo.walk import ASIDE_OFF, ASIDE_ON, MARK_OFF, MARK_ON, Walk, mark, plain, sentences, typeset
 from prologue.prompt import compose
 from prologue.world import World
 
@@ -164,6 +164,37 @@ def test_what_was_put_down_is_found_again_and_what_was_given_is_gone(city: City)
     acts.give_item(walk, "the tin spoon", "give it")
     assert walk.bag == []
     assert kept == walk.quest.item
+
+
+def test_what_was_found_and_who_came_along_is_recalled(city: City) -> None:
+    asked = set()
+    for number in range(20):
+        walk = Walk(city, Random(number), {"name": "Ada", "companion": "nobody"}, place="market")
+        assert chat.recall(walk, None).intent == "where"
+        acts.search(walk, None)
+        acts.follow(walk, None)
+        walk.go(walk.here.ways[0], "go")
+        turn = chat.recall(walk, None)
+        asked.add(turn.intent)
+        assert mark(walk.bag[-1] if turn.intent == "bag" else city.places["market"].who.name) in turn.reply
+    assert asked == {"bag", "companion_q"}
+
+
+def test_lines_of_a_visitor_go_to_the_lists_of_their_kind(city: City) -> None:
+    phrases = {"verbs": {"smell": ["Smell {t}"]}, "deeds": {"smell": {"said": ["sniff"]}}}
+    ways: dict[str, list[str]] = {"go": ["go to {to}"]}
+    _add(phrases, ways, "verb_smell", ["sniff at {t}", "Smell {t}"])
+    _add(phrases, ways, "smell", ["what stinks here?"])
+    _add(phrases, ways, "go", ["off to {to}"])
+    assert phrases == {
+        "verbs": {"smell": ["Smell {t}", "sniff at {t}"]},
+        "deeds": {"smell": {"said": ["sniff", "what stinks here?"]}},
+    }
+    assert ways == {"go": ["go to {to}", "off to {to}"]}
+    with pytest.raises(ValueError, match="`verb_yodel` is no kind"):
+        _add(phrases, ways, "verb_yodel", ["yodel at {t}"])
+    for verb, lines in city.phrases["verbs"].items():
+        assert sum("{t}" in line for line in lines) > 60, verb
 
 
 def test_a_quest_can_be_seen_through(city: City) -> None:
