@@ -67,8 +67,10 @@ def judge(city: City, trial: Trial, reply: str, ended: bool, ways: Ways) -> Coun
         if key == trial.fact:
             note(f"{key} copied", fact in body)
         else:
-            for start, end in sorted({match.span(1) for way in ways[key] for match in way.finditer(body)}):
-                note(f"{key} copied", body[start:end] == fact)
+            # two phrases may fit at one place, the shorter within the longer: that is one mention
+            spans = {match.span(1) for way in ways[key] for match in way.finditer(body)}
+            for place in sorted({start for start, _ in spans}):
+                note(f"{key} copied", any(body[start:end] == fact for start, end in spans if start == place))
     if trial.fact and trial.fact not in trial.facts:
         note("state after five turns", trial.wanted in body)
         note(f"state after five turns: {trial.fact}", trial.wanted in body)

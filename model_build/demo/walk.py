@@ -73,7 +73,7 @@ class Quest:
 class Walk:
     """One visitor's walk. `profile` is what the prologue gathered; a missing key is told with the world's default.
 
-    A brisk walk adds to the answers no more than makes three or four sentences.
+    A brisk walk adds to the answers no more than makes four sentences.
     """
 
     city: City
@@ -172,8 +172,8 @@ class Walk:
 
     def tell(self, said: str, core: list[str], intent: str, arriving: bool = False) -> Turn:
         """Ends the turn: the core, as much flavour as makes three to six sentences, and two choices."""
-        # four rather than three, the least: a model this small leaves a sentence out now and then
-        wanted = self.rng.choice((3, 4) if self.brisk else (3, 4, 4, 4, 5))
+        # four at the least, though three would do: a model this small leaves a sentence out now and then
+        wanted = 4 if self.brisk else self.rng.choice((4, 4, 4, 5))
         wanted += not self.brisk and sentences(" ".join(core)) > 3
         for template in self.flavour(arriving):
             line = self.fill(template)

@@ -374,6 +374,7 @@ def test_a_brisk_walk_adds_no_more_than_makes_four_sentences(city: City) -> None
         answer = re.sub(f" ?{ASIDE_ON}.*?{ASIDE_OFF}", "", body)
         assert sentences(body) >= 3
         assert answer == body or sentences(body) <= 4
+    assert sum(sentences(reply.partition("\n\n")[0]) >= 4 for reply in replies) > 0.95 * len(replies)
     for walk in brisk:
         for turn in walk.turns:
             assert set(turn.reply.partition("\n\n> ")[2].split("\n> ")) <= city.choices(turn.place) | turn.choices

@@ -69,6 +69,16 @@ def test_a_fact_told_wrong_is_seen(city: City) -> None:
     assert (counts["name copied"], counts["name copied/of"]) == (0, 1)
 
 
+@pytest.mark.parametrize(("told", "right"), [("your sweetheart", 1), ("your sweethart", 0)])
+def test_a_mention_that_two_phrases_fit_counts_once(city: City, told: str, right: int) -> None:
+    profile = {**stranger(Random(1), alone=False), "companion": "my sweetheart"}
+    trial = Trial(profile, [], "hello", "bakery", "greet", "expected")
+    scene = f"At your side, {told} stops short and looks from one thing to the next."
+    assert len({match[1] for way in patterns(city)["companion"] for match in way.finditer(scene)}) == 2
+    counts = judge(city, trial, scene + CHOICES, True, patterns(city))
+    assert (counts["companion copied"], counts["companion copied/of"]) == (right, 1)
+
+
 @pytest.mark.parametrize(
     ("said", "intent", "target", "scene", "right"),
     [

@@ -27,7 +27,7 @@ from prologue.prompt import Turn, compose
 from prologue.world import load_world
 
 TINY = Recipe(
-    shards=2, dialogues=40, turns=2, vocabulary=528, context=450, width=64, layers=1, heads=1, kv_heads=1, hidden=64,
+    shards=2, dialogues=40, turns=2, vocabulary=528, context=660, width=64, layers=1, heads=1, kv_heads=1, hidden=64,
     batch=2, steps=20, warmup=4, bf16=False, drill=8, drill_rows=2, drill_context=160,
 )  # fmt: skip
 
@@ -86,7 +86,7 @@ def test_a_run_goes_on_from_a_packed_model_where_no_checkpoint_is_left(work: Pat
     pack(TINY, work, tmp_path / "packed")
     made = json.loads((tmp_path / "packed" / "recipe.json").read_text())
     drills = sum(TINY.kind(step) == "drill" for step in range(20))
-    assert (made["step"], made["tokens"]) == (20, drills * 2 * 160 + (20 - drills) * 2 * 450)
+    assert (made["step"], made["tokens"]) == (20, drills * 2 * 160 + (20 - drills) * 2 * TINY.context)
     more = TINY.but(steps=40)
     training = train(more, encoder(work), work / "corpus", tmp_path / "run", start=tmp_path / "packed")
     assert training.step == 40
@@ -269,7 +269,7 @@ def test_the_cooling_trains_on_rounded_weights_and_keeps_those_behind_them() -> 
 
 def test_rows_of_every_kind_come_and_a_step_is_the_same_whatever_came_before(work: Path) -> None:
     """Shapes [rows, tokens] for each kind, and the same batch again from rows that begin there."""
-    long, half, third = (2, 450), (4, 225), (6, 150)
+    long, half, third = (2, 660), (4, 330), (6, 220)
     shapes = {"walk": long, "half": half, "brisk": half, "plans": third, "answers": third, "drill": (2, 160)}
     rows, seen, planned = Rows(TINY, encoder(work), work / "corpus"), set(), set()
     for step in range(TINY.drill, TINY.drill + 2 * len(TINY.cycle)):
