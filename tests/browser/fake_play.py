@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,9 +96,15 @@ class FakePlay:
         await self._runner.cleanup()
 
     async def send(self, kind: str, **fields: Any) -> None:
-        """Sends to whoever came last."""
-        if self.sockets and not self.sockets[-1].closed:
-            await self.sockets[-1].send_str(json.dumps({"type": kind, **fields}))
+        """Sends to whoever came last; to a connection that was cut, nothing goes."""
+        if self.sockets:
+            await self._send(self.sockets[-1], {"type": kind, **fields})
+
+    async def _send(self, socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
+        # for a moment after the cut a socket is not `closed` yet, and the telling must outlive it
+        if not socket.closed:
+            with suppress(ConnectionResetError):
+                await socket.send_str(json.dumps(frame))
 
     async def cut(self) -> None:
         """Cuts the connection without a word."""
@@ -131,9 +138,9 @@ class FakePlay:
             if message.type is WSMsgType.TEXT:
                 frame = json.loads(message.data)
                 self.heard.append(frame)
-                if frame["action"] == "hello" and former is not None and not former.closed:
+                if frame["action"] == "hello" and former is not None:
                     taken = {"type": "error", "code": "taken_over", "message": "Elsewhere.", "retryable": False}
-                    await former.send_str(json.dumps(taken))
+                    await self._send(former, taken)
                     former = None
                 await getattr(self, f"_on_{frame['action']}")(frame)
         return socket
