@@ -1,7 +1,8 @@
-"""The comparison: models of different sizes, each with its best rate, on the same number of tokens.
+"""The comparison: models of different sizes, each with its best rate, on as many tokens and for as long.
 
-First each size is trained a little at several rates; the best one trains it to the end. Every run resumes.
-Knows how runs are made and named; `evaluation` measures what comes of them.
+First each size is trained a little at several rates, twice as high ones as long as the highest is the best. At the best
+one it is trained on the same number of tokens as the others, and once more for as long as the slowest of them took.
+Every run resumes. Knows how runs are made and named; `evaluation` measures what comes of them.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from model_build.demo.corpus import Encoder, read_shard
 from model_build.demo.recipe import Recipe
@@ -21,8 +20,9 @@ SIZES: dict[str, dict[str, int]] = {
     "3.5M": {"width": 256, "layers": 5, "heads": 4, "kv_heads": 2, "hidden": 512},
     "8.3M": {"width": 384, "layers": 5, "heads": 6, "kv_heads": 2, "hidden": 960},
 }
-#: The rates tried, as shares of the recipe's.
+#: The rates tried first, as shares of the recipe's, and the highest that may be tried after them.
 RATES = (0.5, 1.0, 2.0)
+HIGHEST = 16.0
 TUNING_STEPS = 40
 STEPS = 120
 #: Rows in a step: half of the recipe's, for twice the steps out of as many tokens.
@@ -38,38 +38,54 @@ def candidate(recipe: Recipe, size: str, rate: float, steps: int, drill: int) ->
     return recipe.but(**SIZES[size], **rates, **few, steps=steps, cooling=0.3)
 
 
-def tune(recipe: Recipe, encoder: Encoder, corpus: Path, work: Path, size: str) -> dict[str, float]:
-    """The mean loss of the last steps at each rate."""
-    losses = {}
-    for rate in RATES:
+def tune(recipe: Recipe, encoder: Encoder, corpus: Path, work: Path, size: str) -> dict[float, float]:
+    """The mean loss of the last steps at each rate; the highest rate is not the best one, unless it is `HIGHEST`."""
+    losses: dict[float, float] = {}
+    rates = list(RATES)
+    while rates:
+        rate = rates.pop(0)
         folder = work / f"{size}-tune-{rate}"
         train(candidate(recipe, size, rate, TUNING_STEPS, 0), encoder, corpus, folder)
         last = [entry["loss"] for entry in read_log(folder / "log.jsonl")][-15:]
-        losses[str(rate)] = round(sum(last) / len(last), 4)
+        losses[rate] = round(sum(last) / len(last), 4)
+        if not rates and rate < HIGHEST and min(losses, key=losses.__getitem__) == rate:
+            rates.append(2 * rate)
     return losses
 
 
 def compare(recipe: Recipe, encoder: Encoder, corpus: Path, work: Path) -> dict[str, Any]:
-    """Trains every size to the end at its best rate; the rates tried, the tokens, and the held-out loss of each."""
-    found: dict[str, Any] = {}
+    """The rates tried for each size, and tokens, seconds and held-out loss of the runs at its best.
+
+    `as_many` are the runs on equal tokens, `as_long` those for the time that the slowest of these took (for the slowest
+    itself that is the same run). Writes `comparison.json` to `work` after every run.
+    """
     walks = read_shard(corpus, recipe.shards - 1)[:HELD_OUT_WALKS]
-    for size in SIZES:
-        losses = tune(recipe, encoder, corpus, work, size)
-        best = min(losses, key=lambda rate: losses[rate])
-        chosen = candidate(recipe, size, float(best), STEPS, STEPS // 2)
-        training = train(chosen, encoder, corpus, work / size)
-        seconds = sum_seconds(list(read_log(work / size / "log.jsonl")))
-        found[size] = {
-            "parameters": sum(weight.numel() for weight in training.model.parameters()),
-            "tuning": {"steps": TUNING_STEPS, "loss": losses},
-            "rate": float(best),
+    found: dict[str, Any] = {}
+
+    def run(size: str, key: str, name: str, steps: int) -> None:
+        chosen = candidate(recipe, size, found[size]["rate"], steps, steps // 2)
+        training = train(chosen, encoder, corpus, work / name)
+        found[size]["parameters"] = sum(weight.numel() for weight in training.model.parameters())
+        found[size][key] = {
+            "steps": steps,
             "tokens": training.tokens,
-            "train_seconds": seconds,
+            "seconds": sum_seconds(list(read_log(work / name / "log.jsonl"))),
             "held_out_loss": round(held_out(training.model.eval(), encoder, walks), 4),
         }
-        work.mkdir(parents=True, exist_ok=True)
         (work / "comparison.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        torch.save(training.model.state_dict(), work / f"{size}.pt")
+
+    for size in SIZES:
+        losses = tune(recipe, encoder, corpus, work, size)
+        tuning = {"steps": TUNING_STEPS, "loss": {str(rate): loss for rate, loss in losses.items()}}
+        found[size] = {"tuning": tuning, "rate": min(losses, key=losses.__getitem__)}
+        run(size, "as_many", size, STEPS)
+    slowest = max(SIZES, key=lambda size: float(found[size]["as_many"]["seconds"]))
+    found[slowest]["as_long"] = found[slowest]["as_many"]
+    for size in SIZES:
+        if size != slowest:
+            share = found[slowest]["as_many"]["seconds"] / found[size]["as_many"]["seconds"]
+            steps = round(STEPS * share)
+            run(size, "as_long", f"{size}-{steps}", steps)
     return found
 
 
