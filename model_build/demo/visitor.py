@@ -28,11 +28,11 @@ _WEIGHTS = [weight for _, weight in INTENTS]
 #: The same on a brisk walk, which is there to practise what is rare on the others.
 _BRISK: dict[Intent, float] = {
     chat.deed: 90, chat.foreign: 12, chat.what: 14, chat.where: 8, chat.ask: 16, chat.topic: 7, chat.talk: 14,
-    chat.self_: 6, chat.profile: 30, acts.search: 7, acts.follow: 5, acts.take: 14, acts.give: 13, acts.use_any: 14,
+    chat.self_: 6, chat.profile: 30, acts.search: 7, acts.follow: 5, acts.take: 18, acts.give: 13, acts.use_any: 14,
     acts.look_any: 12,
 }  # fmt: skip
 #: How often a visitor who found something, or has somebody along, asks for that when nothing else comes first.
-_RECALL = 0.1
+_RECALL = 0.15
 _BRISK_WEIGHTS = [_BRISK.get(intent, weight) for intent, weight in INTENTS]
 
 
