@@ -147,19 +147,22 @@ def told_at_the_gate(walk: Walk, key: str, said: str | None) -> Turn:
         lines = dealings["why_come"]["reply"]
     else:
         lines = phrases["alone"] if key == "companion_q" and walk.alone else phrases["reply"]
-    core = [walk.line(lines)]
-    if key == "companion_q" and walk.guide is not None:
-        core.append(walk.line(dealings["escort"]["asked"], guide=mark(walk.guide.name)))
-    return walk.tell(say(walk, said, phrases["said"]), core, key)
+    core, intent = [walk.line(lines)], key
+    if key == "companion_q":
+        intent = "alone_q" if walk.alone else key
+        if walk.guide is not None:
+            core.append(walk.line(dealings["escort"]["asked"], guide=mark(walk.guide.name)))
+            intent = f"guide_{intent}"
+    return walk.tell(say(walk, said, phrases["said"]), core, intent)
 
 
 def bag(walk: Walk, said: str | None) -> Turn:
     """What do I carry?"""
     lines = walk.city.dealings["bag"]
-    core = [walk.line(lines["none"])]
+    core, intent = [walk.line(lines["none"])], "bag_none"
     if walk.bag:
-        core = [walk.line(lines["some"], items=" and ".join(mark(item) for item in walk.bag[-2:]))]
-    return walk.tell(say(walk, said, walk.city.phrases["bag_q"]["said"]), core, "bag")
+        core, intent = [walk.line(lines["some"], items=" and ".join(mark(item) for item in walk.bag[-2:]))], "bag"
+    return walk.tell(say(walk, said, walk.city.phrases["bag_q"]["said"]), core, intent)
 
 
 def recall(walk: Walk, said: str | None) -> Turn:

@@ -23,6 +23,9 @@ _FREE = (
     "foreign",
 )  # fmt: skip
 _BOUND = ("give", "follow", "leave_behind", "search", "take_any")
+#: Questions whose answer depends on what was settled before: nobody along, a guide along, nothing in the pockets. They
+#: came after the others and took the first reserved tokens.
+_SETTLED = ("alone_q", "guide_companion_q", "guide_alone_q", "bag_none")
 
 
 class Plans:
@@ -31,14 +34,16 @@ class Plans:
 
     def __init__(self, city: City) -> None:
         known = {*_OTHERS, *city.phrases["verbs"], *city.phrases["deeds"]}
-        self.intents = {intent: f"<|wish:{intent}|>" for intent in sorted(known)}
+        self.intents = {intent: f"<|wish:{intent}|>" for intent in (*sorted(known), *_SETTLED)}
         self.places = {place: f"<|at:{place}|>" for place in city.places}
-        self.free = {*_FREE, *city.phrases["deeds"]} - {*_BOUND}
+        self.free = {*_FREE, *_SETTLED, *city.phrases["deeds"]} - {*_BOUND}
 
     @property
     def tokens(self) -> list[str]:
         """Every special token of a plan and those reserved, `ROOM` in all. Raises ValueError when there are more."""
-        used = [*self.intents.values(), *self.places.values()]
+        wishes = list(self.intents.values())
+        first = len(wishes) - len(_SETTLED)
+        used = [*wishes[:first], *self.places.values(), *wishes[first:]]
         if len(used) > ROOM:
             raise ValueError(f"{len(used)} intents and places do not fit into {ROOM} tokens: raise `plan.ROOM`.")
         return used + [f"<|reserved:{number}|>" for number in range(ROOM - len(used))]

@@ -36,7 +36,9 @@ def theirs(what: str) -> str:
 
 
 def refer(companion: str) -> str:
-    """How a story speaks of the companion: `A small dog` is `the small dog`, `my cat Mog` is `your cat Mog`."""
+    """How a story speaks of the companion: `A small dog` is `the small dog`, `my cat Mog` is `your cat Mog`, `all of my
+    cats` is `all of your cats`."""
+    companion = re.sub(r"(?<=\w )(my|our)\b", "your", companion)
     for article, other in (("a ", "the "), ("an ", "the "), ("my ", "your "), ("the ", "the "), ("your ", "your ")):
         if companion.lower().startswith(article):
             return other + companion[len(article) :]

@@ -35,6 +35,7 @@ _ONSETS, _VOWELS = _LISTS["onsets"], _LISTS["vowels"]
 _CODAS = [coda.strip("-") for coda in _LISTS["codas"]]
 _SUBJECTS, _VERBS, _ASKS = _LISTS["subjects"], _LISTS["verbs"], _LISTS["asks"]
 _TAILS = [tail.strip("-") for tail in _LISTS["tails"]]
+_SEVERAL = ("two of", "three of", "all of", "one of", "some of", "both")
 _SOUGHT = ("find", "see", "buy", "ask for", "look for", "bring back", "draw", "forget")
 
 
@@ -86,15 +87,14 @@ def companion(rng: Random) -> str:
     """Who walks with the visitor, as typed at the gate; one in seven comes alone."""
     if rng.random() < 0.14:
         return rng.choice(NOBODY)
-    animal = rng.choice(ANIMALS) if rng.random() < 0.7 else word(rng, 2)
-    if rng.random() < 0.5:
-        animal = f"{rng.choice(ADJECTIVES)} {animal}"
-        if rng.random() < 0.2:
-            animal = f"{rng.choice(ADJECTIVES)} {animal}"
+    animal = _fellow(rng)
     called = simple_name(rng) if rng.random() < 0.5 else name(rng)
     roll = rng.random()
-    if roll < 0.34:
+    if roll < 0.30:
         text = f"{article(animal)} {animal}"
+    elif roll < 0.34:
+        several, whose = rng.choice(_SEVERAL), rng.choice(PEOPLE)
+        text = f"{several} my {whose}s" if rng.random() < 0.5 else f"my {whose}'s {animal}"
     elif roll < 0.44:
         text = f"{article(animal)} {animal} called {called}"
     elif roll < 0.58:
@@ -109,6 +109,26 @@ def companion(rng: Random) -> str:
     else:
         text = animal
     return text[0].upper() + text[1:] if rng.random() < 0.2 else text
+
+
+def _fellow(rng: Random) -> str:
+    """Somebody or something that could walk along, without an article; most were never met in these words."""
+    roll = rng.random()
+    if roll < 0.2:
+        # any thing at all, so that no list of companions can be learned; never alone, for so a judge may name one
+        thing = rng.choice(THINGS) if roll < 0.1 else rng.choice(ANYTHING).split(" ", 1)[-1]
+        return f"{_quality(rng)} {thing}"
+    animal = rng.choice(ANIMALS) if roll < 0.65 else word(rng, 2)
+    if rng.random() < 0.5:
+        animal = f"{_quality(rng)} {animal}"
+        if rng.random() < 0.2:
+            animal = f"{_quality(rng)} {animal}"
+    return animal
+
+
+def _quality(rng: Random) -> str:
+    roll = rng.random()
+    return rng.choice(ADJECTIVES) if roll < 0.6 else rng.choice(FEELINGS) if roll < 0.85 else word(rng)
 
 
 def article(noun: str) -> str:

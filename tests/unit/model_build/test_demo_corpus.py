@@ -32,7 +32,7 @@ from model_build.demo.plan import ROOM, Plans
 from model_build.demo.recipe import Recipe
 from model_build.demo.retell import because, refer, you
 from model_build.demo.tokens import train_tokenizer
-from model_build.demo.trials import held_apart, make_trials
+from model_build.demo.trials import HELD_OUT, held_apart, make_trials
 from model_build.demo.visitor import drill, play
 from model_build.demo.walk import ASIDE_OFF, ASIDE_ON, MARK_OFF, MARK_ON, Walk, mark, plain, sentences, typeset
 from prologue.prompt import compose
@@ -177,7 +177,7 @@ def test_what_was_found_and_who_came_along_is_recalled(city: City) -> None:
         turn = chat.recall(walk, None)
         asked.add(turn.intent)
         assert mark(walk.bag[-1] if turn.intent == "bag" else city.places["market"].who.name) in turn.reply
-    assert asked == {"bag", "companion_q"}
+    assert asked == {"bag", "guide_alone_q"}
 
 
 def test_lines_of_a_visitor_go_to_the_lists_of_their_kind(city: City) -> None:
@@ -218,8 +218,35 @@ def test_whoever_is_asked_for_an_errand_has_one(city: City) -> None:
 
 
 @pytest.mark.parametrize(
+    ("companion", "guided", "planned"),
+    [("nobody", False, "alone_q"), ("nobody", True, "guide_alone_q"),
+     ("a cat", False, "companion_q"), ("a cat", True, "guide_companion_q")],
+)  # fmt: skip
+def test_a_plan_says_who_is_along(city: City, companion: str, guided: bool, planned: str) -> None:
+    walk = Walk(city, Random(1), {"name": "Ada", "companion": companion}, place="market")
+    if guided:
+        acts.follow(walk, None)
+    turn = chat.told_at_the_gate(walk, "companion_q", "Who is with me?")
+    assert turn.intent == planned
+    assert ("the cat" in plain(turn.reply).partition(".")[0]) == (companion == "a cat")
+
+
+def test_a_plan_says_whether_something_is_carried(city: City) -> None:
+    walk = Walk(city, Random(1), {"name": "Ada"}, place="market")
+    assert chat.bag(walk, None).intent == "bag_none"
+    acts.search(walk, None)
+    assert chat.bag(walk, None).intent == "bag"
+
+
+@pytest.mark.parametrize(
     ("companion", "spoken_of"),
-    [("a small dog", "the small dog"), ("An owl", "the owl"), ("My cat Mog", "your cat Mog"), ("Anna", "Anna")],
+    [
+        ("a small dog", "the small dog"),
+        ("An owl", "the owl"),
+        ("My cat Mog", "your cat Mog"),
+        ("Anna", "Anna"),
+        ("all of my cats", "all of your cats"),
+    ],
 )
 def test_a_companion_is_spoken_of_as_a_story_does(companion: str, spoken_of: str) -> None:
     assert refer(companion) == spoken_of
@@ -228,6 +255,13 @@ def test_a_companion_is_spoken_of_as_a_story_does(companion: str, spoken_of: str
 def test_quotes_are_set_except_in_what_the_visitor_wrote() -> None:
     text = typeset(f'"{MARK_ON}it\'s "so"{MARK_OFF}", says the baker. "That\'s new."')
     assert plain(text) == '“it\'s "so"”, says the baker. “That’s new.”'
+
+
+def test_no_companion_of_the_trials_is_ever_made_up() -> None:
+    rng = Random(7)
+    made = {words.companion(rng) for _ in range(20_000)}
+    assert len(made) > 10_000
+    assert not made & ({*HELD_OUT["companions"]} - {"nobody"})
 
 
 def test_names_come_from_an_open_vocabulary() -> None:
