@@ -115,7 +115,7 @@ def _fellow(rng: Random) -> str:
     """Somebody or something that could walk along, without an article; most were never met in these words."""
     roll = rng.random()
     if roll < 0.2:
-        # any thing at all, so that no list of companions can be learned; never alone, for so a judge may name one
+        # any thing at all, so that no list can be learned; with a quality, since the trials have some without
         thing = rng.choice(THINGS) if roll < 0.1 else rng.choice(ANYTHING).split(" ", 1)[-1]
         return f"{_quality(rng)} {thing}"
     animal = rng.choice(ANIMALS) if roll < 0.65 else word(rng, 2)
