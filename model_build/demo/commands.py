@@ -23,7 +23,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "stage",
         choices=[*STAGES, "all", "compare"],
-        help="what to do; each stage needs the ones before it (compare: two sizes, half an hour)",
+        help="what to do; each stage needs the ones before it (compare: two sizes against each other)",
     )
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimizer steps in all (default %(default)s)")
     parser.add_argument(
