@@ -72,7 +72,8 @@ def use(walk: Walk, name: str, verb: str, said: str) -> Turn:
     rng, phrases = walk.rng, walk.city.phrases
     core = [walk.line(phrases["lead"])] if rng.random() < 0.25 else []
     walk.done.add(phrases["verbs"][verb][0].format(t=name) + ".")
-    core.append(walk.line(walk.here.things[name][verb]))
+    lines = walk.here.things[name][verb]
+    core.append(walk.line(walk.city.dealings["again"]["use"] if set(lines) <= walk.told else lines))
     if rng.random() < 0.12 and not name.endswith("s"):
         walk.heard = [facts.make(rng, "things", name)]
         core += [mark(walk.heard[0])] if rng.random() < 0.7 else []
@@ -209,10 +210,11 @@ def part(walk: Walk, said: str | None) -> Turn:
     return walk.tell(text, core, "part")
 
 
-def quest(walk: Walk, said: str | None) -> Turn | None:
-    """The next step of the errand, where there is one to take here; whoever is asked for one has one."""
+def quest(walk: Walk, said: str | None) -> Turn:
+    """The next step of the errand, where there is one to take here; whoever is asked for one has one, unless another
+    is on."""
     if walk.quest_choice() is None:
-        return None
+        return _remind(walk, said)
     if walk.quest.stage == 0 and not walk.is_quest_here():
         walk.quest = walk.make_quest(walk.place)
     errand = walk.quest
@@ -243,3 +245,15 @@ def quest(walk: Walk, said: str | None) -> Turn | None:
             core.append(walk.line(walk.city.dealings["quests"]["reward"], reward=reward))
         walk.quest = walk.make_quest(rng.choice(walk.here.ways))
     return walk.tell(text, core, f"quest_{step}")
+
+
+def _remind(walk: Walk, said: str | None) -> Turn:
+    """An errand is asked for while another is on."""
+    errand = walk.quest
+    lines = walk.city.dealings["quests"]["running"]
+    step = "find" if errand.stage == 1 else "bring"
+    more = {"item": mark(errand.item), "other": walk.city.places[errand.goal].who.name}
+    more["there"] = walk.city.places[errand.at].at
+    ways = walk.city.phrases["quest_said"]["ask"] if walk.rng.random() < 0.6 else [walk.asking()]
+    text = say(walk, said, ways)
+    return walk.tell(text, [walk.line(lines[step] + lines["any"], **more)], "quest_on")

@@ -32,14 +32,20 @@ def talk(walk: Walk, said: str | None) -> Turn:
 
 def self_(walk: Walk, said: str | None) -> Turn:
     """Who are you?"""
-    return walk.tell(say(walk, said, walk.city.phrases["self"]["said"]), [walk.says(walk.here.who.self)], "self")
+    told = walk.says(_once(walk, "self", walk.here.who.self))
+    return walk.tell(say(walk, said, walk.city.phrases["self"]["said"]), [told], "self")
 
 
 def secret(walk: Walk, said: str | None) -> Turn:
     """A secret, told in a whisper."""
     phrases = walk.city.phrases["secret"]
-    core = [walk.line(phrases["lead"]), walk.says(walk.here.who.secret)]
+    core = [walk.line(phrases["lead"]), walk.says(_once(walk, "secret", walk.here.who.secret))]
     return walk.tell(say(walk, said, phrases["said"]), core, "secret")
+
+
+def _once(walk: Walk, kind: str, line: str) -> str:
+    """A line that is told once; from then on, what is said instead."""
+    return walk.line(walk.city.dealings["again"][kind]) if line in walk.told else walk.line([line])
 
 
 def where(walk: Walk, said: str | None) -> Turn:
@@ -202,7 +208,7 @@ def foreign(walk: Walk, said: str | None) -> Turn:
     text = said or walk.rng.choice(phrases["said"])
     if said is None and walk.rng.random() < 0.25:
         text = text.lower().rstrip("?!.")
-    return walk.tell(text, [walk.line(phrases["reply"], said=quote(text))], "foreign")
+    return walk.tell(text, [walk.line(phrases["reply"], said=quote(text)), walk.line(phrases["invite"])], "foreign")
 
 
 def fallback(walk: Walk, said: str | None) -> Turn:

@@ -23,9 +23,9 @@ _FREE = (
     "foreign",
 )  # fmt: skip
 _BOUND = ("give", "follow", "leave_behind", "search", "take_any")
-#: Questions whose answer depends on what was settled before: nobody along, a guide along, nothing in the pockets. They
-#: came after the others and took the first reserved tokens.
-_SETTLED = ("alone_q", "guide_companion_q", "guide_alone_q", "bag_none")
+#: Questions whose answer depends on what was settled before: nobody along, a guide along, nothing in the pockets, an
+#: errand on already. They came after the others, in this order, and took the first reserved tokens.
+_SETTLED = ("alone_q", "guide_companion_q", "guide_alone_q", "bag_none", "quest_on")
 
 
 class Plans:

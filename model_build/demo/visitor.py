@@ -13,26 +13,28 @@ from model_build.demo.city import City
 from model_build.demo.lines import quote, speak
 from model_build.demo.walk import Turn, Walk, mark, typeset
 
-Intent = Callable[[Walk, str | None], Turn | None]
+Intent = Callable[[Walk, str | None], Turn]
 
 #: How often each intent is drawn when the visitor does not take one of the choices.
 INTENTS: tuple[tuple[Intent, float], ...] = (
     (acts.go, 18), (acts.go_unknown, 3), (acts.thing, 9), (acts.any_verb, 5), (acts.look_any, 8), (acts.use_any, 9),
     (acts.take, 9), (acts.search, 3), (acts.drop, 2), (acts.give, 8), (acts.follow, 2), (acts.part, 0.7),
     (acts.quest, 8), (chat.talk, 8), (chat.self_, 3), (chat.secret, 2), (chat.where, 5), (chat.what, 8),
-    (chat.topic, 4), (chat.ask, 8), (chat.noun, 8), (chat.weather, 1), (chat.time, 1), (chat.profile, 12),
+    (chat.topic, 4), (chat.ask, 12), (chat.noun, 8), (chat.weather, 1), (chat.time, 1), (chat.profile, 12),
     (chat.bag, 5), (chat.deed, 40), (chat.foreign, 6), (chat.fallback, 5),
 )  # fmt: skip
 _FUNCTIONS = [intent for intent, _ in INTENTS]
 _WEIGHTS = [weight for _, weight in INTENTS]
 #: The same on a brisk walk, which is there to practise what is rare on the others.
 _BRISK: dict[Intent, float] = {
-    chat.deed: 90, chat.foreign: 12, chat.what: 14, chat.where: 8, chat.ask: 16, chat.topic: 7, chat.talk: 14,
+    chat.deed: 90, chat.foreign: 12, chat.what: 14, chat.where: 8, chat.ask: 22, chat.topic: 7, chat.talk: 14,
     chat.self_: 6, chat.profile: 30, acts.search: 7, acts.follow: 5, acts.take: 18, acts.give: 13, acts.use_any: 14,
     acts.look_any: 12,
 }  # fmt: skip
 #: How often a visitor who found something, or has somebody along, asks for that when nothing else comes first.
 _RECALL = 0.15
+#: How often a visitor on an errand asks for one more.
+_BUSY = 0.08
 _BRISK_WEIGHTS = [_BRISK.get(intent, weight) for intent, weight in INTENTS]
 
 
@@ -42,10 +44,8 @@ def choose(walk: Walk) -> Turn:
     choice = rng.choice(walk.offered)
     walk.done.add(choice)
     said = choice if rng.random() < 0.85 else speak(rng, choice)
-    if choice == walk.quest_choice():
-        turn = acts.quest(walk, said)
-        if turn is not None:
-            return turn
+    if choice in (walk.quest_choice(), walk.asking()):
+        return acts.quest(walk, said)
     dealings = city.phrases["quest_choice"]
     for item in walk.bag:
         if choice == dealings["give"].format(item=item, who=place.who.name):
@@ -104,7 +104,8 @@ def play(city: City, rng: Random, turns: int, profile: dict[str, str] | None = N
 
 def _next(walk: Walk, keen: bool) -> None:
     rng, errand = walk.rng, walk.errand()
-    if walk.is_quest_here() and rng.random() < (0.8 if keen else 0.15):
+    asks = (0.8 if keen else 0.15) if walk.is_quest_here() else 0.0 if walk.quest_choice() else _BUSY
+    if rng.random() < asks:
         acts.quest(walk, None)
     elif errand and rng.random() < (0.8 if keen else 0.3):
         acts.toward(walk, walk.city.step(walk.place, errand))
@@ -144,7 +145,7 @@ def _speak_early(walk: Walk, intent: Intent) -> None:
     walk.room = 5
     turn = intent(walk, None)
     walk.room = 6
-    if turn is None or walk.place != "avenue" or walk.bag:
+    if walk.place != "avenue" or walk.bag:
         walk.turns.clear()
         walk.place, walk.before, walk.bag, walk.guide = "avenue", None, [], None
         walk.quest = walk.make_quest()

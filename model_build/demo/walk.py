@@ -132,13 +132,13 @@ class Walk:
         return line
 
     def line(self, lines: Any, **more: str) -> str:
-        """`fresh`, filled."""
-        return self.fill(self.fresh(lines), **more)
+        """`fresh`, with its slots drawn and filled."""
+        return self.fill(STREET.fill(self.rng, self.fresh(lines)), **more)
 
     def says(self, speech: str) -> str:
         """Words put into the mouth of whoever is here."""
         speech = capital(speech.rstrip("."), past=MARK_ON)
-        template = self.rng.choice(self.city.phrases["talk_says"])
+        template = STREET.fill(self.rng, self.rng.choice(self.city.phrases["talk_says"]))
         stop = "" if speech[-1] in "?!" else "."
         text = template.replace("{Line.}", speech + stop).replace("{Line}", speech + ("," if stop else ""))
         return self.fill(text)
@@ -162,7 +162,7 @@ class Walk:
         ]
         picked = [lines for chance, lines in pool if rng.random() < chance]
         rng.shuffle(picked)
-        spare = [[street(rng, "name_lines")], [street(rng, "does_lines")], [street(rng)], [street(rng)]]
+        spare = [[street(rng, kind)] for kind in ("name_lines", "does_lines", "lines", "lines", "lines")]
         rng.shuffle(spare)
         told: list[str] = []
         for lines in [*picked, *spare]:
@@ -175,8 +175,13 @@ class Walk:
         # four at the least, though three would do: a model this small leaves a sentence out now and then
         wanted = 4 if self.brisk else self.rng.choice((4, 4, 4, 5))
         wanted += not self.brisk and sentences(" ".join(core)) > 3
+        begun: set[str] = set()
         for template in self.flavour(arriving):
-            line = self.fill(template)
+            line = self.fill(STREET.fill(self.rng, template))
+            first = " ".join(plain(line).split()[:3])
+            if first in begun:
+                continue  # two sentences of one make in a reply would teach a small model to go round in circles
+            begun.add(first)
             if sentences(" ".join(core)) >= wanted:
                 break
             if sentences(" ".join([*core, line])) <= self.room:
@@ -184,7 +189,7 @@ class Walk:
                 core.append(f"{ASIDE_ON}{line}{ASIDE_OFF}")
         self.offered = self.choose()
         reply = typeset(" ".join(core)) + "\n\n" + "\n".join(f"> {choice}" for choice in self.offered)
-        turn = Turn(said, reply, self.place, intent, self.notes(), self.more_choices())
+        turn = Turn(said, reply, self.place, intent, self.notes(), {*self.more_choices(), self.asking()})
         self.turns.append(turn)
         return turn
 
@@ -239,12 +244,16 @@ class Walk:
         """The next step of the quest, when it can be done here. Anybody may be asked for one."""
         quest, p = self.quest, self.city.phrases["quest_choice"]
         if quest.stage == 0:
-            return str(p["ask"].format(who=self.here.who.name))
+            return self.asking()
         if self.place == quest.at and quest.stage == 1:
             return str(p["take"].format(item=quest.item))
         if self.place == quest.goal and quest.stage == 2:
             return str(p["give"].format(item=quest.item, who=self.here.who.name))
         return None
+
+    def asking(self) -> str:
+        """The choice to ask whoever is here for an errand, which has an answer while one is on, too."""
+        return str(self.city.phrases["quest_choice"]["ask"].format(who=self.here.who.name))
 
     def is_quest_here(self) -> bool:
         """Whether the next step of the quest is here; to ask for one, whoever owns it."""
@@ -298,7 +307,7 @@ class Walk:
         called = called if called and called.startswith(("the ", "Oz")) else self.here.to
         moved = street(self.rng, "back_lines" if again and self.rng.random() < 0.7 else "move_lines")
         core.append(self.fill(moved, called=mark(called)))
-        if not again or self.rng.random() < 0.3:
+        if not again:
             core.append(self.line(self.here.arrive))
         quest, dealings = self.quest, self.city.dealings
         if key == quest.at and quest.stage == 1:
@@ -309,12 +318,6 @@ class Walk:
             self.heard = [facts.make(self.rng, "places", self.here.to)]
             core += [mark(self.heard[0])] if self.rng.random() < 0.7 else []
         return self.tell(said, core, "go", arriving=True)
-
-    def use(self, thing: str, verb: str, said: str) -> Turn:
-        """Does something with a thing that is here."""
-        lead = [self.line(self.city.phrases["lead"])] if self.rng.random() < 0.3 else []
-        self.done.add(self.city.phrases["verbs"][verb][0].format(t=thing) + ".")
-        return self.tell(said, [*lead, self.line(self.here.things[thing][verb])], verb)
 
 
 def street(rng: Random, kind: str = "lines") -> str:

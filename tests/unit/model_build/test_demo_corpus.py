@@ -211,10 +211,20 @@ def test_whoever_is_asked_for_an_errand_has_one(city: City) -> None:
         assert ask in walk.more_choices()
         assert not walk.is_quest_here()
         turn = acts.quest(walk, ask)
-        assert turn is not None
         assert (turn.intent, walk.quest.owner) == ("quest_ask", "market")
         assert walk.quest.stage in (1, 2)
-        assert ask not in turn.choices
+
+
+def test_one_errand_at_a_time(city: City) -> None:
+    for number in range(20):
+        walk = Walk(city, Random(number), {"name": "Ada"}, place="market")
+        acts.quest(walk, None)
+        errand, stage = walk.quest, walk.quest.stage
+        walk.place = next(place for place in city.places if place not in ("market", errand.at, errand.goal))
+        turn = acts.quest(walk, None)
+        assert turn.intent == "quest_on"
+        assert f"Ask {walk.here.who.name} what is the matter." in turn.choices
+        assert (walk.quest, walk.quest.stage) == (errand, stage)
 
 
 @pytest.mark.parametrize(
