@@ -51,9 +51,9 @@ CHAT_TEMPLATE = (
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
 )
-#: What a token of a sentence beside the point weighs, and one of a reply's first sentence, which is the answer to what
-#: was said; any other weighs 1.
-BESIDE, ANSWER = 0.25, 3.0
+#: What a token of a sentence beside the point weighs, one of a reply's first sentence, which is the answer to what was
+#: said, and one of the choices, which have to be had at the place and to differ; any other weighs 1.
+BESIDE, ANSWER, CHOICE = 0.25, 3.0, 2.0
 #: What a token of a plan weighs, and how many of the replies have one in rows with a choice: the prompts of the
 #: storyteller hold none, so a model that saw every plan before its own would read plans instead of stories.
 PLAN, PLANNED = 12.0, 0.7
@@ -260,6 +260,8 @@ class Encoder:
             end = _weigh(weight, start + plan, reply.text, self.copied)
             first = text.find(". ", start + plan, end)
             weight[start + plan : first + 1] *= ANSWER
+            choices = text.find("\n\n", start + plan, end)
+            weight[choices if choices >= 0 else end : end] *= CHOICE
             weight[end : end + len(EOT)] = 1 if reply.whole else 0
             if not reply.shown:
                 missing[start] = self._id(reply.plan[0])

@@ -15,6 +15,7 @@ from model_build.demo.city import City, _add
 from model_build.demo.corpus import (
     ANSWER,
     BESIDE,
+    CHOICE,
     EOT,
     FORBIDDEN,
     PLAN,
@@ -322,6 +323,9 @@ def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(
         plain(part).split()[-1] in heard(BESIDE)
         for turn in walk["turns"]
         for part in re.findall(f"{ASIDE_ON}(.*?){ASIDE_OFF}", turn[1])
+    )
+    assert all(
+        choice in heard(CHOICE, 3 * CHOICE) for reply in replies for choice in re.findall(r"^> [^<\n]*", reply, re.M)
     )
     # the storyteller drops what a visitor should not see
     assert tokenizer.decode(ids[weights > 0].tolist()) == "".join(reply.removesuffix(EOT) for reply in replies)
