@@ -49,12 +49,13 @@ class Turn:
 
     @property
     def choices(self) -> list[str]:
-        """What the reply offers at its end, one `> ` line each; none while it is still being told."""
+        """What the reply offers at its end, one `> ` line each and each of them once; none while it is being told."""
         choices: list[str] = []
         for line in () if self.live or self.state == "answered" else self.reply.splitlines():
             bare = line.strip()
             if bare.startswith(">"):
-                choices += [bare[1:].strip()] if bare[1:].strip() else []
+                choice = bare[1:].strip()
+                choices += [choice] if choice and choice not in choices else []
             elif bare:
                 choices = []  # offered before the reply was continued
         return choices

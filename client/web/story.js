@@ -35,14 +35,15 @@ export class Turn {
     return `${this.take}/${this.length}/${this.ends}`;
   }
 
-  /** The reply without its choices, and what it offers at its end, one `> ` line each. */
+  /** The reply without its choices, and what it offers at its end, one `> ` line each and each of them once. */
   get parts() {
     const told = [];
     let choices = [];
     for (const line of this.reply.split("\n")) {
       const bare = line.trim();
       if (bare.startsWith(">") && this.state !== "answered") {
-        if (bare.slice(1).trim()) choices.push(bare.slice(1).trim());
+        const choice = bare.slice(1).trim();
+        if (choice && !choices.includes(choice)) choices.push(choice);
       } else if (bare) {
         told.push(bare);
         choices = []; // offered before the reply was continued

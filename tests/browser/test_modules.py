@@ -37,6 +37,7 @@ RUN = """async (plays) => {
 
 TEXTS = {take: f"Take {take}: a gate. 🟢 Zwölf Stufen, 👩‍🚀!\n> Go {take}.\n> Wait." for take in (1, 2, 3)}
 TEXTS[2] += "\n\nIt rains.\n> Run."
+TEXTS[3] += "\n> Wait."
 
 
 def some_calls(chance: random.Random) -> list[list[Any]]:

@@ -192,6 +192,11 @@ def test_a_continued_reply_offers_only_its_last_choices() -> None:
     assert turn.choices == ["Run."]
 
 
+def test_what_is_offered_twice_is_one_choice() -> None:
+    turn = Turn("a", reply="You stand.\n> Knock.\n> Wait.\n> Knock.", state="done")
+    assert turn.choices == ["Knock.", "Wait."]
+
+
 def test_an_answer_is_no_turn_of_the_story() -> None:
     story = Story()
     story.said("q", "who are you?")
