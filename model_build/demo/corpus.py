@@ -72,7 +72,7 @@ _TEMPLATE = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).
 #: Words of the later plays and films, none of which belongs here.
 FORBIDDEN = re.compile(
     r"rub[yi](?:es)? slippers?|elphaba|galinda|fiyero|nessarose|\bshiz\b|madame morrible|doctor dillamond|\bboq\b"
-    r"|wizomania|defying gravity|loathing|popular|yellow brick|over the rainbow|no place like home|ding[- ]dong"
+    r"|wizomania|defying gravity|loathing|popular|yellow brick road|over the rainbow|no place like home|ding[- ]dong"
     r"|merry old land|lions and tigers|horse of a different colou?r|not in kansas|behind the curtain"
     r"|follow the yellow|i'll get you|flying monkeys|miss gulch|professor marvel|lollipop guild"
     r"|surrender dorothy|dorothy|toto",

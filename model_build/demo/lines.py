@@ -13,17 +13,26 @@ from model_build.demo.walk import MARK_OFF, MARK_ON, Walk, capital, mark
 
 _LEADS = (
     "ok, ", "um, ", "well, ", "hey, ", "please ", "so ", "now ", "then ", "quick, ", "and ", "oh, ", "maybe ",
-    "let me ", "hmm, ", "alright ", "ok ", "right, ", "wait, ", "actually, ", "first ", "yes, ", "excuse me, ", "sir, ",
-    "hi, ",
+    "let me ", "hmm, ", "alright ", "ok ", "right, ", "wait, ", "actually, ", "first ", "yes, ", "excuse me, ",
+    "sir, ", "hi, ", "ok so ", "look, ", "listen, ", "dude, ", "honestly, ", "ugh, ", "ha, ", "wow, ", "sorry, ",
+    "i guess ", "eh, ", "good, ", "fine, ", "great, ", "madam, ", "friend, ", "no wait, ", "before I forget, ",
+    "if you please, ", "by the way, ", "for now, ", "next, ", "finally, ", "alas, ", "cool, ", "nice. ", "oh my, ",
+    "I say, ", "tell you what, ", "my dear, ", "without further ado, ", "meanwhile ", "this time ", "just ", "> ", "/",
+    "*",
 )  # fmt: skip
 _ENDS = (
     "!", "!!", "...", "?", " please", " now", " :)", " lol", "??", " pls", " ok?", " then", " again", ", please",
-    " haha",
+    " haha", " if that's ok", " i guess", ", friend", ", my dear", ", sir", " asap", " thx", " and see what happens",
+    ", will you", " right away", " before it gets dark", ", why not", " :D", " ;)", " xD", " k?", ", thanks",
+    ", if I may", ", right?", " tbh", ", that is all", "~", " ^^", ", for once", ", if you don't mind",
+    " before we go on",
 )  # fmt: skip
 _SHORT = {
     "you": "u", "your": "ur", "please": "pls", "want to": "wanna", "going to": "gonna", "what's": "whats",
     "I'm": "im", "let's": "lets", "I'd": "id", "don't": "dont", "are": "r", "with": "w/", "because": "cuz", "and": "&",
 }  # fmt: skip
+#: How often a deed is typed as it is, without "I want to".
+_BARE = 0.3
 #: The longest stretch of a visitor's words that a reply repeats, in words.
 QUOTED_WORDS = 6
 
@@ -80,7 +89,8 @@ def command(walk: Walk, said: str | None, deeds: Sequence[str], **more: str) -> 
     rng = walk.rng
     deed = rng.choice(deeds)
     deed = deed[0].lower() + deed[1:]
-    return speak(rng, _fill(walk, rng.choice(walk.city.ways_to_say["wraps"]).replace("{x}", deed), more))
+    wrap = "{x}" if rng.random() < _BARE else rng.choice(walk.city.ways_to_say["wraps"])
+    return speak(rng, _fill(walk, wrap.replace("{x}", deed), more))
 
 
 def _fill(walk: Walk, line: str, more: dict[str, str]) -> str:

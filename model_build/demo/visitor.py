@@ -127,8 +127,8 @@ def drill(city: City, rng: Random) -> tuple[dict[str, str], Turn]:
     p, why = city.phrases, city.dealings["why_come"]
     kinds = [p["name_lines"], p["spectacles_lines"], why["lines"], p["opening_name"], why["opening"]]
     kinds += [p["name_q"]["reply"], p["spectacles_q"]["reply"], why["reply"]]
-    # twice: no fact takes as many words
-    kinds += [] if walk.alone else 2 * [p["companion_lines"], p["opening_companion"], p["companion_q"]["reply"]]
+    # three times: no fact takes as many words, nor as rare ones
+    kinds += [] if walk.alone else 3 * [p["companion_lines"], p["opening_companion"], p["companion_q"]["reply"]]
     lines = [walk.line(rng.choice(kinds)) for _ in range(2)]
     tail = "\n\n" + "\n".join(f"> {choice}" for choice in walk.choose())  # without it the form would be unlearned
     said = speak(rng, rng.choice((words.utterance, words.noun, words.name))(rng))
