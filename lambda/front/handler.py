@@ -14,6 +14,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayWebSocketEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from front.lines import Lines
 from front.stage import Stage
 from front.wakes import Wakes
 from overture.connections import Connections
@@ -31,16 +32,11 @@ settings = Settings.read()
 sessions = Sessions(Table(settings.table), life_days=settings.session_days)
 connections = Connections()
 wakes = Wakes(settings, sessions, connections)
-stage = Stage(
-    settings,
-    sessions,
-    connections,
-    wakes,
-    load_world(settings.world),
-    load_book(settings.book, budget=settings.answer_budget),
-    metrics,
-    int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")),
-)
+world = load_world(settings.world)
+book = load_book(settings.book, budget=settings.answer_budget)
+memory_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"))
+lines = Lines(settings, sessions, connections, wakes, world, book, metrics, memory_mb)
+stage = Stage(settings, sessions, connections, wakes, world, lines, metrics)
 
 
 @tracer.capture_lambda_handler(capture_response=False)

@@ -23,7 +23,6 @@ from overture.leases import Queued
 from overture.sessions import Draft, NoSession, Session, Sessions, Waking, key_of, new_secret
 from overture.settings import Settings
 from overture.wire import WireError
-from prologue.book import Book
 from prologue.script import Beat, ReplyError
 from prologue.world import World
 
@@ -56,13 +55,11 @@ class Stage:
         connections: Connections,
         wakes: Wakes,
         world: World,
-        book: Book,
+        lines: Lines,
         metrics: Metrics,
-        memory_mb: int,
     ) -> None:
         self._settings, self._sessions, self._connections = settings, sessions, connections
-        self._wakes, self._world, self._metrics = wakes, world, metrics
-        self._lines = Lines(settings, sessions, connections, wakes, world, book, metrics, memory_mb)
+        self._wakes, self._world, self._lines, self._metrics = wakes, world, lines, metrics
 
     def act(self, connection: str, address: str | None, frame: str) -> None:
         """Does what one frame asks, or posts the `error` that says why not."""

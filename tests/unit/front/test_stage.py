@@ -10,6 +10,7 @@ import pytest
 from aws_lambda_powertools import Metrics
 from botocore.exceptions import ClientError
 
+from front.lines import Lines
 from front.stage import Stage
 from front.wakes import Wakes
 from overture import leases, wire
@@ -52,16 +53,9 @@ class House:
         self.wakes = Wakes(self.settings, sessions, connections, aws_lambda)  # type: ignore[arg-type]
         self.book = FakeBook()
         metrics = Metrics(namespace="Test", service="front")
-        self.stage = Stage(
-            self.settings,
-            sessions,
-            connections,
-            self.wakes,
-            WORLD,
-            self.book,  # type: ignore[arg-type]
-            metrics,
-            1024,
-        )
+        book: Any = self.book
+        lines = Lines(self.settings, sessions, connections, self.wakes, WORLD, book, metrics, 1024)
+        self.stage = Stage(self.settings, sessions, connections, self.wakes, WORLD, lines, metrics)
         self.secret = ""
         self.count = 0
 
