@@ -40,6 +40,7 @@ from prologue.prompt import compose
 from prologue.world import World
 
 SMALL = Recipe(shards=2, dialogues=12)
+ASIDE = re.compile(f" ?{ASIDE_ON}(.*?){ASIDE_OFF}")
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +229,26 @@ def test_one_errand_at_a_time(city: City) -> None:
         assert (walk.quest, walk.quest.stage) == (errand, stage)
 
 
+def test_what_was_told_is_told_in_other_words(city: City) -> None:
+    walk = Walk(city, Random(1), {"name": "Ada"}, place="market")
+    for act, line in ((chat.self_, walk.here.who.self), (chat.secret, walk.here.who.secret)):
+        first, again = (plain(act(walk, None).reply).lower() for _ in range(2))
+        assert typeset(line).rstrip(".").lower() in first
+        assert typeset(line).rstrip(".").lower() not in again
+    name, verb = next((name, verb) for name, verbs in walk.here.things.items() for verb in verbs)
+    lines = walk.here.things[name][verb]
+    told = [plain(acts.use(walk, name, verb, "x").reply) for _ in range(len(lines) + 1)]
+    assert all(any(typeset(line) in reply for line in lines) for reply in told[:-1])
+    assert not any(typeset(line) in told[-1] for line in lines)
+
+
+def test_no_two_sentences_beside_the_point_begin_alike(city: City, walks: list[Walk]) -> None:
+    for walk in walks:
+        for turn in walk.turns:
+            asides = [" ".join(plain(part).split()[:3]) for part in ASIDE.findall(turn.reply)]
+            assert len(set(asides)) == len(asides), turn.reply
+
+
 @pytest.mark.parametrize(
     ("companion", "guided", "planned"),
     [("nobody", False, "alone_q"), ("nobody", True, "guide_alone_q"),
@@ -319,11 +340,7 @@ def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(
     assert heard() == "".join(plan + reply for plan, reply in zip(plans, replies, strict=True))
     assert heard(PLAN) == "".join(plans)
     assert walk["profile"]["name"] in heard(3.0, 3 * ANSWER)
-    assert any(
-        plain(part).split()[-1] in heard(BESIDE)
-        for turn in walk["turns"]
-        for part in re.findall(f"{ASIDE_ON}(.*?){ASIDE_OFF}", turn[1])
-    )
+    assert any(plain(part).split()[-1] in heard(BESIDE) for turn in walk["turns"] for part in ASIDE.findall(turn[1]))
     assert all(
         choice in heard(CHOICE, 3 * CHOICE) for reply in replies for choice in re.findall(r"^> [^<\n]*", reply, re.M)
     )
@@ -419,7 +436,7 @@ def test_a_brisk_walk_adds_no_more_than_makes_four_sentences(city: City) -> None
     assert len(replies) == 60 * 12
     for turn in (turn for walk in brisk for turn in walk.turns if not turn.intent.startswith("early_")):
         body = turn.reply.partition("\n\n")[0]
-        answer = re.sub(f" ?{ASIDE_ON}.*?{ASIDE_OFF}", "", body)
+        answer = ASIDE.sub("", body)
         assert sentences(body) >= 3
         assert answer == body or sentences(body) <= 4
     assert sum(sentences(reply.partition("\n\n")[0]) >= 4 for reply in replies) > 0.95 * len(replies)
