@@ -48,17 +48,24 @@ class Turn:
         return (self.take, len(self.reply), self.ends)
 
     @property
-    def choices(self) -> list[str]:
-        """What the reply offers at its end, one `> ` line each and each of them once; none while it is being told."""
+    def parts(self) -> tuple[list[str], list[str]]:
+        """The reply without its choices, and what it offers at its end, one `> ` line each and each of them once."""
+        told: list[str] = []
         choices: list[str] = []
-        for line in () if self.live or self.state == "answered" else self.reply.splitlines():
+        for line in self.reply.splitlines():
             bare = line.strip()
-            if bare.startswith(">"):
+            if bare.startswith(">") and self.state != "answered":
                 choice = bare[1:].strip()
                 choices += [choice] if choice and choice not in choices else []
             elif bare:
+                told.append(bare)
                 choices = []  # offered before the reply was continued
-        return choices
+        return told, choices
+
+    @property
+    def choices(self) -> list[str]:
+        """What the reply offers; nothing while it is still being told."""
+        return [] if self.live else self.parts[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,9 @@ def as_markdown(title: str, turns: Iterable[Turn]) -> str:
     for turn in turns:
         if turn.said:
             parts.append("\n".join(f"> {_plain(line)}" for line in turn.said.splitlines()))
-        for line in turn.reply.splitlines():
-            line = line.strip()
-            if line.startswith(">") and turn.state != "answered":
-                parts.append(f"- {_plain(line[1:].strip())}")
-            elif line:
-                parts.append(f"*{_plain(line)}*" if turn.state == "answered" else _plain(line))
+        told, choices = turn.parts
+        parts += [f"*{_plain(line)}*" if turn.state == "answered" else _plain(line) for line in told]
+        parts += [f"- {_plain(choice)}" for choice in choices]
     return "\n\n".join(parts) + "\n"
 
 

@@ -252,8 +252,9 @@ def _remind(walk: Walk, said: str | None) -> Turn:
     errand = walk.quest
     lines = walk.city.dealings["quests"]["running"]
     step = "find" if errand.stage == 1 else "bring"
+    told = lines["own"] if walk.place == errand.owner else lines[step] + lines["any"]
     more = {"item": mark(errand.item), "other": walk.city.places[errand.goal].who.name}
     more["there"] = walk.city.places[errand.at].at
-    ways = walk.city.phrases["quest_said"]["ask"] if walk.rng.random() < 0.6 else [walk.asking()]
+    ways = walk.city.phrases["quest_said"]["ask"] if walk.rng.random() < 0.6 else [walk.city.asking(walk.place)]
     text = say(walk, said, ways)
-    return walk.tell(text, [walk.line(lines[step] + lines["any"], **more)], "quest_on")
+    return walk.tell(text, [walk.line(told, **more)], "quest_on")

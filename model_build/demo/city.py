@@ -70,13 +70,18 @@ class City:
         """Every choice that makes sense at the place `key`, whatever happened before (see `Walk.more_choices`)."""
         place, phrases = self.places[key], self.phrases
         who = {"who": place.who.name, "he": place.who.he}
-        found = {template.format(to=self.places[way].to) for way in place.ways for template in phrases["go"]["choice"]}
+        found = {self.asking(key)}
+        found |= {template.format(to=self.places[way].to) for way in place.ways for template in phrases["go"]["choice"]}
         for kind in ("talk", "self", "secret"):
             found |= {template.format(**who) for template in phrases[kind]["choice"]}
         found |= {t.format(topic=topic, **who) for topic in phrases["topics"] for t in phrases["topic_choice"]}
         for thing, verbs in place.things.items():
             found |= {phrases["verbs"][verb][0].format(t=thing) + "." for verb in verbs}
         return found
+
+    def asking(self, key: str) -> str:
+        """The choice to ask whoever is at the place `key` for an errand, which has an answer while one is on, too."""
+        return str(self.phrases["quest_choice"]["ask"].format(who=self.places[key].who.name))
 
 
 @cache

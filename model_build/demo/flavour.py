@@ -1,4 +1,5 @@
-"""Sentences put together from lists, each most likely new: what goes on in the street, and idle talk.
+"""Sentences put together from lists, each most likely new: what goes on in the street, idle talk, and whatever slots
+other lines leave.
 
 A grammar one level deep: a line names lists in braces, and each brace is drawn afresh. Knows nothing of a walk.
 """

@@ -119,8 +119,7 @@ def _do(city: City, rng: Random, intent: Intent) -> Trial:
     walk = _walk(city, rng, profile)
     _meanwhile(walk, rng.randint(0, 3))
     before = _past(walk.turns)
-    intent(walk, None)
-    turn = walk.turns[-1]
+    turn = intent(walk, None)
     choices = frozenset(turn.choices)
     return Trial(profile, before, turn.said, turn.place, turn.intent, turn.reply, turn.notes, choices)
 

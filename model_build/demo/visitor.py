@@ -33,7 +33,7 @@ _BRISK: dict[Intent, float] = {
 }  # fmt: skip
 #: How often a visitor who found something, or has somebody along, asks for that when nothing else comes first.
 _RECALL = 0.15
-#: How often a visitor on an errand asks for one more.
+#: How often a visitor on an errand asks for one more before anything else is drawn.
 _BUSY = 0.08
 _BRISK_WEIGHTS = [_BRISK.get(intent, weight) for intent, weight in INTENTS]
 
@@ -44,7 +44,7 @@ def choose(walk: Walk) -> Turn:
     choice = rng.choice(walk.offered)
     walk.done.add(choice)
     said = choice if rng.random() < 0.85 else speak(rng, choice)
-    if choice in (walk.quest_choice(), walk.asking()):
+    if choice == walk.quest_choice():
         return acts.quest(walk, said)
     dealings = city.phrases["quest_choice"]
     for item in walk.bag:
@@ -92,7 +92,7 @@ def play(city: City, rng: Random, turns: int, profile: dict[str, str] | None = N
         walk.place = rng.choice(city.places[key].ways)
         acts.toward(walk, key)
     elif rng.random() < 0.3:
-        _speak_early(walk, rng.choices(_FUNCTIONS, _WEIGHTS)[0])
+        walk = _speak_early(walk, rng.choices(_FUNCTIONS, _WEIGHTS)[0])
     else:
         walk.open()
     if keen and walk.turns:
@@ -140,20 +140,20 @@ def drill(city: City, rng: Random) -> tuple[dict[str, str], Turn]:
     return profile, Turn(said, typeset(" ".join(lines)) + tail, walk.place, "fallback")
 
 
-def _speak_early(walk: Walk, intent: Intent) -> None:
-    """The opening answers a line typed before it: what the intent would say, after the way through the gate."""
+def _speak_early(walk: Walk, intent: Intent) -> Walk:
+    """The opening answers a line typed before it: what the intent would say, after the way through the gate. Where that
+    leads away from there, the walk begins anew without it."""
     walk.room = 5
     turn = intent(walk, None)
     walk.room = 6
     if walk.place != "avenue" or walk.bag:
-        walk.turns.clear()
-        walk.place, walk.before, walk.bag, walk.guide = "avenue", None, [], None
-        walk.quest = walk.make_quest()
+        walk = Walk(walk.city, walk.rng, walk.profile, brisk=walk.brisk)
         walk.open()
-        return
+        return walk
     walk.turns.clear()
     opening = walk.line(walk.city.phrases["openings"])
     body, _, tail = turn.reply.partition("\n\n")
     early = Turn(turn.said, f"{typeset(opening)} {body}\n\n{tail}", turn.place, f"early_{turn.intent}")
     early.notes, early.choices = turn.notes, turn.choices
     walk.turns.append(early)
+    return walk

@@ -177,19 +177,18 @@ class Walk:
         wanted += not self.brisk and sentences(" ".join(core)) > 3
         begun: set[str] = set()
         for template in self.flavour(arriving):
-            line = self.fill(STREET.fill(self.rng, template))
-            first = " ".join(plain(line).split()[:3])
-            if first in begun:
-                continue  # two sentences of one make in a reply would teach a small model to go round in circles
-            begun.add(first)
             if sentences(" ".join(core)) >= wanted:
                 break
-            if sentences(" ".join([*core, line])) <= self.room:
+            line = self.fill(STREET.fill(self.rng, template))
+            first = " ".join(plain(line).split()[:3])
+            # two sentences of one make in a reply would teach a small model to go round in circles
+            if first not in begun and sentences(" ".join([*core, line])) <= self.room:
+                begun.add(first)
                 self.told.add(template)
                 core.append(f"{ASIDE_ON}{line}{ASIDE_OFF}")
         self.offered = self.choose()
         reply = typeset(" ".join(core)) + "\n\n" + "\n".join(f"> {choice}" for choice in self.offered)
-        turn = Turn(said, reply, self.place, intent, self.notes(), {*self.more_choices(), self.asking()})
+        turn = Turn(said, reply, self.place, intent, self.notes(), self.more_choices())
         self.turns.append(turn)
         return turn
 
@@ -244,16 +243,12 @@ class Walk:
         """The next step of the quest, when it can be done here. Anybody may be asked for one."""
         quest, p = self.quest, self.city.phrases["quest_choice"]
         if quest.stage == 0:
-            return self.asking()
+            return self.city.asking(self.place)
         if self.place == quest.at and quest.stage == 1:
             return str(p["take"].format(item=quest.item))
         if self.place == quest.goal and quest.stage == 2:
             return str(p["give"].format(item=quest.item, who=self.here.who.name))
         return None
-
-    def asking(self) -> str:
-        """The choice to ask whoever is here for an errand, which has an answer while one is on, too."""
-        return str(self.city.phrases["quest_choice"]["ask"].format(who=self.here.who.name))
 
     def is_quest_here(self) -> bool:
         """Whether the next step of the quest is here; to ask for one, whoever owns it."""

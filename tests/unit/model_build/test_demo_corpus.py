@@ -29,6 +29,7 @@ from model_build.demo.corpus import (
     told,
     write_corpus,
 )
+from model_build.demo.flavour import STREET
 from model_build.demo.plan import ROOM, Plans
 from model_build.demo.recipe import Recipe
 from model_build.demo.retell import because, refer, you
@@ -63,7 +64,8 @@ def test_writing_again_makes_only_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_nothing_of_the_plays_and_films_is_in_the_sources_or_the_corpus(city: City, walks: list[Walk]) -> None:
-    written = json.dumps([city.phrases, *(str(place) for place in city.places.values())], ensure_ascii=False)
+    lists = [city.phrases, city.dealings, city.ways_to_say, STREET.lines, STREET.lists]
+    written = json.dumps([*lists, *(str(place) for place in city.places.values())], ensure_ascii=False)
     assert FORBIDDEN.search("the ruby slippers") is not None
     assert FORBIDDEN.search(written) is None
     for walk in walks:
@@ -225,7 +227,11 @@ def test_one_errand_at_a_time(city: City) -> None:
         walk.place = next(place for place in city.places if place not in ("market", errand.at, errand.goal))
         turn = acts.quest(walk, None)
         assert turn.intent == "quest_on"
-        assert f"Ask {walk.here.who.name} what is the matter." in turn.choices
+        assert f"Ask {walk.here.who.name} what is the matter." in city.choices(walk.place)
+        walk.place = "market"
+        again = acts.quest(walk, None)
+        assert again.intent == "quest_on"
+        assert mark(errand.item) in again.reply, "who gave it speaks of it"
         assert (walk.quest, walk.quest.stage) == (errand, stage)
 
 
