@@ -69,10 +69,11 @@ _ASIDE = re.compile(f" ?{ASIDE_ON}.*?{ASIDE_OFF}")
 _REPLY = f"assistant{HEADER_END}\n\n"
 _TEMPLATE = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(CHAT_TEMPLATE)
 
-#: Words of the later plays and films, none of which belongs here.
+#: Words of the later plays and films, none of which belongs here; the road of yellow brick is Baum's own.
 FORBIDDEN = re.compile(
     r"rub[yi](?:es)? slippers?|elphaba|galinda|fiyero|nessarose|\bshiz\b|madame morrible|doctor dillamond|\bboq\b"
-    r"|wizomania|defying gravity|loathing|popular|yellow brick road|over the rainbow|no place like home|ding[- ]dong"
+    r"|wizomania|defying gravity|loathing|popular|(?<!road of )yellow brick|over the rainbow"
+    r"|no place like home|ding[- ]dong"
     r"|merry old land|lions and tigers|horse of a different colou?r|not in kansas|behind the curtain"
     r"|follow the yellow|i'll get you|flying monkeys|miss gulch|professor marvel|lollipop guild"
     r"|surrender dorothy|dorothy|toto",
