@@ -221,9 +221,7 @@ def quest(walk: Walk, said: str | None) -> Turn:
     lines, rng = walk.city.dealings["quests"][errand.kind], walk.rng
     step = ("ask", "take", "give")[errand.stage]
     text = say(walk, said, walk.city.phrases["quest_said"][step], item=errand.item)
-    wanted_by = walk.city.places[errand.goal].who
-    more = {"item": mark(errand.item), "other": wanted_by.name, "him": wanted_by.him}
-    more["there"] = walk.city.places[errand.at].at
+    more = _named(walk)
     if step == "ask":
         core = [walk.says(walk.line(lines["ask"], **{**more, "item": errand.item}))]
         if errand.kind == "carry":
@@ -253,8 +251,18 @@ def _remind(walk: Walk, said: str | None) -> Turn:
     lines = walk.city.dealings["quests"]["running"]
     step = "find" if errand.stage == 1 else "bring"
     told = lines["own"] if walk.place == errand.owner else lines[step] + lines["any"]
-    more = {"item": mark(errand.item), "other": walk.city.places[errand.goal].who.name}
-    more["there"] = walk.city.places[errand.at].at
     ways = walk.city.phrases["quest_said"]["ask"] if walk.rng.random() < 0.6 else [walk.city.asking(walk.place)]
     text = say(walk, said, ways)
-    return walk.tell(text, [walk.line(told, **more)], "quest_on")
+    return walk.tell(text, [walk.line(told, **_named(walk))], "quest_on")
+
+
+def _named(walk: Walk) -> dict[str, str]:
+    """What the lines of an errand name: the thing, who should have it, and where it is."""
+    errand, places = walk.quest, walk.city.places
+    wanted_by = places[errand.goal].who
+    return {
+        "item": mark(errand.item),
+        "other": wanted_by.name,
+        "him": wanted_by.him,
+        "there": places[errand.at].at,
+    }

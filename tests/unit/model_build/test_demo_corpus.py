@@ -217,6 +217,7 @@ def test_whoever_is_asked_for_an_errand_has_one(city: City) -> None:
         turn = acts.quest(walk, ask)
         assert (turn.intent, walk.quest.owner) == ("quest_ask", "market")
         assert walk.quest.stage in (1, 2)
+        assert ask not in turn.choices
 
 
 def test_one_errand_at_a_time(city: City) -> None:
