@@ -125,3 +125,17 @@ class Llama(nn.Module):
         logits = F.linear(states[asked], self.embed_tokens.weight).float()
         each = F.cross_entropy(logits, targets[asked], reduction="none")
         return (each * weights[asked]).sum() / weights.sum().clamp(min=1)
+
+
+def widen(weights: dict[str, Tensor], hidden: int) -> dict[str, Tensor]:
+    """The weights with `hidden` units in each MLP: what was there, and new ones that read at random and as yet say
+    nothing, so the model is the same function until it is trained on. Weights that have as many stay as they are."""
+    widened = dict(weights)
+    for name, weight in weights.items():
+        if name.endswith(("gate_proj.weight", "up_proj.weight")):
+            more = max(0, hidden - weight.shape[0])
+            widened[name] = torch.cat((weight, torch.randn(more, weight.shape[1]) * weight.std()))
+        elif name.endswith("down_proj.weight"):
+            more = max(0, hidden - weight.shape[1])
+            widened[name] = torch.cat((weight, torch.zeros(weight.shape[0], more)), 1)
+    return widened

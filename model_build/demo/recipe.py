@@ -41,7 +41,7 @@ class Recipe:
     #: What the rows of a step are, in turn: walks, walks or brisk walks cut to half rows (more visitors, and less
     #: attention), answers or plans alone in thirds of rows, or drills.
     cycle: tuple[str, ...] = (
-        "walk", "answers", "plans", "brisk", "plans", "half", "answers", "plans", "brisk", "drill",
+        "walk", "plans", "answers", "plans", "drill", "brisk", "plans", "half", "answers", "plans", "drill",
     )  # fmt: skip
     steps: int = 3000
     warmup: int = 20

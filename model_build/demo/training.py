@@ -25,7 +25,7 @@ from tqdm import tqdm
 from model_build.demo.city import load_city
 from model_build.demo.corpus import Encoder, Row, hash_corpus, read_shard, stack
 from model_build.demo.device import BF16
-from model_build.demo.llama import Llama
+from model_build.demo.llama import Llama, widen
 from model_build.demo.muon import Muon
 from model_build.demo.recipe import Recipe
 from model_build.demo.rounding import on_grid
@@ -134,11 +134,12 @@ class Training:
     def take_up(self, packed: Path, sittings: Path) -> None:
         """Goes on from a packed model, without the optimizers' momenta; what it was trained on goes to `sittings`.
 
-        Raises ValueError for a model of other sizes.
+        A model whose MLPs are narrower than the recipe's is widened. Raises ValueError for one of other sizes.
         """
         made = json.loads((packed / "recipe.json").read_text(encoding="utf-8"))
         weights = load_file(str(packed / "model.safetensors"))
-        self._fill({name.removeprefix("model."): weight.float() for name, weight in weights.items()}, packed)
+        named = {name.removeprefix("model."): weight.float() for name, weight in weights.items()}
+        self._fill(widen(named, self.recipe.hidden), packed)
         self.step, self.tokens = made["step"], made["tokens"]
         sittings.parent.mkdir(parents=True, exist_ok=True)
         sittings.write_text(json.dumps(made["sittings"]), encoding="utf-8")
@@ -228,7 +229,7 @@ def note_sitting(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dic
     notes = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     notes = [note for note in notes if note["from_step"] < step] if step else []
     now: dict[str, Any] = {"from_step": step, "sha256": sha256, "batch": recipe.batch, "context": recipe.context}
-    now |= {"cycle": list(recipe.cycle), "vocabulary": recipe.vocabulary}
+    now |= {"cycle": list(recipe.cycle), "vocabulary": recipe.vocabulary, "hidden": recipe.hidden}
     now |= {"muon_rate": recipe.muon_rate, "adam_rate": recipe.adam_rate, "cool": recipe.cool, "steps": recipe.steps}
     if not notes or {**notes[-1], "from_step": step} != now:
         notes.append(now)

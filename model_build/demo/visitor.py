@@ -27,9 +27,9 @@ _FUNCTIONS = [intent for intent, _ in INTENTS]
 _WEIGHTS = [weight for _, weight in INTENTS]
 #: The same on a brisk walk, which is there to practise what is rare on the others.
 _BRISK: dict[Intent, float] = {
-    chat.deed: 90, chat.foreign: 12, chat.what: 14, chat.where: 8, chat.ask: 22, chat.topic: 7, chat.talk: 14,
-    chat.self_: 6, chat.profile: 30, acts.search: 7, acts.follow: 5, acts.take: 18, acts.give: 13, acts.use_any: 14,
-    acts.look_any: 12,
+    acts.go: 14, chat.deed: 200, chat.foreign: 14, chat.what: 18, chat.where: 8, chat.ask: 22, chat.noun: 20,
+    chat.topic: 8, chat.talk: 16, chat.self_: 6, chat.profile: 30, acts.search: 7, acts.follow: 5, acts.take: 22,
+    acts.give: 18, acts.use_any: 24, acts.look_any: 20, acts.any_verb: 8,
 }  # fmt: skip
 #: How often a visitor who found something, or has somebody along, asks for that when nothing else comes first.
 _RECALL = 0.15
@@ -113,7 +113,7 @@ def _next(walk: Walk, keen: bool) -> None:
         acts.toward(walk, rng.choice(walk.here.ways))  # every story begins here, and few should stay
     elif (walk.bag or walk.guide) and rng.random() < _RECALL:
         chat.recall(walk, None)
-    elif rng.random() < (0.1 if walk.brisk else 0.35):
+    elif rng.random() < (0.06 if walk.brisk else 0.35):
         choose(walk)
     else:
         rng.choices(_FUNCTIONS, _BRISK_WEIGHTS if walk.brisk else _WEIGHTS)[0](walk, None)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,10 +91,28 @@ def test_a_run_goes_on_from_a_packed_model_where_no_checkpoint_is_left(work: Pat
     training = train(more, encoder(work), work / "corpus", tmp_path / "run", start=tmp_path / "packed")
     assert training.step == 40
     assert training.tokens > made["tokens"] + 15 * 2 * 160
-    losses = [entry["loss"] for entry in read_log(tmp_path / "run" / "log.jsonl")]
-    assert len(losses) == 20
-    first = [entry["loss"] for entry in read_log(work / "run" / "log.jsonl")]
-    assert losses[0] < first[0] - 0.3
+    went_on = list(read_log(tmp_path / "run" / "log.jsonl"))
+    assert len(went_on) == 20
+
+    def first_walk(entries: list[dict[str, Any]]) -> float:
+        return next(float(entry["loss"]) for entry in entries if entry["kind"] == "walk")
+
+    assert first_walk(went_on) < first_walk(list(read_log(work / "run" / "log.jsonl"))) - 0.3
+
+
+def test_a_narrower_packed_model_is_widened_and_says_the_same(work: Path, tmp_path: Path) -> None:
+    pack(TINY, work, tmp_path / "packed")
+    wider = Training(TINY.but(hidden=TINY.hidden + 32))
+    wider.take_up(tmp_path / "packed", tmp_path / "sittings.json")
+    ids = torch.arange(5, 69).reshape(2, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(wider.model(ids), unpack(TINY, tmp_path / "packed")(ids))
+    for name, weight in wider.model.named_parameters():
+        if name.endswith("gate_proj.weight"):
+            assert weight.shape == (TINY.hidden + 32, TINY.width)
+            assert weight[TINY.hidden :].std() > 0.5 * weight[: TINY.hidden].std()
+    with pytest.raises(ValueError, match="packed is of a model of other sizes"):
+        Training(TINY.but(hidden=TINY.hidden - 8)).take_up(tmp_path / "packed", tmp_path / "sittings.json")
 
 
 def test_the_rate_warms_up_stays_and_cools() -> None:
