@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_build.demo.recipe import MODEL, WORK, WORLD, Recipe
+from model_build.demo.recipe import BOOK, MODEL, WORK, WORLD, Recipe
 
 if TYPE_CHECKING:
     from model_build.demo.corpus import Encoder
@@ -44,6 +44,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--replies", type=int, default=200, help="replies to judge in eval for each row (default %(default)s)"
     )
+    parser.add_argument("--book", type=Path, default=BOOK, help="the answer book that eval has notes of (%(default)s)")
     parser.set_defaults(run=run)
 
 
@@ -100,7 +101,7 @@ def _pack(recipe: Recipe, options: argparse.Namespace) -> None:
 def _eval(recipe: Recipe, options: argparse.Namespace) -> None:
     from model_build.demo.evaluation import evaluate
 
-    evaluate(recipe, _encoder(recipe, options), options.work / "corpus", options.out, options.replies)
+    evaluate(recipe, _encoder(recipe, options), options.work / "corpus", options.out, options.replies, options.book)
 
 
 def _compare(recipe: Recipe, options: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
 Perplexity is measured on the replies of a shard that was never trained on. The rest is counted on replies, sampled
 as the storyteller samples unless it is told otherwise: fresh walks, questions for what was told at the gate, state
-asked for after five turns, lines written by hand, and plays in which the model goes on from its own words.
+asked for after five turns, lines written by hand (alone, and with the notes that the play finds for them), and plays in
+which the model goes on from its own words.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from model_build.demo.trials import (
     stranger,
     wording,
 )
+from prologue.book import Book, load_book
+from prologue.errors import BookError
 from prologue.prompt import Turn, compose, trim
 from prologue.world import World, load_world
 
@@ -48,9 +51,13 @@ REPLY_TOKENS = 320
 HELD_OUT_WALKS = 48
 #: Turns of a play in which the model goes on from its own words.
 PLAY_TURNS = 7
+#: Tokens that notes may take, as the storyteller is set by default (`knowledge_tokens` of its settings).
+NOTE_TOKENS = 120
 
 #: `(messages, seed)` to the reply and whether it ended by itself.
 Teller = Callable[[list[dict[str, str]], int], tuple[str, bool]]
+#: A line to the notes that the play would put before it.
+Finder = Callable[[str], list[str]]
 
 
 def wilson(right: int, of: int) -> dict[str, Any]:
@@ -63,18 +70,25 @@ def wilson(right: int, of: int) -> dict[str, Any]:
     return {"right": right, "of": of, "share": round(share, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
-def evaluate(recipe: Recipe, encoder: Encoder, corpus: Path, out: Path, replies: int) -> dict[str, Any]:
-    """Measures the packed model in `out`, 16-bit and INT4, and writes eval.json beside it."""
+def evaluate(recipe: Recipe, encoder: Encoder, corpus: Path, out: Path, replies: int, book: Path) -> dict[str, Any]:
+    """Measures the packed model in `out`, 16-bit and INT4, and writes eval.json beside it.
+
+    The notes are those of the world's answer book in `book`. Raises ValueError where there is none.
+    """
     from model_build.pack import pack
     from model_build.pack_source import open_source
 
+    try:
+        load_book(book)
+    except BookError as error:
+        raise ValueError(str(error)) from error
     result: dict[str, Any] = {"sampling": SAMPLING, "asked_of_the_hand": "tests/hand_written/lines.yaml"}
     walks = read_shard(corpus, recipe.shards - 1)
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2, get_context("spawn")) as pool:
         bundle = pack(open_source(str(out), None), Path(folder) / "bundle")
         # side by side, a thread each: a model this small has no use for more
         found = [
-            (bits, pool.submit(_measure, recipe, encoder.world.folder, source, walks, replies, bits))
+            (bits, pool.submit(_measure, recipe, encoder.world.folder, source, walks, replies, bits, book))
             for bits, source in (("INT4", bundle), ("16 bits", out))
         ]
         for bits, measured in found:
@@ -85,16 +99,18 @@ def evaluate(recipe: Recipe, encoder: Encoder, corpus: Path, out: Path, replies:
 
 
 def _measure(
-    recipe: Recipe, world: Path, source: Path, walks: list[dict[str, Any]], replies: int, label: str
+    recipe: Recipe, world: Path, source: Path, walks: list[dict[str, Any]], replies: int, label: str, book: Path
 ) -> dict[str, Any]:
     from storyteller.engine import load_engine
 
     encoder = Encoder(load_world(world), load_tokenizer(source / "tokenizer.json"), recipe.context, recipe.copied)
     engine = load_engine(source, context=recipe.context, threads=1)
-    return measure(engine, encoder, walks, replies, label)
+    return measure(engine, encoder, walks, replies, label, finder(engine, load_book(book)))
 
 
-def measure(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]], replies: int, label: str) -> dict[str, Any]:
+def measure(
+    engine: Engine, encoder: Encoder, walks: list[dict[str, Any]], replies: int, label: str, find: Finder
+) -> dict[str, Any]:
     """Perplexity, every row with its interval, and a few replies to read."""
     city, world = load_city(), encoder.world
     tell = teller(engine)
@@ -103,8 +119,7 @@ def measure(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]], repli
     asked = ask_facts(city, replies * 2)
     others = [*remember(city, replies), *ask_notes(city, replies), *repeat(city, replies)]
     counts, samples = count(city, world, [*told, *asked, *others], tell, label)
-    hand, _ = count(city, world, by_hand(city), tell, f"{label}, by hand", hand=True)
-    counts += Counter({row: number for row, number in hand.items() if not row.startswith(("two", "three", "ends"))})
+    counts += count_by_hand(city, world, by_hand(city), tell, find, label)
     counts += play_on(world, max(1, replies // PLAY_TURNS + 1), tell)
     rows = sorted(row[:-3] for row in counts if row.endswith("/of"))
     found["rows"] = {row: wilson(counts[row], counts[f"{row}/of"]) for row in rows}
@@ -126,6 +141,18 @@ def teller(engine: Engine, **changes: float) -> Teller:
     return tell
 
 
+def finder(engine: Engine, book: Book) -> Finder:
+    """Finds the notes of a line as Front and the storyteller do: the nearest first, as many as fit."""
+
+    def find(line: str) -> list[str]:
+        notes = book.facts(line)
+        while notes and len(engine.encode(" ".join(notes))) > NOTE_TOKENS:
+            notes = notes[:-1]
+        return notes
+
+    return find
+
+
 def perplexity(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]]) -> dict[str, Any]:
     """Over the replies of some walks, every token weighed alike."""
     padding = encoder.tokenizer.token_to_id(PAD)
@@ -142,23 +169,48 @@ def perplexity(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]]) ->
 
 
 def count(
-    city: City, world: World, trials: list[Trial], tell: Teller, label: str, hand: bool = False
+    city: City, world: World, trials: list[Trial], tell: Teller, label: str
 ) -> tuple[Counter[str], list[dict[str, str]]]:
     """The counts of some trials, and a few replies to read."""
-    ways, wordings = patterns(city), known_wordings(city) if hand else set()
+    ways = patterns(city)
     counts: Counter[str] = Counter()
     samples = []
     for number, trial in enumerate(tqdm(trials, desc=f"eval {label}", unit="reply")):
-        messages = compose(world, trial.profile, [*trial.before, Turn(trial.said, "", trial.notes)])
-        reply, ended = tell(messages, number)
+        reply, ended = tell(_messages(world, trial, trial.notes), number)
         counts += judge(city, trial, reply, ended, ways)
-        if hand:
-            alike = "as the generator words it" if wording(trial.said) in wordings else "worded as in no list"
-            for row in ("right action", f"right action: {trial.intent}", f"right action, {alike}"):
-                counts += Counter({row: int(acted(trial, reply)), f"{row}/of": 1})
         if number < 8:
             samples.append({"name": trial.profile["name"], "place": trial.place, "said": trial.said, "reply": reply})
     return counts, samples
+
+
+def count_by_hand(
+    city: City, world: World, trials: list[Trial], tell: Teller, find: Finder, label: str
+) -> Counter[str]:
+    """The counts of lines written by hand: whether each got what it wanted, alone and as the play tells it, with notes
+    for those that have some; and what the replies to the lines alone mention of the profile."""
+    ways, wordings = patterns(city), known_wordings(city)
+    counts: Counter[str] = Counter()
+    for number, trial in enumerate(tqdm(trials, desc=f"eval {label}, by hand", unit="line")):
+        reply, ended = tell(_messages(world, trial, []), number)
+        judged = judge(city, trial, reply, ended, ways)
+        counts += Counter({row: n for row, n in judged.items() if not row.startswith(("two", "three", "ends"))})
+        notes = find(trial.said)
+        right = {"": acted(trial, reply)}
+        right[" with the play's notes"] = (
+            acted(trial, tell(_messages(world, trial, notes), number)[0]) if notes else right[""]
+        )
+        for name, done in right.items():
+            rows = [f"right action{name}", f"right action{name}: {trial.intent}"]
+            if not name:
+                alike = "as the generator words it" if wording(trial.said) in wordings else "worded as in no list"
+                rows.append(f"right action, {alike}")
+            for row in rows:
+                counts += Counter({row: int(done), f"{row}/of": 1})
+    return counts
+
+
+def _messages(world: World, trial: Trial, notes: list[str]) -> list[dict[str, str]]:
+    return compose(world, trial.profile, [*trial.before, Turn(trial.said, "", notes)])
 
 
 def play_on(world: World, plays: int, tell: Teller) -> Counter[str]:

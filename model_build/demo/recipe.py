@@ -11,6 +11,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 WORLD = ROOT / "prologue" / "worlds" / "emerald_city"
+#: Its answer book, as `make setup` builds it; its knowledge is what the evaluation's notes are of.
+BOOK = ROOT / "build" / "worlds" / "emerald_city" / "book"
 #: Where the corpus, the checkpoints and the plot go; not in the repository.
 WORK = ROOT / "build" / "demo"
 #: The packed model; in the repository.

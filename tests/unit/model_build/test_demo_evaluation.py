@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
 from model_build.demo.city import City
-from model_build.demo.evaluation import count, play_on, wilson
+from model_build.demo.evaluation import NOTE_TOKENS, count, count_by_hand, finder, play_on, wilson
 from model_build.demo.folder import SAMPLING
 from model_build.demo.judging import acted, judge, patterns, repeated, split
 from model_build.demo.trials import (
@@ -109,6 +110,35 @@ def test_the_hand_written_lines_come_at_their_places(city: City) -> None:
     for trial in trials:
         assert trial.place in city.places
         assert len(trial.before) == 1
+
+
+def test_a_line_by_hand_that_has_notes_is_told_with_them_as_well(city: City, world: World) -> None:
+    profile = stranger(Random(1), alone=False)
+    trials = [Trial(profile, [], said, "bakery", "greet") for said in ("hello there", "bye for ever")]
+    sent: list[str] = []
+
+    def tell(messages: list[dict[str, str]], seed: int) -> tuple[str, bool]:
+        sent.append(messages[-1]["content"])
+        return (SCENE if "A bell rings at noon." in sent[-1] else "Nothing. Nothing. Nothing.") + CHOICES, True
+
+    counts = count_by_hand(city, world, trials, tell, lambda line: ["A bell rings at noon."] * ("bye" in line), "test")
+    assert ["A bell" in content for content in sent] == [False, False, True]
+    assert (counts["right action"], counts["right action/of"]) == (0, 2)
+    assert (counts["right action with the play's notes"], counts["right action with the play's notes/of"]) == (1, 2)
+    assert (counts["right action, as the generator words it/of"], counts["right action, worded as in no list/of"]) == (
+        1,
+        1,
+    )
+    assert "three to six sentences/of" not in counts  # replies to lines by hand are counted for what they did
+
+
+def test_notes_are_cut_as_the_storyteller_cuts_them() -> None:
+    engine = SimpleNamespace(encode=lambda text: text.split())
+    long = " ".join(["word"] * (NOTE_TOKENS - 2))
+    for notes, kept in (([long, "one two"], 2), ([long, "one two three"], 1), ([long + " and so on"], 0), ([], 0)):
+        book = SimpleNamespace(facts=lambda line, notes=notes: list(notes))
+        assert finder(engine, book)("a line") == notes[:kept]  # type: ignore[arg-type]
+    assert Settings().knowledge_tokens == NOTE_TOKENS
 
 
 def test_repeated_sentences_and_broken_choices_are_counted(world: World) -> None:
