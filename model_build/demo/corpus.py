@@ -155,7 +155,8 @@ def texts(world: World, folder: Path, shards: int) -> Iterator[str]:
 
 class Row(NamedTuple):
     """A row of `context + 1` tokens, padded or cut: what is read and what should be said, both int64, and the weight
-    of each as a target (0 of what is only read), float32. They differ where a reply has no plan: it should."""
+    of each as a target (0 of what is only read), float32. They differ at hints, and where a reply has no plan: it
+    should."""
 
     ids: NDArray[np.int64]
     wanted: NDArray[np.int64]
@@ -175,12 +176,18 @@ class _Reply(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoder:
-    """Turns walks into rows of `context + 1` tokens."""
+    """Turns walks into rows of `context + 1` tokens.
+
+    `copied` is what a token weighs that was copied from the visitor. With a `hint` the wish is asked for at each token
+    of a line as well, at that weight: nothing else is to be said there, and so a line is understood word by word, and
+    not only where its reply begins.
+    """
 
     world: World
     tokenizer: Tokenizer
     context: int
     copied: float
+    hint: float = 0.0
 
     def encode(self, walk: Walked, rng: Random | None = None) -> Row:
         """A walk under the prompt that the storyteller sends; with `rng`, `PLANNED` of the replies show their plan,
@@ -253,6 +260,7 @@ class Encoder:
         text = render(messages, ask=False)
         weight = np.zeros(len(text) + 1, np.float32)
         missing = {}  # where a reply begins without its plan, and the token it should begin with
+        lines = []  # where a visitor's line begins and ends, and the wish that it tells
         end = 0
         for reply in replies:
             start = text.index(_REPLY, end) + len(_REPLY)
@@ -266,6 +274,9 @@ class Encoder:
             weight[end : end + len(EOT)] = 1 if reply.whole else 0
             if not reply.shown:
                 missing[start] = self._id(reply.plan[0])
+            if reply.asked and self.hint:
+                line_end = text.rindex(EOT, 0, start) + len(EOT)
+                lines.append((text.rindex("\n\n", 0, line_end) + 2, line_end, self._id(reply.plan[0])))
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         size = self.context + 1
         ids = np.full(size, self._id(PAD), np.int64)
@@ -278,6 +289,10 @@ class Encoder:
         for place, (start, _) in enumerate(encoding.offsets[:size]):
             if start in missing:
                 wanted[place], weights[place] = missing.pop(start), PLAN  # of the bytes of a character, the first
+        starts = np.array([start for start, _ in encoding.offsets[: size - 1]])
+        for first, last, wish in lines:
+            after = np.flatnonzero((first <= starts) & (starts < last)) + 1
+            wanted[after], weights[after] = wish, self.hint
         return Row(ids, wanted, weights)
 
 

@@ -54,6 +54,7 @@ class Recipe:
     drill_rows: int = 26
     drill_context: int = 160
     copied: float = 3.0  # the weight of a token copied from the visitor, against 1 for any other of a reply
+    hint: float = 1.5  # the weight of the wish at each token of a visitor's line
     bf16: bool = True
     compile: bool = False
 

@@ -59,7 +59,7 @@ class Rows:
     """The corpus as batches: the batch of a step is always the same, whichever step came before."""
 
     def __init__(self, recipe: Recipe, encoder: Encoder, folder: Path) -> None:
-        self.recipe, self.encoder, self.folder = recipe, encoder, folder
+        self.recipe, self.encoder, self.folder = recipe, replace(encoder, hint=recipe.hint), folder
         self.city = load_city()
         self.shard = -1
         self.walks: list[dict[str, Any]] = []
@@ -230,6 +230,7 @@ def note_sitting(path: Path, step: int, sha256: str, recipe: Recipe) -> list[dic
     notes = [note for note in notes if note["from_step"] < step] if step else []
     now: dict[str, Any] = {"from_step": step, "sha256": sha256, "batch": recipe.batch, "context": recipe.context}
     now |= {"cycle": list(recipe.cycle), "vocabulary": recipe.vocabulary, "hidden": recipe.hidden}
+    now |= {"hint": recipe.hint}
     now |= {"muon_rate": recipe.muon_rate, "adam_rate": recipe.adam_rate, "cool": recipe.cool, "steps": recipe.steps}
     if not notes or {**notes[-1], "from_step": step} != now:
         notes.append(now)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -353,6 +354,56 @@ def test_the_tokenizer_gives_back_any_text_and_the_encoder_weighs_replies_only(
     )
     # the storyteller drops what a visitor should not see
     assert tokenizer.decode(ids[weights > 0].tolist()) == "".join(reply.removesuffix(EOT) for reply in replies)
+
+
+def test_a_hint_asks_for_the_wish_at_every_token_of_a_line_and_nowhere_else(
+    city: City, world: World, demo_tokenizer: Tokenizer
+) -> None:
+    plain_rows = Encoder(world, demo_tokenizer, context=900, copied=3.0)
+    hinting = replace(plain_rows, hint=1.25)
+    walk = next(
+        w for w in (record(play(city, Random(f"hint/{n}"), 5)) for n in range(9)) if any(t[4] for t in w["turns"])
+    )
+    walks = (plain_rows.encode(walk), hinting.encode(walk))
+    plans = (plain_rows.plans(city, Random("hint")), hinting.plans(city, Random("hint")))
+    for before, after in (walks, plans):
+        hinted = after.weights == 1.25
+        assert (before.ids == after.ids).all()
+        assert (before.wanted == after.wanted)[~hinted].all()
+        assert (before.weights == after.weights)[~hinted].all()
+        assert (before.weights[hinted] == 0).all()
+        # a target lies one token after what is read: the runs of read tokens are the lines, each to its end
+        read = np.flatnonzero(hinted) - 1
+        runs = np.split(read, np.flatnonzero(np.diff(read) > 1) + 1)
+        whole = [run for run in runs if run[-1] + 9 < len(after.ids)]  # the row may be cut in the last one
+        assert len(whole) >= 2
+        for run in whole:
+            line = demo_tokenizer.decode(after.ids[run].tolist(), skip_special_tokens=False)
+            text = demo_tokenizer.decode(after.ids[: run[-1] + 1].tolist(), skip_special_tokens=False)
+            assert line.endswith(EOT)
+            assert text.endswith("\n\n" + line)
+            assert "\n\n" not in line
+            wishes = {str(demo_tokenizer.id_to_token(int(token))) for token in after.wanted[run + 1]}
+            assert len(wishes) == 1
+            coming = demo_tokenizer.decode(after.ids[run[-1] + 1 :][:9].tolist(), skip_special_tokens=False)
+            assert wishes.pop() in coming
+
+
+def test_a_drill_and_a_line_under_which_another_turn_is_told_have_no_hints(
+    city: City, world: World, demo_tokenizer: Tokenizer
+) -> None:
+    hinting = Encoder(world, demo_tokenizer, context=400, copied=3.0, hint=1.25)
+    assert not (hinting.drill(city, Random(1)).weights == 1.25).any()
+    wishes = {demo_tokenizer.token_to_id(token) for token in Plans(city).intents.values()}
+    crossed = 0
+    for number in range(8):
+        ids, wanted, weights = hinting.answers(city, Random(number))
+        hinted = set(wanted[weights == 1.25].tolist())
+        for token in {int(token) for token in ids} & wishes:
+            asked = (weights[ids == token] == PLAN).any()
+            crossed += not asked
+            assert asked or token not in hinted
+    assert crossed
 
 
 def test_a_reply_without_its_plan_should_have_begun_with_one(
