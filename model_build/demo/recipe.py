@@ -35,7 +35,7 @@ class Recipe:
     layers: int = 5
     heads: int = 4
     kv_heads: int = 2
-    hidden: int = 512
+    hidden: int = 768
     theta: float = 10000.0
     eps: float = 1e-5
     # training
