@@ -182,7 +182,8 @@ def test_the_plot_is_an_svg_of_the_log(tmp_path: Path) -> None:
 def test_the_committed_model_is_whole_small_and_loads() -> None:
     transformers = pytest.importorskip("transformers")
     assert check_manifest(MODEL) == []
-    assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 8_000_000
+    # at most 10 MB of a repository everybody clones
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 10_000_000
     made = json.loads((MODEL / "recipe.json").read_text())
     model, report = transformers.AutoModelForCausalLM.from_pretrained(MODEL, output_loading_info=True)
     assert not any(report.values())
