@@ -1,8 +1,8 @@
 """The prompt: a world, what is known of the visitor and the story so far, as chat messages.
 
-Pure text. It knows no tokenizer, so no budget: `engine.count_chat` counts, and `trim` drops the
-oldest turns until a given count fits. Everything is laid out so that the next prompt begins with
-this one, which is what lets the storyteller keep what it has computed.
+Pure text. It knows no tokenizer, so no budget: the engine counts, `trim` drops the oldest turns and
+`fit_notes` the last notes until a given count fits. Everything is laid out so that the next prompt
+begins with this one, which is what lets the storyteller keep what it has computed.
 """
 
 from __future__ import annotations
@@ -83,6 +83,14 @@ def trim(messages: list[Message], limit: int, count: Callable[[list[Message]], i
     while len(messages) > 1 + tail and count(messages) > limit:
         messages = messages[:1] + messages[3:]
     return messages
+
+
+def fit_notes(notes: Sequence[str], limit: int, count: Callable[[str], int]) -> list[str]:
+    """As many of the notes, the most similar first, as `count` gives at most `limit` for."""
+    kept = list(notes)
+    while kept and count(" ".join(kept)) > limit:
+        kept.pop()
+    return kept
 
 
 def _user(world: World, turn: Told) -> Message:

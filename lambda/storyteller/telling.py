@@ -22,7 +22,7 @@ from overture.sessions import Draft, NoSession, Session, Sessions, Turn
 from overture.sessions import Waking as WakingState
 from overture.settings import Settings
 from overture.table import Conflict
-from prologue.prompt import Told, compose, trim
+from prologue.prompt import Told, compose, fit_notes, trim
 from prologue.prompt import Turn as StoryTurn
 from prologue.world import World
 from storyteller.loading import Waking
@@ -186,7 +186,8 @@ class Telling:
         )
         done: Completion | None = None
         try:
-            turn.notes = self._fit(engine, turn.notes)
+            # kept, so that later prompts say the same
+            turn.notes = fit_notes(turn.notes, self._settings.knowledge_tokens, lambda text: len(engine.encode(text)))
             prompt = self._prompt(engine, turn)
             if _had_ended(turn):
                 stream.write(_PARAGRAPH)
@@ -227,13 +228,6 @@ class Telling:
         room = engine.context - self._settings.max_tokens
         go_on = messages[-1]["role"] == "assistant"
         return engine.encode_chat(trim(messages, room, engine.count_chat), go_on=go_on)
-
-    def _fit(self, engine: Engine, notes: list[str]) -> list[str]:
-        """The notes that fit their budget, the most similar first; kept, so that later prompts say the same."""
-        kept = list(notes)
-        while kept and len(engine.encode(" ".join(kept))) > self._settings.knowledge_tokens:
-            kept.pop()
-        return kept
 
     def _finish(self, turn: Turn, stream: ReplyStream, done: Completion | None) -> None:
         reason: wire.EndReason = done.reason if done is not None else "error"

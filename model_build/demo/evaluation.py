@@ -39,9 +39,9 @@ from model_build.demo.trials import (
     stranger,
     wording,
 )
-from prologue.book import Book, load_book
+from prologue.book import load_book
 from prologue.errors import BookError
-from prologue.prompt import Turn, compose, trim
+from prologue.prompt import Turn, compose, fit_notes, trim
 from prologue.world import World, load_world
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ NOTE_TOKENS = 120
 
 #: `(messages, seed)` to the reply and whether it ended by itself.
 Teller = Callable[[list[dict[str, str]], int], tuple[str, bool]]
-#: A line to the notes that the play would put before it.
-Finder = Callable[[str], list[str]]
+#: The notes of each line written by hand.
+Notes = dict[str, list[str]]
 
 
 def wilson(right: int, of: int) -> dict[str, Any]:
@@ -78,17 +78,14 @@ def evaluate(recipe: Recipe, encoder: Encoder, corpus: Path, out: Path, replies:
     from model_build.pack import pack
     from model_build.pack_source import open_source
 
-    try:
-        load_book(book)
-    except BookError as error:
-        raise ValueError(str(error)) from error
+    notes = find_notes(book)
     result: dict[str, Any] = {"sampling": SAMPLING, "asked_of_the_hand": "tests/hand_written/lines.yaml"}
     walks = read_shard(corpus, recipe.shards - 1)
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2, get_context("spawn")) as pool:
         bundle = pack(open_source(str(out), None), Path(folder) / "bundle")
         # side by side, a thread each: a model this small has no use for more
         found = [
-            (bits, pool.submit(_measure, recipe, encoder.world.folder, source, walks, replies, bits, book))
+            (bits, pool.submit(_measure, recipe, encoder.world.folder, source, walks, replies, bits, notes))
             for bits, source in (("INT4", bundle), ("16 bits", out))
         ]
         for bits, measured in found:
@@ -99,17 +96,17 @@ def evaluate(recipe: Recipe, encoder: Encoder, corpus: Path, out: Path, replies:
 
 
 def _measure(
-    recipe: Recipe, world: Path, source: Path, walks: list[dict[str, Any]], replies: int, label: str, book: Path
+    recipe: Recipe, world: Path, source: Path, walks: list[dict[str, Any]], replies: int, label: str, notes: Notes
 ) -> dict[str, Any]:
     from storyteller.engine import load_engine
 
     encoder = Encoder(load_world(world), load_tokenizer(source / "tokenizer.json"), recipe.context, recipe.copied)
     engine = load_engine(source, context=recipe.context, threads=1)
-    return measure(engine, encoder, walks, replies, label, finder(engine, load_book(book)))
+    return measure(engine, encoder, walks, replies, label, notes)
 
 
 def measure(
-    engine: Engine, encoder: Encoder, walks: list[dict[str, Any]], replies: int, label: str, find: Finder
+    engine: Engine, encoder: Encoder, walks: list[dict[str, Any]], replies: int, label: str, notes: Notes
 ) -> dict[str, Any]:
     """Perplexity, every row with its interval, and a few replies to read."""
     city, world = load_city(), encoder.world
@@ -119,7 +116,10 @@ def measure(
     asked = ask_facts(city, replies * 2)
     others = [*remember(city, replies), *ask_notes(city, replies), *repeat(city, replies)]
     counts, samples = count(city, world, [*told, *asked, *others], tell, label)
-    counts += count_by_hand(city, world, by_hand(city), tell, find, label)
+    fitting = {
+        line: fit_notes(near, NOTE_TOKENS, lambda text: len(engine.encode(text))) for line, near in notes.items()
+    }
+    counts += count_by_hand(city, world, by_hand(city), tell, fitting, label)
     counts += play_on(world, max(1, replies // PLAY_TURNS + 1), tell)
     rows = sorted(row[:-3] for row in counts if row.endswith("/of"))
     found["rows"] = {row: wilson(counts[row], counts[f"{row}/of"]) for row in rows}
@@ -141,16 +141,16 @@ def teller(engine: Engine, **changes: float) -> Teller:
     return tell
 
 
-def finder(engine: Engine, book: Book) -> Finder:
-    """Finds the notes of a line as Front and the storyteller do: the nearest first, as many as fit."""
+def find_notes(book: Path) -> Notes:
+    """What Front finds for each line written by hand in the knowledge of a book, the nearest first.
 
-    def find(line: str) -> list[str]:
-        notes = book.facts(line)
-        while notes and len(engine.encode(" ".join(notes))) > NOTE_TOKENS:
-            notes = notes[:-1]
-        return notes
-
-    return find
+    Raises ValueError where there is no book.
+    """
+    try:
+        opened = load_book(book)
+    except BookError as error:
+        raise ValueError(str(error)) from error
+    return {trial.said: opened.facts(trial.said) for trial in by_hand(load_city())}
 
 
 def perplexity(engine: Engine, encoder: Encoder, walks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def count(
 
 
 def count_by_hand(
-    city: City, world: World, trials: list[Trial], tell: Teller, find: Finder, label: str
+    city: City, world: World, trials: list[Trial], tell: Teller, notes: Notes, label: str
 ) -> Counter[str]:
     """The counts of lines written by hand: whether each got what it wanted, alone and as the play tells it, with notes
     for those that have some; and what the replies to the lines alone mention of the profile."""
@@ -194,18 +194,14 @@ def count_by_hand(
         reply, ended = tell(_messages(world, trial, []), number)
         judged = judge(city, trial, reply, ended, ways)
         counts += Counter({row: n for row, n in judged.items() if not row.startswith(("two", "three", "ends"))})
-        notes = find(trial.said)
-        right = {"": acted(trial, reply)}
-        right[" with the play's notes"] = (
-            acted(trial, tell(_messages(world, trial, notes), number)[0]) if notes else right[""]
-        )
-        for name, done in right.items():
-            rows = [f"right action{name}", f"right action{name}: {trial.intent}"]
-            if not name:
-                alike = "as the generator words it" if wording(trial.said) in wordings else "worded as in no list"
-                rows.append(f"right action, {alike}")
-            for row in rows:
-                counts += Counter({row: int(done), f"{row}/of": 1})
+        alone = noted = acted(trial, reply)
+        if notes[trial.said]:
+            noted = acted(trial, tell(_messages(world, trial, notes[trial.said]), number)[0])
+        alike = "as the generator words it" if wording(trial.said) in wordings else "worded as in no list"
+        for row, done in (("right action", alone), ("right action with the play's notes", noted)):
+            counts += Counter({row: int(done), f"{row}/of": 1})
+            counts += Counter({f"{row}: {trial.intent}": int(done), f"{row}: {trial.intent}/of": 1})
+        counts += Counter({f"right action, {alike}": int(alone), f"right action, {alike}/of": 1})
     return counts
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 
 import pytest
 
 from model_build.demo.city import City
-from model_build.demo.evaluation import NOTE_TOKENS, count, count_by_hand, finder, play_on, wilson
+from model_build.demo.evaluation import NOTE_TOKENS, count, count_by_hand, find_notes, play_on, wilson
 from model_build.demo.folder import SAMPLING
 from model_build.demo.judging import acted, judge, patterns, repeated, split
 from model_build.demo.trials import (
@@ -25,6 +25,7 @@ from model_build.demo.trials import (
 )
 from model_build.demo.walk import plain
 from overture.settings import Settings
+from prologue.prompt import fit_notes
 from prologue.world import World
 
 SCENE = "“Good day, Ada,” says the baker, and lifts a hand. A cat bows. It smells of mint."
@@ -121,24 +122,26 @@ def test_a_line_by_hand_that_has_notes_is_told_with_them_as_well(city: City, wor
         sent.append(messages[-1]["content"])
         return (SCENE if "A bell rings at noon." in sent[-1] else "Nothing. Nothing. Nothing.") + CHOICES, True
 
-    counts = count_by_hand(city, world, trials, tell, lambda line: ["A bell rings at noon."] * ("bye" in line), "test")
+    notes = {"hello there": [], "bye for ever": ["A bell rings at noon."]}
+    counts = count_by_hand(city, world, trials, tell, notes, "test")
     assert ["A bell" in content for content in sent] == [False, False, True]
     assert (counts["right action"], counts["right action/of"]) == (0, 2)
     assert (counts["right action with the play's notes"], counts["right action with the play's notes/of"]) == (1, 2)
-    assert (counts["right action, as the generator words it/of"], counts["right action, worded as in no list/of"]) == (
-        1,
-        1,
-    )
+    assert counts["right action, as the generator words it/of"] == 1
+    assert counts["right action, worded as in no list/of"] == 1
     assert "three to six sentences/of" not in counts  # replies to lines by hand are counted for what they did
 
 
 def test_notes_are_cut_as_the_storyteller_cuts_them() -> None:
-    engine = SimpleNamespace(encode=lambda text: text.split())
     long = " ".join(["word"] * (NOTE_TOKENS - 2))
     for notes, kept in (([long, "one two"], 2), ([long, "one two three"], 1), ([long + " and so on"], 0), ([], 0)):
-        book = SimpleNamespace(facts=lambda line, notes=notes: list(notes))
-        assert finder(engine, book)("a line") == notes[:kept]  # type: ignore[arg-type]
+        assert fit_notes(notes, NOTE_TOKENS, lambda text: len(text.split())) == notes[:kept]
     assert Settings().knowledge_tokens == NOTE_TOKENS
+
+
+def test_an_evaluation_without_an_answer_book_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no answer book in .*python -m prologue build"):
+        find_notes(tmp_path)
 
 
 def test_repeated_sentences_and_broken_choices_are_counted(world: World) -> None:
