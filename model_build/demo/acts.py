@@ -7,7 +7,7 @@ tokens or prompts.
 from __future__ import annotations
 
 from model_build.demo import facts, words
-from model_build.demo.lines import called, command, say, short, something
+from model_build.demo.lines import WHOLE, called, command, say, say_whole, short, something
 from model_build.demo.retell import theirs
 from model_build.demo.walk import Turn, Walk, capital, mark
 
@@ -80,6 +80,17 @@ def use(walk: Walk, name: str, verb: str, said: str) -> Turn:
     return walk.tell(said, core, verb)
 
 
+def _word(walk: Walk, said: str | None, kind: str, noun: str) -> tuple[str, str]:
+    """What a visitor types to look at, use, take or give `noun`: an order, a question, or a line that names a thing of
+    its own; and the thing."""
+    rng, ways = walk.rng, walk.city.ways_to_say
+    if said is None and rng.random() < WHOLE:
+        return say_whole(walk, f"{kind}_whole")
+    if rng.random() < 0.5:
+        return command(walk, said, ways[f"{kind}_any"], noun=noun), noun
+    return say(walk, said, ways[f"{kind}_questions"], noun=noun), noun
+
+
 def any_verb(walk: Walk, said: str | None) -> Turn:
     """Something unheard of is done with a thing that is here."""
     phrases, rng = walk.city.phrases, walk.rng
@@ -95,34 +106,24 @@ def any_verb(walk: Walk, said: str | None) -> Turn:
 
 def look_any(walk: Walk, said: str | None) -> Turn:
     """A look at something that is in no list of this place."""
-    rng, ways = walk.rng, walk.city.ways_to_say
-    noun = something(rng, walk.bag, words.SIGHTS, words.noun(rng))
-    text = command(walk, said, ways["look_any"], noun=noun)
-    if rng.random() < 0.5:
-        text = say(walk, said, ways["look_questions"], noun=noun)
+    rng = walk.rng
+    text, noun = _word(walk, said, "look", something(rng, walk.bag, words.SIGHTS, words.noun(rng)))
     return walk.tell(text, [walk.line(walk.city.dealings["items"]["look"], item=mark(theirs(noun)))], "look_any")
 
 
 def use_any(walk: Walk, said: str | None) -> Turn:
     """Something is done with a thing that is in no list of this place."""
     rng = walk.rng
-    noun = something(rng, walk.bag, words.SIGHTS + words.GOODS, words.noun(rng))
-    if rng.random() < 0.6:
-        text = command(walk, said, walk.city.ways_to_say["use_any"], noun=noun)
-    else:
-        text = say(walk, said, walk.city.ways_to_say["use_questions"], noun=noun)
+    text, noun = _word(walk, said, "use", something(rng, walk.bag, words.SIGHTS + words.GOODS, words.noun(rng)))
     return walk.tell(text, [walk.line(walk.city.dealings["items"]["use"], item=mark(theirs(noun)))], "use_any")
 
 
 def take(walk: Walk, said: str | None) -> Turn:
     """Something is wanted: what lies here, or anything else; it is given, or it is not."""
-    rng, ways = walk.rng, walk.city.ways_to_say
+    rng = walk.rng
     lying = walk.lying.get(walk.place, [])
     noun = something(rng, lying, words.GOODS, words.noun(rng) if rng.random() < 0.5 else words.item(rng))
-    if rng.random() < 0.5:
-        text = command(walk, said, ways["take_any"], noun=noun)
-    else:
-        text = say(walk, said, ways["take_questions"], noun=noun)
+    text, noun = _word(walk, said, "take", noun)
     return _take(walk, noun, text, noun in lying or rng.random() < 0.7)
 
 
@@ -173,13 +174,9 @@ def drop(walk: Walk, said: str | None) -> Turn:
 
 def give(walk: Walk, said: str | None) -> Turn:
     """A present, from the pocket or from nowhere."""
-    rng, ways = walk.rng, walk.city.ways_to_say
+    rng = walk.rng
     own = [item for item in walk.bag if item != walk.quest.item]
-    noun = something(rng, own, words.GIFTS, words.noun(rng))
-    if rng.random() < 0.5:
-        text = command(walk, said, ways["give_any"], noun=noun)
-    else:
-        text = say(walk, said, ways["give_questions"], noun=noun)
+    text, noun = _word(walk, said, "give", something(rng, own, words.GIFTS, words.noun(rng)))
     return give_item(walk, noun, text)
 
 

@@ -10,7 +10,7 @@ import re
 
 from model_build.demo import facts, words
 from model_build.demo.flavour import STREET
-from model_build.demo.lines import quote, say, speak
+from model_build.demo.lines import WHOLE, quote, say, say_whole, speak
 from model_build.demo.retell import theirs
 from model_build.demo.walk import Turn, Walk, capital, mark
 
@@ -108,8 +108,14 @@ def ask(walk: Walk, said: str | None) -> Turn:
 
 
 def noun(walk: Walk, said: str | None) -> Turn:
-    """A question about something that nobody here has heard of."""
+    """A question about something that nobody here has heard of; what is a topic after all has its answer."""
     rng, phrases = walk.rng, walk.city.phrases
+    if said is None and rng.random() < WHOLE:
+        text, name = say_whole(walk, "ask_whole")
+        about = next((topic for topic in phrases["topics"] if topic.lower() == name.lower()), None)
+        if about:
+            return ask_topic(walk, about, text)
+        return walk.tell(text, [walk.line(phrases["topic_unknown"], noun=mark(theirs(name)))], "noun")
     roll = rng.random()
     if roll < 0.3:
         other = walk.city.places[rng.choice([key for key in walk.city.places if key != walk.place])]

@@ -62,11 +62,11 @@ NOTED = 0.25
 #: How many of the answers that need nothing of the line stand under a line of another turn there: so the words learn
 #: to follow the plan, whatever was said.
 CROSSED = 0.4
-#: No turn is told in fewer tokens, nor one of a brisk walk, an answer or a plan alone on the average; what cannot fit
-#: need not be encoded.
-_LEAST, _LEAST_BRISK, _LEAST_ANSWER, _LEAST_PLAN = 60, 75, 42, 22
+#: No turn is told in fewer tokens, nor one of a brisk walk, an answer, a plan or a line alone on the average; what
+#: cannot fit need not be encoded.
+_LEAST, _LEAST_BRISK, _LEAST_ANSWER, _LEAST_PLAN, _LEAST_LINE = 60, 75, 42, 22, 14
 _ASIDE = re.compile(f" ?{ASIDE_ON}.*?{ASIDE_OFF}")
-_REPLY = f"assistant{HEADER_END}\n\n"
+_LINE, _REPLY = f"user{HEADER_END}\n\n", f"assistant{HEADER_END}\n\n"
 _TEMPLATE = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(CHAT_TEMPLATE)
 
 #: Words of the later plays and films, none of which belongs here; the road of yellow brick is Baum's own.
@@ -164,14 +164,15 @@ class Row(NamedTuple):
 
 
 class _Reply(NamedTuple):
-    """A reply with its marks, the plan that belongs to it, whether the row shows and asks for that, and whether the
-    reply ends where its text does."""
+    """A reply with its marks, the plan that belongs to it, whether the row shows and asks for that, whether the reply
+    ends where its text does, and whether the row has it at all."""
 
     text: str
     plan: tuple[str, str]
     shown: bool = True
     asked: bool = True
     whole: bool = True
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,19 @@ class Encoder:
         messages = [{**m, "content": ""} if m["role"] == "assistant" else m for m in self._short(walk)]
         return self._encode(messages, [reply._replace(text="", whole=False) for reply in _replies(walk)])
 
+    def lines(self, city: City, rng: Random) -> Row:
+        """A brisk walk of which next to nothing is told, so that as many lines as can be are understood by their hints:
+        only where the place is another than before is there a plan, to say so."""
+        walk = self._noteless(city, rng, _LEAST_LINE)
+        places = ["", *(turn[2] for turn in walk["turns"])]
+        replies = [
+            reply._replace(text="", whole=False, told=place != before)
+            for reply, place, before in zip(_replies(walk), places[1:], places, strict=False)
+        ]
+        messages = [{**m, "content": ""} if m["role"] == "assistant" else m for m in self._short(walk)]
+        silent = {2 * number + 2 for number, reply in enumerate(replies) if not reply.told}
+        return self._encode([m for number, m in enumerate(messages) if number not in silent], replies)
+
     def _noteless(self, city: City, rng: Random, least: int) -> Walked:
         """A brisk walk with few notes, but for those that are asked about."""
         walk = record(play(city, rng, self.context // least, brisk=True))
@@ -251,7 +265,7 @@ class Encoder:
 
     def _encode(self, messages: list[dict[str, str]], replies: Sequence[_Reply]) -> Row:
         """The row of a chat whose assistant tells `replies`."""
-        coming = iter(replies)
+        coming = (reply for reply in replies if reply.told)
         for number, message in enumerate(messages):
             if message["role"] == "assistant":
                 reply = next(coming)
@@ -263,6 +277,11 @@ class Encoder:
         lines = []  # where a visitor's line begins and ends, and the wish that it tells
         end = 0
         for reply in replies:
+            end = text.index(EOT, text.index(_LINE, end)) + len(EOT)
+            if reply.asked and self.hint:
+                lines.append((text.rindex("\n\n", 0, end) + 2, end, self._id(reply.plan[0])))
+            if not reply.told:
+                continue
             start = text.index(_REPLY, end) + len(_REPLY)
             plan = len("".join(reply.plan)) if reply.shown else 0
             weight[start : start + plan] = PLAN if reply.asked else 0
@@ -274,9 +293,6 @@ class Encoder:
             weight[end : end + len(EOT)] = 1 if reply.whole else 0
             if not reply.shown:
                 missing[start] = self._id(reply.plan[0])
-            if reply.asked and self.hint:
-                line_end = text.rindex(EOT, 0, start) + len(EOT)
-                lines.append((text.rindex("\n\n", 0, line_end) + 2, line_end, self._id(reply.plan[0])))
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         size = self.context + 1
         ids = np.full(size, self._id(PAD), np.int64)

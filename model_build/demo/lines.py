@@ -5,6 +5,7 @@ Knows how things are said, not what comes of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from random import Random
 
@@ -33,6 +34,10 @@ _SHORT = {
 }  # fmt: skip
 #: How often a deed is typed as it is, without "I want to".
 _BARE = 0.3
+#: How often a line is one of those that name a thing of their own.
+WHOLE = 0.4
+#: The thing that such a line names.
+_OWN = re.compile(r"\[(.+?)\]")
 #: The longest stretch of a visitor's words that a reply repeats, in words.
 QUOTED_WORDS = 6
 
@@ -80,6 +85,21 @@ def quote(said: str) -> str:
 def say(walk: Walk, said: str | None, lines: Sequence[str], **more: str) -> str:
     """The line given, or one of `lines` filled and typed by a visitor."""
     return said if said is not None else speak(walk.rng, _fill(walk, walk.rng.choice(lines), more))
+
+
+def say_whole(walk: Walk, kind: str) -> tuple[str, str]:
+    """A line that names a thing of its own, as nobody draws verb and thing at random ("play [the fiddle]"), typed by a
+    visitor, and the thing."""
+    line = walk.rng.choice(walk.city.ways_to_say[kind])
+    found = _OWN.search(line)
+    if found is None:
+        raise ValueError(f"said/: a line of `{kind}` names no thing in brackets: {line}")
+    return speak(walk.rng, bare(line)), found[1]
+
+
+def bare(line: str) -> str:
+    """A line of the lists without the brackets around its own thing."""
+    return _OWN.sub(r"\1", line)
 
 
 def command(walk: Walk, said: str | None, deeds: Sequence[str], **more: str) -> str:

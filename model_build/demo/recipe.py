@@ -41,9 +41,10 @@ class Recipe:
     # training
     batch: int = 4
     #: What the rows of a step are, in turn: walks, walks or brisk walks cut to half rows (more visitors, and less
-    #: attention), answers or plans alone in thirds of rows, or drills.
+    #: attention), answers, plans or lines alone in thirds of rows, or drills.
     cycle: tuple[str, ...] = (
-        "walk", "plans", "answers", "plans", "drill", "brisk", "plans", "half", "answers", "plans", "drill",
+        "walk", "lines", "answers", "plans", "drill", "half", "lines", "brisk", "plans", "half", "lines", "answers",
+        "drill",
     )  # fmt: skip
     steps: int = 3000
     warmup: int = 20

@@ -38,7 +38,7 @@ SITTINGS = "sittings.json"
 #: Ids, targets and weights, each [rows, tokens].
 Batch = tuple[Tensor, Tensor, Tensor]
 #: How many rows each of the recipe's is cut into, for the kinds of rows but drills.
-PARTS = {"walk": 1, "half": 2, "brisk": 2, "answers": 3, "plans": 3}
+PARTS = {"walk": 1, "half": 2, "brisk": 2, "answers": 3, "plans": 3, "lines": 3}
 
 
 def use_threads(count: int) -> None:
@@ -74,8 +74,9 @@ class Rows:
         rngs = [Random(f"{recipe.seed}/{kind}/{step}/{row}") for row in range(count)]
         if kind in ("walk", "half"):
             return targets([short.encode(walk, rng) for walk, rng in zip(self._walks(step), rngs, strict=False)])
-        make = {"brisk": short.brisk, "answers": short.answers, "plans": short.plans, "drill": short.drill}[kind]
-        return targets([make(self.city, rng) for rng in rngs])
+        make = {"brisk": short.brisk, "answers": short.answers, "plans": short.plans, "lines": short.lines}
+        make["drill"] = short.drill
+        return targets([make[kind](self.city, rng) for rng in rngs])
 
     def _walks(self, step: int) -> list[dict[str, Any]]:
         """The walks of a step in halves, twice `batch`."""

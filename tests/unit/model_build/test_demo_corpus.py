@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -33,10 +34,10 @@ from model_build.demo.corpus import (
 from model_build.demo.flavour import STREET
 from model_build.demo.plan import ROOM, Plans
 from model_build.demo.recipe import Recipe
-from model_build.demo.retell import because, refer, you
+from model_build.demo.retell import because, refer, theirs, you
 from model_build.demo.tokens import train_tokenizer
 from model_build.demo.trials import HELD_OUT, held_apart, make_trials
-from model_build.demo.visitor import drill, play
+from model_build.demo.visitor import Intent, drill, play
 from model_build.demo.walk import ASIDE_OFF, ASIDE_ON, MARK_OFF, MARK_ON, Walk, mark, plain, sentences, typeset
 from prologue.prompt import compose
 from prologue.world import World
@@ -387,6 +388,52 @@ def test_a_hint_asks_for_the_wish_at_every_token_of_a_line_and_nowhere_else(
             assert len(wishes) == 1
             coming = demo_tokenizer.decode(after.ids[run[-1] + 1 :][:9].tolist(), skip_special_tokens=False)
             assert wishes.pop() in coming
+
+
+def test_rows_of_lines_ask_for_every_wish_and_say_only_where_a_walk_has_come(
+    city: City, world: World, demo_tokenizer: Tokenizer
+) -> None:
+    encoder = Encoder(world, demo_tokenizer, context=500, copied=3.0, hint=1.25)
+    intents = Plans(city).intents
+    moves = 0
+    for number in range(4):
+        row = encoder.lines(city, Random(number))
+        walk = record(play(city, Random(number), 40, brisk=True))
+        hinted = np.flatnonzero(row.weights == 1.25)
+        runs = np.split(hinted, np.flatnonzero(np.diff(hinted) > 1) + 1)
+        for run, (said, _, _, intent, _) in zip(runs[1:-1], walk["turns"][1:], strict=False):  # the last may be cut
+            line = demo_tokenizer.decode(row.ids[run - 1].tolist(), skip_special_tokens=False)
+            assert line == said.strip() + EOT
+            wish = intents[intent.removeprefix("early_")]
+            assert {demo_tokenizer.id_to_token(int(token)) for token in row.wanted[run]} == {wish}
+        text = demo_tokenizer.decode(row.ids.tolist(), skip_special_tokens=False)
+        places = re.findall(r"<\|at:(\w+)\|>", text)
+        moves += len(places) - 1
+        assert all(place != before for place, before in pairwise(places))
+        assert len(runs) > text.count("assistant") * 2
+        assert set(row.weights[row.weights > 0].tolist()) == {1.25, PLAN}
+    assert moves > 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "tell"),
+    [
+        ("look_whole", acts.look_any),
+        ("use_whole", acts.use_any),
+        ("take_whole", acts.take),
+        ("give_whole", acts.give),
+        ("ask_whole", chat.noun),
+    ],
+)
+def test_a_line_may_name_a_thing_of_its_own_and_has_it_answered(city: City, kind: str, tell: Intent) -> None:
+    lines = city.ways_to_say[kind]
+    for line in lines:
+        assert re.fullmatch(r"[^\[\]{}]*\[[^\[\]{}]+\][^\[\]{}]*", line), line
+    things = {line.partition("[")[2].partition("]")[0] for line in lines}
+    turns = [tell(Walk(city, Random(f"whole/{number}"), {"name": "Ada"}), None) for number in range(60)]
+    answered = [thing for thing in things for turn in turns if typeset(mark(theirs(thing))) in turn.reply]
+    assert not any("[" in turn.said + turn.reply for turn in turns)
+    assert len(answered) > 5
 
 
 def test_a_drill_and_a_line_under_which_another_turn_is_told_have_no_hints(
