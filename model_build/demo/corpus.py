@@ -56,7 +56,7 @@ CHAT_TEMPLATE = (
 BESIDE, ANSWER, CHOICE = 0.25, 3.0, 2.0
 #: What a token of a plan weighs, and how many of the replies have one in rows with a choice: the prompts of the
 #: storyteller hold none, so a model that saw every plan before its own would read plans instead of stories.
-PLAN, PLANNED = 12.0, 0.7
+PLAN, PLANNED = 12.0, 0.2
 #: How many of the notes that are beside the point stay in rows of plans or answers: most of such a row would be notes.
 NOTED = 0.25
 #: How many of the answers that need nothing of the line stand under a line of another turn there: so the words learn
@@ -65,6 +65,9 @@ CROSSED = 0.4
 #: No turn is told in fewer tokens, nor one of a brisk walk, an answer, a plan or a line alone on the average; what
 #: cannot fit need not be encoded.
 _LEAST, _LEAST_BRISK, _LEAST_ANSWER, _LEAST_PLAN, _LEAST_LINE = 60, 75, 42, 22, 14
+#: Wishes that the replies before decide (a search finds something, a thing that is asked for may be refused): they are
+#: not asked for where no reply is told.
+_UNTOLD = ("bag", "bag_none")
 _ASIDE = re.compile(f" ?{ASIDE_ON}.*?{ASIDE_OFF}")
 _LINE, _REPLY = f"user{HEADER_END}\n\n", f"assistant{HEADER_END}\n\n"
 _TEMPLATE = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(CHAT_TEMPLATE)
@@ -221,7 +224,7 @@ class Encoder:
         """A brisk walk of which the plans alone are told: many lines, each of them to be understood."""
         walk = self._noteless(city, rng, _LEAST_PLAN)
         messages = [{**m, "content": ""} if m["role"] == "assistant" else m for m in self._short(walk)]
-        return self._encode(messages, [reply._replace(text="", whole=False) for reply in _replies(walk)])
+        return self._encode(messages, _plans_alone(walk))
 
     def lines(self, city: City, rng: Random) -> Row:
         """A brisk walk of which next to nothing is told, so that as many lines as can be are understood by their hints:
@@ -229,8 +232,8 @@ class Encoder:
         walk = self._noteless(city, rng, _LEAST_LINE)
         places = ["", *(turn[2] for turn in walk["turns"])]
         replies = [
-            reply._replace(text="", whole=False, told=place != before)
-            for reply, place, before in zip(_replies(walk), places[1:], places, strict=False)
+            reply._replace(told=place != before)
+            for reply, place, before in zip(_plans_alone(walk), places[1:], places, strict=False)
         ]
         messages = [{**m, "content": ""} if m["role"] == "assistant" else m for m in self._short(walk)]
         silent = {2 * number + 2 for number, reply in enumerate(replies) if not reply.told}
@@ -316,6 +319,14 @@ def _replies(walk: Walked, rng: Random | None = None) -> list[_Reply]:
     return [
         _Reply(reply, _plans().plan(intent, place), rng is None or rng.random() < PLANNED)
         for _, reply, place, intent, _ in walk["turns"]
+    ]
+
+
+def _plans_alone(walk: Walked) -> list[_Reply]:
+    """The replies of a walk without their words."""
+    return [
+        reply._replace(text="", whole=False, asked=turn[3] not in _UNTOLD)
+        for reply, turn in zip(_replies(walk), walk["turns"], strict=True)
     ]
 
 

@@ -43,8 +43,7 @@ class Recipe:
     #: What the rows of a step are, in turn: walks, walks or brisk walks cut to half rows (more visitors, and less
     #: attention), answers, plans or lines alone in thirds of rows, or drills.
     cycle: tuple[str, ...] = (
-        "walk", "lines", "answers", "plans", "drill", "half", "lines", "brisk", "plans", "half", "lines", "answers",
-        "drill",
+        "half", "brisk", "lines", "answers", "walk", "brisk", "plans", "half", "answers", "drill",
     )  # fmt: skip
     steps: int = 3000
     warmup: int = 20
