@@ -464,7 +464,7 @@ def test_a_reply_without_its_plan_should_have_begun_with_one(
     encoder = Encoder(world, demo_tokenizer, context=2000, copied=3.0)
     plans = Plans(city)
     shown = Counter[bool]()
-    for number in range(6):
+    for number in range(15):
         walk = record(play(city, Random(f"plans/{number}"), 6))
         ids, wanted, weights = encoder.encode(walk, Random(number))
         text = demo_tokenizer.decode(ids.tolist(), skip_special_tokens=False)

@@ -50,9 +50,11 @@ def encoder(work: Path) -> Encoder:
 
 
 def test_twenty_steps_lower_the_loss(work: Path) -> None:
-    losses = [entry["loss"] for entry in read_log(work / "run" / "log.jsonl")]
-    assert len(losses) == TINY.steps
-    assert sum(losses[-3:]) / 3 < losses[0] - 0.5
+    entries = list(read_log(work / "run" / "log.jsonl"))
+    assert len(entries) == TINY.steps
+    # rows of other kinds have other losses, and small ones of walks hold no reply here
+    drills = [entry["loss"] for entry in entries if entry["kind"] == "drill"]
+    assert drills[-1] < drills[0] - 0.5
 
 
 def test_a_run_that_was_cut_off_resumes_bit_for_bit(work: Path, tmp_path: Path) -> None:
