@@ -223,8 +223,7 @@ class Encoder:
     def plans(self, city: City, rng: Random) -> Row:
         """A brisk walk of which the plans alone are told: many lines, each of them to be understood."""
         walk = self._noteless(city, rng, _LEAST_PLAN)
-        messages = [{**m, "content": ""} if m["role"] == "assistant" else m for m in self._short(walk)]
-        return self._encode(messages, _plans_alone(walk))
+        return self._encode(self._short(walk), _plans_alone(walk))
 
     def lines(self, city: City, rng: Random) -> Row:
         """A brisk walk of which next to nothing is told, so that as many lines as can be are understood by their hints:
@@ -235,9 +234,7 @@ class Encoder:
             reply._replace(told=place != before)
             for reply, place, before in zip(_plans_alone(walk), places[1:], places, strict=False)
         ]
-        messages = [{**m, "content": ""} if m["role"] == "assistant" else m for m in self._short(walk)]
-        silent = {2 * number + 2 for number, reply in enumerate(replies) if not reply.told}
-        return self._encode([m for number, m in enumerate(messages) if number not in silent], replies)
+        return self._encode(self._short(walk), replies)
 
     def _noteless(self, city: City, rng: Random, least: int) -> Walked:
         """A brisk walk with few notes, but for those that are asked about."""
@@ -267,14 +264,16 @@ class Encoder:
         return int(found)
 
     def _encode(self, messages: list[dict[str, str]], replies: Sequence[_Reply]) -> Row:
-        """The row of a chat whose assistant tells `replies`."""
-        coming = (reply for reply in replies if reply.told)
-        for number, message in enumerate(messages):
-            if message["role"] == "assistant":
-                reply = next(coming)
-                if reply.shown:
-                    messages[number] = {**message, "content": "".join(reply.plan) + message["content"]}
-        text = render(messages, ask=False)
+        """The row of a chat whose assistant tells `replies`, one for each of its messages, in their stead."""
+        coming = iter(replies)
+        chat = []
+        for message in messages:
+            if message["role"] != "assistant":
+                chat.append(message)
+            elif (reply := next(coming)).told:
+                begun = "".join(reply.plan) if reply.shown else ""
+                chat.append({**message, "content": begun + plain(reply.text)})
+        text = render(chat, ask=False)
         weight = np.zeros(len(text) + 1, np.float32)
         missing = {}  # where a reply begins without its plan, and the token it should begin with
         lines = []  # where a visitor's line begins and ends, and the wish that it tells

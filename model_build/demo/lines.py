@@ -94,10 +94,10 @@ def say_whole(walk: Walk, kind: str) -> tuple[str, str]:
     found = _OWN.search(line)
     if found is None:
         raise ValueError(f"said/: a line of `{kind}` names no thing in brackets: {line}")
-    return speak(walk.rng, bare(line)), found[1]
+    return speak(walk.rng, unbracket(line)), found[1]
 
 
-def bare(line: str) -> str:
+def unbracket(line: str) -> str:
     """A line of the lists without the brackets around its own thing."""
     return _OWN.sub(r"\1", line)
 

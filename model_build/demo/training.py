@@ -74,9 +74,11 @@ class Rows:
         rngs = [Random(f"{recipe.seed}/{kind}/{step}/{row}") for row in range(count)]
         if kind in ("walk", "half"):
             return targets([short.encode(walk, rng) for walk, rng in zip(self._walks(step), rngs, strict=False)])
-        make = {"brisk": short.brisk, "answers": short.answers, "plans": short.plans, "lines": short.lines}
-        make["drill"] = short.drill
-        return targets([make[kind](self.city, rng) for rng in rngs])
+        make = {
+            "brisk": short.brisk, "answers": short.answers, "plans": short.plans, "lines": short.lines,
+            "drill": short.drill,
+        }[kind]  # fmt: skip
+        return targets([make(self.city, rng) for rng in rngs])
 
     def _walks(self, step: int) -> list[dict[str, Any]]:
         """The walks of a step in halves, twice `batch`."""

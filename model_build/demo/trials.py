@@ -14,7 +14,7 @@ import yaml
 
 from model_build.demo import acts, chat, words
 from model_build.demo.city import City, strings
-from model_build.demo.lines import bare
+from model_build.demo.lines import unbracket
 from model_build.demo.retell import because, refer
 from model_build.demo.visitor import Intent, play
 from model_build.demo.walk import Turn as Told
@@ -172,7 +172,7 @@ def wording(line: str) -> str:
 def known_wordings(city: City) -> set[str]:
     """What the generator's lists hold word for word, as `wording` has it: `hello` is in anybody's list."""
     texts = strings([city.phrases, city.dealings, city.ways_to_say])
-    return {wording(bare(text)) for text in texts}
+    return {wording(unbracket(text)) for text in texts}
 
 
 def held_apart() -> list[str]:

@@ -283,8 +283,9 @@ def test_the_cooling_trains_on_rounded_weights_and_keeps_those_behind_them() -> 
 def test_rows_of_every_kind_come_and_a_step_is_the_same_whatever_came_before(work: Path) -> None:
     """Shapes [rows, tokens] for each kind, and the same batch again from rows that begin there."""
     long, half, third = (2, 660), (4, 330), (6, 220)
-    shapes = {"walk": long, "half": half, "brisk": half, "plans": third, "answers": third, "lines": third}
-    shapes["drill"] = (2, 160)
+    shapes = {
+        "walk": long, "half": half, "brisk": half, "plans": third, "answers": third, "lines": third, "drill": (2, 160),
+    }  # fmt: skip
     rows, seen, planned = Rows(TINY, encoder(work), work / "corpus"), set(), set()
     for step in range(TINY.drill, TINY.drill + 2 * len(TINY.cycle)):
         ids, targets, weights = rows.batch(step)
