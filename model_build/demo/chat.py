@@ -179,7 +179,7 @@ def bag(walk: Walk, said: str | None) -> Turn:
 
 def recall(walk: Walk, said: str | None) -> Turn:
     """A question about what was found, or who came along, however long ago; without either, about the place."""
-    kinds = ["bag"] * bool(walk.bag) + ["company"] * bool(walk.guide)
+    kinds = ["bag"] * bool(walk.bag) + ["company"] * (bool(walk.guide) * (1 + walk.brisk))
     kind = walk.rng.choice(kinds) if kinds else "where"
     if kind == "company":
         return told_at_the_gate(walk, "companion_q", said)

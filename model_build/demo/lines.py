@@ -36,6 +36,8 @@ _SHORT = {
 _BARE = 0.3
 #: How often a line is one of those that name a thing of their own.
 WHOLE = 0.4
+#: How often that is another thing than the writer's: what is to be repeated is where it stands, not what fits the verb.
+_SWAPPED = 0.25
 #: The thing that such a line names.
 _OWN = re.compile(r"\[(.+?)\]")
 #: The longest stretch of a visitor's words that a reply repeats, in words.
@@ -89,11 +91,14 @@ def say(walk: Walk, said: str | None, lines: Sequence[str], **more: str) -> str:
 
 def say_whole(walk: Walk, kind: str) -> tuple[str, str]:
     """A line that names a thing of its own, as nobody draws verb and thing at random ("play [the fiddle]"), typed by a
-    visitor, and the thing."""
+    visitor, and the thing; at times it is another."""
     line = walk.rng.choice(walk.city.ways_to_say[kind])
     found = _OWN.search(line)
     if found is None:
         raise ValueError(f"said/: a line of `{kind}` names no thing in brackets: {line}")
+    if walk.rng.random() < _SWAPPED:
+        thing = words.noun(walk.rng)
+        return speak(walk.rng, line.replace(found[0], thing)), thing
     return speak(walk.rng, unbracket(line)), found[1]
 
 

@@ -43,7 +43,8 @@ class Recipe:
     #: What the rows of a step are, in turn: walks, walks or brisk walks cut to half rows (more visitors, and less
     #: attention), answers, plans or lines alone in thirds of rows, or drills.
     cycle: tuple[str, ...] = (
-        "half", "brisk", "lines", "answers", "walk", "brisk", "plans", "half", "answers", "drill",
+        "walk", "lines", "answers", "plans", "half", "drill", "lines", "brisk", "answers", "half", "lines", "brisk",
+        "plans", "drill",
     )  # fmt: skip
     steps: int = 3000
     warmup: int = 20

@@ -28,7 +28,7 @@ _WEIGHTS = [weight for _, weight in INTENTS]
 #: The same on a brisk walk, which is there to practise what is rare on the others.
 _BRISK: dict[Intent, float] = {
     acts.go: 14, chat.deed: 200, chat.foreign: 14, chat.what: 18, chat.where: 8, chat.ask: 22, chat.noun: 20,
-    chat.topic: 8, chat.talk: 16, chat.self_: 6, chat.profile: 30, acts.search: 7, acts.follow: 5, acts.take: 22,
+    chat.topic: 8, chat.talk: 16, chat.self_: 6, chat.profile: 30, acts.search: 7, acts.follow: 14, acts.take: 22,
     acts.give: 18, acts.use_any: 24, acts.look_any: 20, acts.any_verb: 8,
 }  # fmt: skip
 #: How often a visitor who found something, or has somebody along, asks for that when nothing else comes first.

@@ -21,7 +21,7 @@ from model_build.demo.retell import because, refer
 MARK_ON, MARK_OFF = "\ue000", "\ue001"
 ASIDE_ON, ASIDE_OFF = "\ue002", "\ue003"
 _MARKS = re.compile(f"[{MARK_ON}{MARK_OFF}{ASIDE_ON}{ASIDE_OFF}]")
-_SENTENCE = re.compile(r"(?<=[.!?])[\"”]?(?=\s+[\"“A-Z]|\s*$)")
+_SENTENCE = re.compile(r"(?<=[.!?])(?<!\b[DM][rs]\.)(?<!\bMrs\.)[\"”]?(?=\s+[\"“A-Z]|\s*$)")
 
 
 def plain(text: str) -> str:
@@ -35,7 +35,7 @@ def mark(text: str) -> str:
 
 
 def sentences(text: str) -> int:
-    """How many sentences the text has; a question in quotes ends one when a capital follows."""
+    """How many sentences the text has; a question in quotes ends one when a capital follows, a title ("Dr.") none."""
     return len(_SENTENCE.findall(plain(text)))
 
 
@@ -206,7 +206,11 @@ class Walk:
     # --- choices ------------------------------------------------------------------------------
 
     def choose(self) -> list[str]:
-        """Two different choices that are valid here, favouring what was not done and what a quest asks for."""
+        """Two choices that are valid here, favouring what was not done and what a quest asks for.
+
+        They are of two kinds, and of those a deed comes before a talk and a talk before a way, so that whoever reads
+        the first knows that the second is another.
+        """
         p, rng, place = self.city.phrases, self.rng, self.here
         who = {"who": place.who.name, "he": place.who.he}
         things = [
@@ -215,29 +219,25 @@ class Walk:
             for verb in verbs
             if verb != "buy"
         ]
-        things += sorted(self.more_choices())
+        things += sorted(self.more_choices() - {self.city.asking(self.place)})
         talks = [t.format(**who) for kind in ("talk", "self", "secret") for t in p[kind]["choice"]]
         talks += [t.format(topic=topic, **who) for topic in p["topics"] for t in p["topic_choice"]]
         ways = [way for way in place.ways if way != self.before] or list(place.ways)
         errand = self.errand()
         key = self.city.step(self.place, errand) if errand and rng.random() < 0.7 else rng.choice(ways)
-        way = self.city.places[key].to
-        moves = [rng.choice(p["go"]["choice"]).format(to=way)]
-        kinds = [rng.choices([things, talks, moves], (5, 2, 4))[0], rng.choices([things, talks, moves], (3, 3, 5))[0]]
-        if kinds[0] is kinds[1] is moves:
-            kinds[0] = things
-        picked: list[str] = []
+        moves = [rng.choice(p["go"]["choice"]).format(to=self.city.places[key].to)]
+        kinds = (things, talks, moves)
+        first, second = rng.choices(((0, 1), (0, 2), (1, 2)), (3, 6, 3))[0]
         quest = self.quest_choice()
         if quest and rng.random() < (0.8 if self.is_quest_here() else 0.05):
-            picked.append(quest)
-            kinds = kinds[1:]
-        for kind in kinds:
-            options = [c for c in kind if c not in self.done and c not in picked] or [
-                c for c in things if c not in picked
-            ]
-            picked.append(rng.choice(options))
-        rng.shuffle(picked)
-        return picked
+            asks = self.quest.stage == 0
+            second = rng.choice((0, 2) if asks else (1, 2))
+            other = self._undone(kinds[second])
+            return [other, quest] if asks and second == 0 else [quest, other]
+        return [self._undone(kinds[first]), self._undone(kinds[second])]
+
+    def _undone(self, choices: list[str]) -> str:
+        return self.rng.choice([choice for choice in choices if choice not in self.done] or choices)
 
     def quest_choice(self) -> str | None:
         """The next step of the quest, when it can be done here. Anybody may be asked for one."""

@@ -7,15 +7,20 @@ Knows nothing of places or dialogues; every function takes the `random.Random` i
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from functools import cache
 from pathlib import Path
 from random import Random
 
 import yaml
 
+_FOLDER = Path(__file__).parent
+
 
 def read_lists(name: str) -> dict[str, list[str]]:
     """The word lists of a YAML file beside this one: entries between spaces, or between | where there is one."""
-    raw: dict[str, str] = yaml.safe_load((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    raw: dict[str, str] = yaml.safe_load((_FOLDER / name).read_text(encoding="utf-8"))
     return {
         key: [part.strip() for part in (text.split("|") if "|" in text else text.split())] for key, text in raw.items()
     }
@@ -36,13 +41,39 @@ _CODAS = [coda.strip("-") for coda in _LISTS["codas"]]
 _SUBJECTS, _VERBS, _ASKS = _LISTS["subjects"], _LISTS["verbs"], _LISTS["asks"]
 _TAILS = [tail.strip("-") for tail in _LISTS["tails"]]
 _SEVERAL = ("two of", "three of", "all of", "one of", "some of", "both")
+_WORD = re.compile(r"\b[a-z]{3,}\b")
 _SOUGHT = ("find", "see", "buy", "ask for", "look for", "bring back", "draw", "forget")
 
 
 def word(rng: Random, syllables: int | None = None) -> str:
-    """A pronounceable word that most likely never was, in lower case."""
+    """A word that most likely never was, in lower case: of syllables that can be spoken, or of the head of one word and
+    the tail of another."""
+    if rng.random() < 0.35:
+        return _splice(rng)
     count = syllables or rng.choice((1, 2, 2, 2, 3))
     return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(count))
+
+
+@cache
+def _written() -> tuple[list[str], list[str]]:
+    """The words of the texts beside this file: all, and those that stand there more than once and are none of the
+    visitors' whom the model is judged with."""
+    paths = sorted(path for path in _FOLDER.rglob("*.yaml") if path.name != "held_out.yaml")
+    found = Counter(_WORD.findall(" ".join(path.read_text(encoding="utf-8") for path in paths)))
+    judged = set(_WORD.findall((_FOLDER / "held_out.yaml").read_text(encoding="utf-8").lower()))
+    return sorted(found), sorted(text for text, count in found.items() if count > 1 and text not in judged)
+
+
+def _splice(rng: Random) -> str:
+    """The head of one written word, at times all of it, and the tail of another: so the pieces that a tokenizer has for
+    whole words are copied as well, not only those for syllables."""
+    head, tail = rng.choice(_written()[0]), rng.choice(_written()[0])
+    return head[: rng.randint(2, len(head))] + tail[rng.randrange(1, len(tail) - 1) :]
+
+
+def any_word(rng: Random) -> str:
+    """A word of any kind from the texts beside this file, in lower case, sense or no sense."""
+    return rng.choice(_written()[1])
 
 
 def letters(rng: Random) -> str:
@@ -118,7 +149,7 @@ def _fellow(rng: Random) -> str:
         # any thing at all, so that no list can be learned; with a quality, since the trials have some without
         thing = rng.choice(THINGS) if roll < 0.1 else rng.choice(ANYTHING).split(" ", 1)[-1]
         return f"{_quality(rng)} {thing}"
-    animal = rng.choice(ANIMALS) if roll < 0.65 else word(rng, 2)
+    animal = rng.choice(ANIMALS) if roll < 0.5 else any_word(rng) if roll < 0.75 else word(rng, 2)
     if rng.random() < 0.5:
         animal = f"{_quality(rng)} {animal}"
         if rng.random() < 0.2:
@@ -128,7 +159,9 @@ def _fellow(rng: Random) -> str:
 
 def _quality(rng: Random) -> str:
     roll = rng.random()
-    return rng.choice(ADJECTIVES) if roll < 0.6 else rng.choice(FEELINGS) if roll < 0.85 else word(rng)
+    if roll < 0.6:
+        return rng.choice(ADJECTIVES if roll < 0.3 else FEELINGS)
+    return any_word(rng) if roll < 0.85 else word(rng)
 
 
 def article(noun: str) -> str:
@@ -155,9 +188,9 @@ def noun(rng: Random) -> str:
     roll = rng.random()
     if roll < 0.12:
         return rng.choice(PLACES)
-    thing = rng.choice(THINGS) if roll < 0.7 else word(rng)
+    thing = rng.choice(THINGS) if roll < 0.5 else any_word(rng) if roll < 0.75 else word(rng)
     if rng.random() < 0.3:
-        thing = f"{rng.choice(ADJECTIVES)} {thing}"
+        thing = f"{_quality(rng)} {thing}"
     kind = rng.random()
     if kind < 0.45:
         return f"{article(thing)} {thing}"

@@ -111,6 +111,32 @@ def test_choices_that_were_offered_can_be_taken(city: City) -> None:
         walk.place = walk.rng.choice(walk.here.ways)
 
 
+def test_two_choices_are_of_two_kinds_in_their_order(city: City, walks: list[Walk]) -> None:
+    """A deed, a talk, a way: with an order no choice can be drawn twice, and a model need not remember the first."""
+
+    def kind(choice: str) -> int:
+        if re.match(r"(Go to|Walk on|Head for|Make your way)", choice):
+            return 2
+        return 1 if re.match(r"(Ask|Talk to|Speak with|Greet) ", choice) else 0
+
+    replies = [plain(turn.reply) for walk in walks for turn in walk.turns]
+    assert {tuple(map(kind, re.findall("^> (.+)$", reply, re.M))) for reply in replies} == {(0, 1), (0, 2), (1, 2)}
+
+
+def test_a_title_ends_no_sentence() -> None:
+    assert sentences("You meet Ms. Shers. “Well?” asks Dr. Watts. You nod.") == 3
+
+
+def test_a_word_of_any_kind_is_copied_but_none_of_the_evaluation_stands_whole() -> None:
+    """More of the words that texts hold than a list has, made-up ones among them, and none by which a model is
+    judged."""
+    rng = Random(5)
+    drawn = {part for _ in range(20000) for part in words.companion(rng).split()}
+    assert len(drawn) > 5000
+    assert {"careful", "between", "cupboard"} <= drawn
+    assert not drawn & {"enormous", "admiral", "marmot", "stepfather", "sweetheart", "greyhound"}
+
+
 def test_what_the_prologue_asked_appears_in_the_replies(city: City) -> None:
     profile = {"name": "Qwillon", "companion": "my ferret Ham", "reason": "to count bells", "spectacles": "Ochre"}
     said = "\n".join(plain(t.reply) for n in range(12) for t in play(city, Random(n), 8, profile).turns)
@@ -540,9 +566,9 @@ def test_every_turn_has_a_plan(city: City, walks: list[Walk]) -> None:
 
 
 def test_a_brisk_walk_adds_no_more_than_makes_four_sentences(city: City) -> None:
-    brisk = [play(city, Random(f"brisk/{number}"), 12, brisk=True) for number in range(60)]
+    brisk = [play(city, Random(f"brisk/{number}"), 12, brisk=True) for number in range(200)]
     replies = [turn.reply for walk in brisk for turn in walk.turns]
-    assert len(replies) == 60 * 12
+    assert len(replies) == 200 * 12
     for turn in (turn for walk in brisk for turn in walk.turns if not turn.intent.startswith("early_")):
         body = turn.reply.partition("\n\n")[0]
         answer = ASIDE.sub("", body)
