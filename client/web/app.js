@@ -12,33 +12,8 @@ import { Memory } from "./memory.js";
 import { MusicBox } from "./music.js";
 import { Play } from "./play.js";
 import { Pacer } from "./prologue.js";
+import { Kept } from "./storage.js";
 import { OPENING } from "./story.js";
-
-/** Private windows may forbid storage: then what is kept lasts as long as its page. */
-class Kept {
-  constructor(name) {
-    this.name = `overture.${name}`;
-    this.value = null;
-  }
-
-  read() {
-    try {
-      return localStorage.getItem(this.name) ?? this.value;
-    } catch {
-      return this.value;
-    }
-  }
-
-  write(value) {
-    this.value = value;
-    try {
-      if (value === null) localStorage.removeItem(this.name);
-      else localStorage.setItem(this.name, value);
-    } catch {
-      // kept above
-    }
-  }
-}
 
 const store = new Kept("session");
 const keptTitle = new Kept("title");
@@ -155,7 +130,7 @@ const HANDLERS = {
 
 function redraw() {
   const { turns, last, begun, live } = play.story;
-  const isBusy = play.isPending("retry", "undo", "edit", "continue");
+  const isBusy = play.actions.has("retry", "undo", "edit", "continue");
   for (const turn of turns) log.show(turn, { isLast: turn === last && turns.every((other) => !other.live), isBusy });
   log.arrange(turns);
   if (begun && document.body.dataset.act === "prologue") {
@@ -170,7 +145,7 @@ function redraw() {
     }
   }
   byId("stop").hidden = !live;
-  byId("skip").hidden = begun || !play.beat || play.isPending("skip");
+  byId("skip").hidden = begun || !play.beat || play.actions.has("skip");
   tick();
 }
 
@@ -359,7 +334,7 @@ function tick() {
   byId("waking").hidden = begun && !isWaiting;
   setText(byId("waking-words"), words);
   // Awake, but the next scene is slow in coming.
-  setText(byId("waking-figures"), figures || (play.owedS >= 1 ? `One moment, ${Math.floor(play.owedS)} s` : ""));
+  setText(byId("waking-figures"), figures || (play.actions.owedS >= 1 ? `One moment, ${Math.floor(play.actions.owedS)} s` : ""));
   const bar = byId("waking-bar");
   bar.setAttribute("aria-valuenow", Math.round(waking.progress * 100));
   bar.setAttribute("aria-valuetext", words);

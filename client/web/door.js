@@ -1,5 +1,5 @@
 // The way in: from the page's address to a socket's, with a ticket that opens it once. The twin of
-// `client/door.py`. Knows config.json and the ticket's door, not what is said on the socket.
+// `client/door.py`. Knows config.json, the ticket's door and why a socket may close, not what is said on it.
 
 /** There is no way in just now; the message says why. */
 export class DoorError extends Error {}
@@ -46,4 +46,14 @@ async function ask(url, options, patience) {
   } catch {
     throw new DoorError("The door answered something that cannot be read.");
   }
+}
+
+/** Why the connection ended, as far as its close code, age and idle time tell. */
+export function explainClose(code, ageMs, idleMs) {
+  if (code === 1009) return "That was too large to send: a message may have 128 KB at most. It was not delivered.";
+  if (code === 1003) return "That was not text, and only text can be sent. It was not delivered.";
+  if (ageMs > (2 * 3600 - 60) * 1000) return "A connection may last two hours, and this one did.";
+  if (idleMs > 570_000) return "The connection was idle for ten minutes and was closed.";
+  if (code === 1001) return "The server closed the connection.";
+  return "The connection was lost.";
 }

@@ -5,33 +5,16 @@
 // acknowledged. It knows no page: what happens goes to `listener` as `{kind, …}`, in order. The twin
 // of `client/transport.py`; the protocol is in docs/protocol.md.
 
-import { DoorError, findSocket } from "./door.js";
-import { OPENING, Story, count } from "./story.js";
+import { Actions, PATIENCE, unsayable } from "./actions.js";
+import { DoorError, explainClose, findSocket } from "./door.js";
+import { OPENING, Story } from "./story.js";
 
 export const PROTOCOL = 1;
-export const LINE_CHARACTERS = 2000;
-
-/** How long to wait for what, in milliseconds. The defaults suit API Gateway. */
-const PATIENCE = {
-  open: 10_000,
-  acknowledged: 15_000, // an `ok` that has not come by then means the connection is dead
-  pingAfter: 300_000, // idle connections are closed after 600 s
-  pong: 10_000,
-  gap: 1_000, // a frame may overtake another; only then is the reply asked for again
-  answer: 1_000, // the book answers a line at once, or it is one for the storyteller
-  silence: 25_000, // a reply is awaited and nothing at all comes: ask how it stands
-  retryFirst: 500,
-  retryMost: 20_000,
-  refusedAgain: [500, 1_500, 4_000], // pauses before a retryable refusal is tried again
-};
 
 export class Play {
-  #queue = [];
   #socket = null;
   #timers = new Set();
   #attempt = 0;
-  #names = 0;
-  #prefix = Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   #stopping = new Set();
   #gapSince = 0;
   #pinged = 0;
@@ -45,6 +28,7 @@ export class Play {
   /** `store` keeps the session: an object with `read()` and `write(session)`. */
   constructor({ store, listener, patience = {}, page = document.baseURI }) {
     this.story = new Story();
+    this.actions = new Actions();
     this.profile = {};
     this.wake = null;
     this.beat = null;
@@ -70,18 +54,18 @@ export class Play {
       this.emit({ kind: "failed", code: "unsayable", message: problem, action: { action: "say", ask } });
       return false;
     }
-    const id = this.#name();
+    const id = this.actions.name();
     this.#enqueue(ask ? { action: "say", id, text, ask } : { action: "say", id, text });
     if (!ask) this.#emitAll(this.story.said(id, text));
     return true;
   }
 
   next(beat) {
-    this.#enqueue({ action: "next", id: this.#name(), beat });
+    this.#enqueue({ action: "next", id: this.actions.name(), beat });
   }
 
   skip() {
-    this.#enqueue({ action: "skip", id: this.#name() });
+    this.#enqueue({ action: "skip", id: this.actions.name() });
   }
 
   /** `action`: retry, undo, continue or edit (then with `text`), on the last turn. */
@@ -91,13 +75,13 @@ export class Play {
       this.emit({ kind: "failed", code: "unsayable", message: problem, action: { action } });
       return false;
     }
-    const frame = { action, id: this.#name(), of: turn.id };
+    const frame = { action, id: this.actions.name(), of: turn.id };
     this.#enqueue(text === undefined ? frame : { ...frame, text }, { mark: turn.mark });
     return true;
   }
 
   remember(profile) {
-    this.#enqueue({ action: "remember", id: this.#name(), profile });
+    this.#enqueue({ action: "remember", id: this.actions.name(), profile });
   }
 
   /** Asks for the turns before the oldest one known. */
@@ -141,17 +125,6 @@ export class Play {
     socket?.close(1000);
   }
 
-  /** For how many seconds the server has owed an acknowledgement. */
-  get owedS() {
-    const out = this.#queue[0]?.out;
-    return Number.isFinite(out) && out > 0 ? (Date.now() - out) / 1000 : 0;
-  }
-
-  /** Whether an action of this kind is on its way. */
-  isPending(...actions) {
-    return this.#queue.some((pending) => actions.includes(pending.frame.action));
-  }
-
   // --- the connection -----------------------------------------------------------------
 
   async #open() {
@@ -188,9 +161,10 @@ export class Play {
 
   #closed(code) {
     const sentence = this.taken ? "" : explainClose(code, Date.now() - this.#opened, Date.now() - Math.max(this.#heard, this.#sent));
-    if ((code === 1003 || code === 1009) && this.#queue[0]?.tries) {
+    const head = this.actions.head;
+    if ((code === 1003 || code === 1009) && head?.tries) {
       // Sent again, it would close the next connection too.
-      const { frame } = this.#queue.shift();
+      const { frame } = this.actions.settle(head.key);
       if (frame.action === "say") this.#emitAll(this.story.forget(frame.id));
       this.emit({ kind: "failed", code: `closed_${code}`, message: sentence, action: frame });
     }
@@ -203,7 +177,7 @@ export class Play {
     this.#attempt = this.connected ? 0 : this.#attempt + 1;
     this.connected = false;
     this.#gapSince = this.#pinged = 0;
-    for (const pending of this.#queue) pending.out = false;
+    this.actions.recall();
     if (this.#left) return;
     if (this.taken) {
       this.emit({ kind: "connection", state: "taken" });
@@ -232,7 +206,7 @@ export class Play {
       if (now - this.#opened > acknowledged) this.#abandon();
       return;
     }
-    const head = this.#queue[0];
+    const { head } = this.actions;
     if (head?.out && now - head.out > acknowledged) return this.#abandon();
     if (this.#gapSince && now - this.#gapSince > gap) {
       this.#gapSince = now + acknowledged;
@@ -264,31 +238,17 @@ export class Play {
     this.#timers.add(timer);
   }
 
-  #name() {
-    this.#names += 1;
-    return `${this.#prefix}.${this.#names}`;
-  }
-
-  // --- the queue: one action at a time ------------------------------------------------
-
-  #enqueue(frame, { key = frame.id, mark } = {}) {
-    this.#queue.push({ frame, key, mark, tries: 0, out: false });
+  #enqueue(frame, more) {
+    this.actions.add(frame, more);
     this.#deliver();
   }
 
   #deliver() {
-    const head = this.#queue[0];
+    const { head } = this.actions;
     if (!head || head.out || !this.connected) return;
     head.out = Date.now();
     head.tries += 1;
     this.#send(head.frame);
-  }
-
-  #settle(key) {
-    const at = this.#queue.findIndex((pending) => pending.key === key);
-    if (at < 0) return null;
-    const [pending] = this.#queue.splice(at, 1);
-    return pending;
   }
 
   // --- what comes ---------------------------------------------------------------------
@@ -327,7 +287,7 @@ export class Play {
       this.#emitAll(this.story.end(frame));
     },
     history: ({ before, turns }) => {
-      this.#settle(`history:${before}`);
+      this.actions.settle(`history:${before}`);
       this.emit({ kind: "earlier", turns: this.story.earlier(turns), isAll: turns.length === 0 });
       this.#deliver();
     },
@@ -348,7 +308,7 @@ export class Play {
     Object.assign(this, { session, world, profile, title, fields, connected: true });
     this.store.write(session);
     this.#gapSince = 0;
-    const waiting = new Set(this.#queue.filter(({ frame }) => frame.action === "say").map(({ frame }) => frame.id));
+    const waiting = this.actions.lines;
     this.#emitAll(this.story.welcome(turns, (id) => waiting.has(id)));
     if (this.story.turns.some((turn) => turn.held.size)) this.#gapSince = Date.now();
     if (!again) this.emit({ kind: "connection", state: "open" });
@@ -379,7 +339,7 @@ export class Play {
     }
     // `history` has no id: what refuses it names its `before`, or is the one refusal only it gets.
     const isOf = ({ action, id, before }) => (to ? to === id || to === before : action === "history" && code === "unknown_turn");
-    const pending = this.#queue.find(({ frame }) => isOf(frame));
+    const pending = this.actions.find(isOf);
     if (!pending) {
       // Of a turn that will be told anew (`retryable`), or one that was given up.
       if (to && !retryable) this.#emitAll(this.story.failed(to, message));
@@ -396,14 +356,14 @@ export class Play {
       pending.out = Infinity;
       return;
     }
-    this.#settle(pending.key);
+    this.actions.settle(pending.key);
     if (pending.frame.action === "say") this.#emitAll(this.story.forget(to));
     this.emit({ kind: "failed", code, message, action: pending.frame });
     this.#deliver();
   }
 
   #acknowledge({ to, answered }) {
-    const pending = this.#settle(to);
+    const pending = this.actions.settle(to);
     if (!pending) return;
     const { action, ask, of, text, beat, profile } = pending.frame;
     if (action === "skip" || (action === "next" && this.beat?.final && beat === this.beat.id)) {
@@ -432,21 +392,4 @@ export class Play {
     }
     if (!this.story.turns.some((turn) => turn.held.size)) this.#gapSince = 0;
   }
-}
-
-function unsayable(text) {
-  if (!text.trim()) return "There is nothing to say in this line.";
-  const length = count(text);
-  if (length <= LINE_CHARACTERS) return null;
-  return `This line has ${length.toLocaleString("en")} characters; the storyteller hears ${LINE_CHARACTERS.toLocaleString("en")} at most.`;
-}
-
-/** Why the connection ended, as far as its close code, age and idle time tell. */
-export function explainClose(code, ageMs, idleMs) {
-  if (code === 1009) return "That was too large to send: a message may have 128 KB at most. It was not delivered.";
-  if (code === 1003) return "That was not text, and only text can be sent. It was not delivered.";
-  if (ageMs > (2 * 3600 - 60) * 1000) return "A connection may last two hours, and this one did.";
-  if (idleMs > 570_000) return "The connection was idle for ten minutes and was closed.";
-  if (code === 1001) return "The server closed the connection.";
-  return "The connection was lost.";
 }
