@@ -4,6 +4,7 @@
 // in this tab. It gives the header that a ticket is asked for with; knows neither socket nor play.
 
 import { make } from "./dom.js";
+import { Kept } from "./storage.js";
 
 const MEMBER = "overture.member"; // {access, refresh, until, since}
 const ERRAND = "overture.sign-in"; // {state, verifier} while the visitor is at the pool's pages
@@ -110,7 +111,7 @@ class Members {
     const token = read(MEMBER)?.refresh;
     write(MEMBER, null);
     // The next one at this device is not to come into this one's story.
-    localStorage.removeItem("overture.session");
+    new Kept("session").write(null);
     if (token) await this.#post("revoke", { token }).catch(() => {}); // it ends by itself, too
     location.assign(`${this.at}/logout?${new URLSearchParams({ client_id: this.client, logout_uri: this.home })}`);
   }

@@ -178,7 +178,10 @@ def bag(walk: Walk, said: str | None) -> Turn:
 
 
 def recall(walk: Walk, said: str | None) -> Turn:
-    """A question about what was found, or who came along, however long ago; without either, about the place."""
+    """A question about what was found, or who came along, however long ago; without either, about the place.
+
+    A brisk walk asks for the company twice as often: that is rarer, and harder to keep in mind.
+    """
     kinds = ["bag"] * bool(walk.bag) + ["company"] * (bool(walk.guide) * (1 + walk.brisk))
     kind = walk.rng.choice(kinds) if kinds else "where"
     if kind == "company":

@@ -96,10 +96,8 @@ def say_whole(walk: Walk, kind: str) -> tuple[str, str]:
     found = _OWN.search(line)
     if found is None:
         raise ValueError(f"said/: a line of `{kind}` names no thing in brackets: {line}")
-    if walk.rng.random() < _SWAPPED:
-        thing = words.noun(walk.rng)
-        return speak(walk.rng, line.replace(found[0], thing)), thing
-    return speak(walk.rng, unbracket(line)), found[1]
+    thing = words.noun(walk.rng) if walk.rng.random() < _SWAPPED else found[1]
+    return speak(walk.rng, line.replace(found[0], thing)), thing
 
 
 def unbracket(line: str) -> str:

@@ -230,11 +230,12 @@ class Walk:
         first, second = rng.choices(((0, 1), (0, 2), (1, 2)), (3, 6, 3))[0]
         quest = self.quest_choice()
         if quest and rng.random() < (0.8 if self.is_quest_here() else 0.05):
-            asks = self.quest.stage == 0
-            second = rng.choice((0, 2) if asks else (1, 2))
-            other = self._undone(kinds[second])
-            return [other, quest] if asks and second == 0 else [quest, other]
-        return [self._undone(kinds[first]), self._undone(kinds[second])]
+            own = 1 if self.quest.stage == 0 else 0  # it is asked for in a talk; what is taken or given is a deed
+            other = rng.choice([kind for kind in (0, 1, 2) if kind != own])
+            picked = {own: quest, other: self._undone(kinds[other])}
+        else:
+            picked = {kind: self._undone(kinds[kind]) for kind in (first, second)}
+        return [picked[kind] for kind in sorted(picked)]
 
     def _undone(self, choices: list[str]) -> str:
         return self.rng.choice([choice for choice in choices if choice not in self.done] or choices)
