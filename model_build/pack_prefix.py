@@ -35,16 +35,13 @@ def run(options: argparse.Namespace) -> None:
 
 def add_prefix(bundle: Path, world: Path) -> int:
     """Adds (or replaces) the shipped prefix and returns how many tokens it has."""
-    from prologue.prompt import Turn, compose
+    from prologue.prompt import fixed_messages
     from prologue.world import load_world
     from storyteller.engine import load_engine
 
     loaded = load_world(world)
-    other = {field.key: "another" for field in loaded.profile}
-    prompts = [
-        compose(loaded, {}, []),
-        compose(loaded, other, [Turn("Who are you?", "A teller of tales."), Turn("Go on.")]),
-    ]
+    fixed = fixed_messages(loaded)
+    prompts = [[*fixed, {"role": "user", "content": said}] for said in ("Who are you?", "I go on.")]
     engine = load_engine(bundle, texts=1, speculate=False)
     beginnings = [engine.encode_chat(messages) for messages in prompts]
     return write_prefix(bundle, engine, common(beginnings))

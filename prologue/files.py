@@ -86,6 +86,13 @@ class Entry:
             raise self.error(f"`{key}` must be a text, found {_kind(value)}")
         return " ".join(value.split())
 
+    def block(self, key: str) -> str:
+        """A text whose line breaks matter. Required."""
+        value = self.take(key)
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(f"`{key}` must be a text, found {_kind(value)}")
+        return value.strip()
+
     def key(self, key: str) -> str:
         """An identifier: lower-case letters, digits and underscores."""
         value = self.text(key)

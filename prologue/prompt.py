@@ -1,8 +1,9 @@
 """The prompt: a world, what is known of the visitor and the story so far, as chat messages.
 
-Pure text. It knows no tokenizer, so no budget: the engine counts, `trim` drops the oldest turns and
-`fit_notes` the last notes until a given count fits. Everything is laid out so that the next prompt
-begins with this one, which is what lets the storyteller keep what it has computed.
+Pure text, without a tokenizer: the caller counts tokens. `compose_within` drops the oldest turns and
+`fit_notes` the last notes until they fit. The next prompt begins with this one, so the storyteller can
+keep what it has computed; and every visitor's prompt begins with the same messages, so those are computed
+once, when a model is packed.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from prologue.slots import clean, fill
+from prologue.slots import clean
 from prologue.world import World
 
 Message = dict[str, str]
 
 #: The longest line of the visitor that reaches the storyteller, in code points.
 SAID_CHARACTERS = 2_000
+
+_BREAK = "\n\n"
 
 
 class Told(Protocol):
@@ -46,12 +49,14 @@ class Turn(NamedTuple):
 def compose(world: World, profile: Mapping[str, str], turns: Sequence[Told]) -> list[Message]:
     """The chat messages `{role, content}` that ask the storyteller for the next reply.
 
-    The first is the system prompt, with the visitor's profile in it. The last is the visitor's line
-    to be told now, or, when the last turn already has a reply, that reply to be continued. An earlier
-    turn without a reply is left out, so that the roles always alternate. No turns at all ask for the
-    opening.
+    First come the system prompt and the world's examples, which are the same for every visitor and every
+    turn. What is known of the visitor precedes the first line of the story; what is not known is not
+    mentioned. The last message is the visitor's line to be told now, or, when the last turn already has a
+    reply, that reply to be continued. An earlier turn without a reply is left out, so that the roles
+    always alternate. No turns at all ask for the opening.
     """
-    messages = [{"role": "system", "content": fill(world.storyteller, world.known(profile))}]
+    messages = fixed_messages(world)
+    begin = len(messages)
     for turn in turns[:-1]:
         if turn.reply:
             messages += [_user(world, turn), {"role": "assistant", "content": turn.reply}]
@@ -59,29 +64,45 @@ def compose(world: World, profile: Mapping[str, str], turns: Sequence[Told]) -> 
     messages.append(_user(world, last))
     if last.reply:
         messages.append({"role": "assistant", "content": last.reply})
+    known = world.describe_visitor(profile)
+    if known:
+        messages[begin]["content"] = f"{known}{_BREAK}{messages[begin]['content']}"
     return messages
 
 
-def trim(messages: list[Message], limit: int, count: Callable[[list[Message]], int]) -> list[Message]:
-    """The messages without as many of the oldest turns as it takes for `count(messages) <= limit`.
+def fixed_messages(world: World) -> list[Message]:
+    """The messages with which every prompt of this world begins: the system prompt and the examples."""
+    messages = [{"role": "system", "content": world.storyteller}]
+    for example in world.examples:
+        messages.append({"role": "user", "content": example.said})
+        messages.append({"role": "assistant", "content": example.reply})
+    return messages
+
+
+def compose_within(
+    world: World,
+    profile: Mapping[str, str],
+    turns: Sequence[Told],
+    limit: int,
+    count: Callable[[list[Message]], int],
+) -> list[Message]:
+    """`compose` without as many of the oldest turns as it takes for `count(messages) <= limit`.
 
     Once turns must go, half of the room they have is emptied, not one turn's: the prompts that follow then
     begin with the same turns until that half is full again, and what was computed for them is of use.
-    The system prompt and the last visitor's line (with the reply being continued) always stay, even
-    when they alone are over the limit.
+    The last turn always stays, even when it alone is over the limit.
     """
-    tail = 2 if messages[-1]["role"] == "assistant" else 1
-    over = count(messages) - limit
-    if over > 0:
-        head = messages[:1]
-        alone = count(head)
-        half = max(1, (limit - alone) // 2)
-        must_go = -(-over // half) * half
-        while must_go > 0 and len(messages) > 1 + tail:
-            must_go -= count([*head, *messages[1:3]]) - alone
-            messages = head + messages[3:]
-    while len(messages) > 1 + tail and count(messages) > limit:
-        messages = messages[:1] + messages[3:]
+    messages = compose(world, profile, turns)
+    size = count(messages)
+    if size <= limit:
+        return messages
+    told = [turn for turn in turns[:-1] if turn.reply]
+    half = max(1, (limit - count(compose(world, profile, turns[-1:]))) // 2)
+    goal = size - -(-(size - limit) // half) * half
+    while told and size > min(goal, limit):
+        told.pop(0)
+        messages = compose(world, profile, [*told, turns[-1]])
+        size = count(messages)
     return messages
 
 
@@ -99,4 +120,4 @@ def _user(world: World, turn: Told) -> Message:
     said = clean(turn.said[:SAID_CHARACTERS]) or "…"
     # Before the line: the last thing that the storyteller reads is what the visitor said.
     known = " ".join(turn.notes)
-    return {"role": "user", "content": f"({known})\n\n{said}" if known else said}
+    return {"role": "user", "content": f"({known}){_BREAK}{said}" if known else said}

@@ -41,13 +41,15 @@ class ReplyError(Exception):
 class ProfileField:
     """One thing a world remembers of a visitor; `default` stands in for it while it is unknown.
 
-    `recalls`: what the world knows about its value goes with the opening scene.
+    `recalls`: what the world knows about its value goes with the opening scene. `none`: values, case-folded,
+    that mean there is none; the storyteller is not told of them.
     """
 
     key: str
     label: str
     default: str
     recalls: bool = False
+    none: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

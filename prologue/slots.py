@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping
 VALUE_CHARACTERS = 80
 
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]{0,31})\}")
-#: What chat templates use to mark a turn: `<|eot_id|>`, `<s>`, `</s>`, `[INST]`, `<<SYS>>`.
-_MARKER = re.compile(r"<(?=\||/?s>|<SYS|</SYS|/?SYS>)|\|(?=>)|\[(?=/?INST\])", re.IGNORECASE)
+#: What older chat templates write as plain text around a turn: `[INST]`, `<<SYS>>`. (Control tokens such as
+#: `<|im_end|>` need no care here: the tokenizer never makes one out of a visitor's text.)
+_MARKER = re.compile(r"<(?=<SYS|</SYS|/?SYS>)|\[(?=/?INST\])", re.IGNORECASE)
 _JOINER = "\u200d"  # holds emoji such as families together
 
 

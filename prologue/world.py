@@ -1,7 +1,8 @@
 """A world: one content pack, a folder of files a writer can edit, read and checked.
 
-    world.yaml       name, title, what is remembered of a visitor, the line that asks for the opening
-    storyteller.md   the storyteller's prompt, with a slot such as `{name}` for each thing remembered
+    world.yaml       name, title, what is remembered of a visitor, the line that asks for the opening,
+                     examples of replies
+    storyteller.md   the storyteller's instructions; a line with a slot such as `{name}` is said of the visitor
     script.yaml      the prologue; or script.ink.json, compiled ink
     answers.yaml     the answer book's source, and
     knowledge.yaml   what is true of the world (both are read when a book is built, not here)
@@ -16,34 +17,54 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from prologue.files import Entry, WorldError, read_text, read_yaml
 from prologue.ink.content import read_ink
 from prologue.ink.script import InkScript
 from prologue.script import ProfileField, Script
 from prologue.script_file import read_script
-from prologue.slots import flatten, names
+from prologue.slots import fill, flatten, names
 
 __all__ = ["ProfileField", "World", "WorldError", "load_world"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
+class Example(NamedTuple):
+    """A visitor's line and a good reply to it, shown to every model before the story."""
+
+    said: str
+    reply: str
+
+
 @dataclass(frozen=True)
 class World:
-    """A content pack. `storyteller` is a template with slots; `opening` asks for the first scene."""
+    """A content pack. `storyteller` is the system prompt; `visitor` are lines with slots, said of the visitor."""
 
     name: str
     title: str
     profile: tuple[ProfileField, ...]
     storyteller: str
+    visitor: tuple[str, ...]
+    examples: tuple[Example, ...]
     opening: str
     script: Script | InkScript
     folder: Path
 
     def known(self, profile: Mapping[str, str]) -> dict[str, str]:
-        """Every profile key of this world with the visitor's value, flattened, or the default."""
-        return {field.key: flatten(profile.get(field.key, "")) or field.default for field in self.profile}
+        """What the visitor has said of themselves, flattened; what means nothing ("nobody") is left out."""
+        values = {field.key: flatten(profile.get(field.key, "")) for field in self.profile}
+        return {
+            field.key: values[field.key]
+            for field in self.profile
+            if values[field.key] and values[field.key].casefold() not in field.none
+        }
+
+    def describe_visitor(self, profile: Mapping[str, str]) -> str:
+        """The lines of `visitor` whose slots are all known, filled; often fewer than there are, maybe none."""
+        known = self.known(profile)
+        return "\n".join(fill(line, known) for line in self.visitor if set(names(line)) <= known.keys())
 
 
 def load_world(path: str | Path) -> World:
@@ -56,13 +77,16 @@ def load_world(path: str | Path) -> World:
     if not _NAME.fullmatch(name):
         raise entry.error(f"`name` is {name!r}; use lower-case letters, digits and _")
     title, opening = entry.text("title"), entry.text("opening")
-    fields = _profile(entry)
+    fields, examples = _profile(entry), _examples(entry)
     entry.done()
+    storyteller, visitor = _storyteller(folder / "storyteller.md", {field.key for field in fields})
     return World(
         name=name,
         title=title,
         profile=fields,
-        storyteller=_storyteller(folder / "storyteller.md", {field.key for field in fields}),
+        storyteller=storyteller,
+        visitor=visitor,
+        examples=examples,
         opening=opening,
         script=_script(folder, fields),
         folder=folder,
@@ -83,18 +107,35 @@ def _profile(world: Entry) -> tuple[ProfileField, ...]:
     for place, raw in enumerate(world.items("profile"), 1):
         entry = Entry(raw, f"{world.where}, profile entry {place}")
         key, label, default = entry.key("key"), entry.text("label"), entry.text("default")
-        fields.append(ProfileField(key, flatten(label), flatten(default), entry.flag("recalls")))
+        none = frozenset(text.casefold() for text in entry.texts("none"))
+        fields.append(ProfileField(key, flatten(label), flatten(default), entry.flag("recalls"), none))
         entry.done()
     if len({field.key for field in fields}) < len(fields):
         raise world.error("`profile` has one key twice; remove one of them")
     return tuple(fields)
 
 
-def _storyteller(path: Path, keys: set[str]) -> str:
-    template = read_text(path).strip()
-    if not template:
-        raise WorldError(f"{path} is empty: write the storyteller's prompt in it.")
-    for name in names(template):
-        if name not in keys:
-            raise WorldError(f"{path}: the slot {{{name}}} is not in `profile` of world.yaml; add it there or mend it.")
-    return template
+def _examples(world: Entry) -> tuple[Example, ...]:
+    examples = []
+    for place, raw in enumerate(world.items("examples") if world.has("examples") else [], 1):
+        entry = Entry(raw, f"{world.where}, example {place}")
+        examples.append(Example(entry.text("said"), entry.block("reply")))
+        entry.done()
+    return tuple(examples)
+
+
+def _storyteller(path: Path, keys: set[str]) -> tuple[str, tuple[str, ...]]:
+    """The instructions, and the lines with slots."""
+    fixed, visitor = [], []
+    for line in read_text(path).splitlines():
+        slots = list(names(line))
+        (visitor if slots else fixed).append(line.rstrip())
+        for name in slots:
+            if name not in keys:
+                raise WorldError(
+                    f"{path}: the slot {{{name}}} is not in `profile` of world.yaml; add it there or mend it."
+                )
+    instructions = "\n".join(fixed).strip()
+    if not instructions:
+        raise WorldError(f"{path} has no instructions: say in it how the storyteller tells the story.")
+    return instructions, tuple(line.strip() for line in visitor)

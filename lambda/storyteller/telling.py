@@ -22,7 +22,7 @@ from overture.sessions import Draft, NoSession, Session, Sessions, Turn
 from overture.sessions import Waking as WakingState
 from overture.settings import Settings
 from overture.table import Conflict
-from prologue.prompt import Told, compose, fit_notes, trim
+from prologue.prompt import Told, compose_within, fit_notes
 from prologue.prompt import Turn as StoryTurn
 from prologue.world import World
 from storyteller.loading import Waking
@@ -224,10 +224,9 @@ class Telling:
         asked: list[Told] = [*turns, turn]
         if _had_ended(turn):
             asked.append(StoryTurn(_GO_ON))
-        messages = compose(self._world, profile, asked)
         room = engine.context - self._settings.max_tokens
-        go_on = messages[-1]["role"] == "assistant"
-        return engine.encode_chat(trim(messages, room, engine.count_chat), go_on=go_on)
+        messages = compose_within(self._world, profile, asked, room, engine.count_chat)
+        return engine.encode_chat(messages, go_on=messages[-1]["role"] == "assistant")
 
     def _finish(self, turn: Turn, stream: ReplyStream, done: Completion | None) -> None:
         reason: wire.EndReason = done.reason if done is not None else "error"

@@ -7,7 +7,9 @@ The vocabulary comes from `tokenizer.json`, the chat template from `chat_templat
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +22,8 @@ from .config import read_json
 from .errors import EngineError
 
 _HALF = "\N{REPLACEMENT CHARACTER}"
+#: Stands around what only looks like a control token while a prompt is rendered. From Unicode's private use area.
+_SHIELD = "\ue000"
 _SPECIALS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -37,6 +41,8 @@ class Tokenizer:
         settings_path = folder / "tokenizer_config.json"
         settings = read_json(settings_path, "") if settings_path.exists() else {}
         self.specials = {name: _content(settings.get(name)) for name in _SPECIALS}
+        controls = [token.content for token in self.vocabulary.get_added_tokens_decoder().values() if token.special]
+        self._controls = re.compile("|".join(map(re.escape, sorted(controls, key=len, reverse=True))) or r"(?!)")
         self._folder = folder
         self._source = _template_source(folder, settings)
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
@@ -72,6 +78,7 @@ class Tokenizer:
         """The prompt for `messages` (role and content), ready for the assistant's reply.
 
         With `go_on` the last message is the assistant's own and is continued just where it ends.
+        A control token written in a message (`<|im_end|>`) stays the text it is.
         Raises EngineError when there is no template, when it refuses the messages, or when `go_on` is
         asked for and the last message is not the assistant's.
         """
@@ -85,14 +92,32 @@ class Tokenizer:
                 raise EngineError("go_on continues the assistant's last message: end the messages with one.")
             messages, tail = messages[:-1], messages[-1]["content"]
         specials = {name: token for name, token in self.specials.items() if token}
+        shielded = [{**message, "content": self._shield(message["content"])} for message in messages]
         try:
-            prompt = self._template.render(
-                messages=[dict(message) for message in messages], add_generation_prompt=True, **specials
-            )
+            prompt = self._template.render(messages=shielded, add_generation_prompt=True, **specials)
         except TemplateError as error:
             raise EngineError(f"The chat template of {self._folder} refuses these messages: {error}") from None
+        return self._encode_shielded(prompt + self._shield(tail))
+
+    def _shield(self, text: str) -> str:
+        """Marks each control token that stands in a message as plain text, by a character around it."""
+        return self._controls.sub(lambda match: _SHIELD + match[0] + _SHIELD, text.replace(_SHIELD, ""))
+
+    def _encode_shielded(self, text: str) -> list[int]:
+        """The ids of a rendered prompt. Control tokens are the template's own alone, never a message's."""
+        ids: list[int] = []
         # The template writes the beginning token itself.
-        return self.encode(prompt + tail, special=False)
+        for place, part in enumerate(text.split(_SHIELD)):
+            shielded = place % 2 == 1
+            ids += self._plain.encode(part, add_special_tokens=False).ids if shielded else self.encode(part, special=False)
+        return ids
+
+    @cached_property
+    def _plain(self) -> Vocabulary:
+        """The same vocabulary, which takes control tokens apart as it does any text."""
+        plain = Vocabulary.from_str(self.vocabulary.to_str())
+        plain.encode_special_tokens = True
+        return plain
 
 
 class TextStream:
