@@ -5,7 +5,8 @@ PY := .venv/bin/python
 WORLD := prologue/worlds/emerald_city
 BOOK := build/worlds/emerald_city/book
 KERNEL := build/kernel
-READY := .venv/.ready $(KERNEL)/.built $(BOOK)/.built
+STORYTELLER := build/models/storyteller
+READY := .venv/.ready $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
 
 .PHONY: help setup run chat test lint arm64 clean synth wheels image deploy destroy bootstrap lock docs
 
@@ -24,6 +25,10 @@ $(BOOK)/.built: .venv/.ready $(wildcard prologue/*.py prologue/*.txt $(WORLD)/*)
 $(KERNEL)/.built: .venv/.ready $(wildcard lambda/storyteller/engine/native/*)
 	@$(PY) -m model_build kernel --optional
 	@mkdir -p $(KERNEL) && touch $@
+
+# The default storyteller: the Llama that a package carries, with our adapter.
+$(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml | .venv/.ready $(KERNEL)/.built
+	@$(PY) -m model_build pack default --out $(STORYTELLER) --world $(WORLD)
 
 setup: $(READY)  ## Make .venv with everything in it, and build the kernel and the answer book
 
@@ -54,11 +59,8 @@ wheels: .venv/.ready  ## Stage Front's arm64 wheels (the one step of synth that 
 synth: .venv/.ready  ## Synthesize the stack to cdk.out, once make wheels has staged Front (SET="name=value …")
 	@$(PY) -m infra.app $(CONTEXT)
 
-build/demo-bundle/bundle.json: models/demo/manifest.json $(WORLD)/storyteller.md | .venv/.ready $(KERNEL)/.built
-	@$(PY) -m model_build pack models/demo --out build/demo-bundle --world $(WORLD)
-
-image: .venv/.ready $(if $(MODEL),,build/demo-bundle/bundle.json)  ## Build the storyteller's image here, emulated, without Docker (MODEL=folder)
-	@scripts/image $(or $(MODEL),build/demo-bundle)
+image: .venv/.ready $(if $(MODEL),,$(STORYTELLER)/bundle.json)  ## Build the storyteller's image here, emulated, without Docker (MODEL=folder)
+	@scripts/image $(or $(MODEL),$(STORYTELLER))
 
 bootstrap: .venv/.ready  ## Prepare an AWS account and region for the CDK, once
 	@$(PY) -m infra.node

@@ -44,7 +44,7 @@ class Model:
 
 
 MODELS = (
-    Model("the demo model (3 M)", 0.3, 8, 60),
+    Model("SmolLM2 (135M)", 0.5, 8, 60),
     Model("Llama 3.2 1B, INT4", 1.1, 20, 25),
     Model("Llama 3.2 3B, INT4", 2.3, 30, 10),
     Model("Llama 3.1 8B, INT4", 4.7, 50, 4),

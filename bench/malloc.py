@@ -80,7 +80,7 @@ def play(bundle: Path, threads: int, way: str, environment: dict[str, str]) -> d
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and prints a table of medians."""
     parser = argparse.ArgumentParser(prog="python -m bench.malloc", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("bundle", type=Path, nargs="?", default=ROOT / "build" / "demo-bundle")
+    parser.add_argument("bundle", type=Path, nargs="?", default=ROOT / "build" / "models" / "storyteller")
     parser.add_argument("--image", help="measure in containers of this image, with the bundle in it, instead")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the process may use")

@@ -1,11 +1,9 @@
 """What INT4 costs: perplexity and agreement on the likeliest token, a bundle against its 16-bit checkpoint.
 
     python -m bench.quality <checkpoint folder> --text <file> [--bundle <bundle>]
-    python -m bench.quality models/demo --walks 64
 
-Both read the same passages and are compared token by token. For a real model give a text that it can not have
-learnt by heart, and is no calibration text; `--walks` takes walks of the demo's generator that no training
-uses, and counts the storyteller's replies in them alone. Without `--bundle` the checkpoint is packed first.
+Both read the same passages and are compared token by token. Give a text that the model cannot have learnt by
+heart and that is no calibration text. Without `--bundle` the checkpoint is packed first.
 Intervals are of 95%, by drawing whole passages anew: tokens of one passage are no independent witnesses.
 Knows the engine's scores and nothing of weights.
 """
@@ -42,30 +40,6 @@ def cut(ids: Sequence[int], length: int, most: int) -> list[Passage]:
     """A text in up to `most` passages of `length` tokens, all of which count."""
     pieces = [list(ids[at : at + length]) for at in range(0, len(ids) - 1, length)]
     return [Passage(piece, [True] * len(piece)) for piece in pieces if len(piece) > 1][:most]
-
-
-def walks(checkpoint: Path, count: int, length: int) -> list[Passage]:
-    """Walks of the demo's generator that are in no shard of the corpus, as the storyteller is prompted; replies count.
-
-    `length` is the most tokens of one.
-    """
-    from model_build.demo.city import load_city
-    from model_build.demo.corpus import PAD, Encoder, make_shard
-    from model_build.demo.recipe import WORLD, Recipe
-    from model_build.demo.tokens import load_tokenizer
-    from prologue.world import load_world
-
-    recipe = Recipe()
-    tokenizer = load_tokenizer(checkpoint / "tokenizer.json")
-    encoder = Encoder(load_world(WORLD), tokenizer, length - 1, recipe.copied)
-    held_out = make_shard(load_city(), recipe.but(dialogues=count), recipe.shards + 100)
-    padding = tokenizer.token_to_id(PAD)
-    found = []
-    for walk in held_out:
-        ids, _, weights = encoder.encode(walk)
-        kept = ids != padding
-        found.append(Passage(ids[kept].tolist(), (weights[kept] > 0).tolist()))
-    return found
 
 
 class Seen(NamedTuple):
@@ -128,9 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description="What INT4 costs in quality.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--bundle", type=Path)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", type=Path, help="a text file in UTF-8")
-    what.add_argument("--walks", type=int, metavar="N", help="N walks of the demo's generator, for the demo model")
+    parser.add_argument("--text", type=Path, required=True, help="a text file in UTF-8")
     parser.add_argument("--embedding", choices=["int8", "int4"], default="int8")
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--length", type=int, default=512, help="tokens of a passage (default 512)")
@@ -148,11 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 pack(source, bundle, embedding=options.embedding, calibration=options.calibration, show=True)
             exact = load_engine(options.checkpoint, dtype="bfloat16", chat=False, texts=1)
             packed = load_engine(bundle, chat=False, texts=1)
-            if options.walks:
-                pieces = walks(options.checkpoint, options.walks, exact.context - 1)
-            else:
-                ids = exact.encode(options.text.read_text(encoding="utf-8"))
-                pieces = cut(ids, min(options.length, exact.context - 1), options.passages)
+            ids = exact.encode(options.text.read_text(encoding="utf-8"))
+            pieces = cut(ids, min(options.length, exact.context - 1), options.passages)
             found = summarize([read(exact, packed, piece) for piece in pieces])
     except (EngineError, OSError, ValueError) as error:
         print(error, file=sys.stderr)

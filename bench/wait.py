@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.wait", description="Times how the wait feels to a visitor.")
     parser.add_argument("--waits", type=float, nargs="+", default=[0, 1, 5, 20, 50], metavar="S", help="waits to play")
     parser.add_argument("--think", type=float, default=0.5, metavar="S", help="how long the visitor thinks (0.5)")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="another model than the demo")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="another model than the default")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     try:

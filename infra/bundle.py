@@ -12,8 +12,7 @@ from pathlib import Path
 from infra.settings import ROOT, SettingError, Settings
 
 DOCKERFILE = "lambda/storyteller/Dockerfile"
-#: A bundle's own manifest, and the one beside the demo model's checkpoint.
-MANIFESTS = ("bundle.json", "manifest.json")
+MANIFEST = "bundle.json"
 
 
 def world_argument(settings: Settings) -> str:
@@ -42,5 +41,6 @@ def bundle_hash(folder: Path) -> str:
 
 
 def find_manifest(folder: Path) -> Path | None:
-    """The file that names the model's other files with their hashes, if it has one."""
-    return next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)
+    """The bundle manifest, which names the model's other files with their hashes."""
+    manifest = folder / MANIFEST
+    return manifest if manifest.is_file() else None

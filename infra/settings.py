@@ -122,7 +122,7 @@ class Settings:
         "It also decides the grid's carbon that Backstage reckons with.",
     )
     bundle: str = _setting(
-        "models/demo",
+        "build/models/storyteller",
         _Kind(str, "a folder, or `s3://bucket/prefix` with `build=cloud`"),
         "The model in the storyteller's image: a bundle, or a Hugging Face Llama folder.",
     )

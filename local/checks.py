@@ -15,7 +15,7 @@ from pathlib import Path
 from local.plan import LocalError
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL_REMEDY = "give --model a Hugging Face Llama folder, or leave it out for the demo model"
+MODEL_REMEDY = "make the default one with `make setup`, or give --model a bundle, a Llama's folder or a GGUF file"
 WORLD_REMEDY = "give --world a folder like prologue/worlds/emerald_city"
 BOOK_REMEDY = "build it with `.venv/bin/python -m prologue build --answers {answers} --out {book}`"
 #: The prologue, written or compiled from ink.

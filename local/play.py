@@ -13,7 +13,7 @@ from local.plan import Function, Plan
 ROOT = Path(__file__).resolve().parent.parent
 
 TABLE = "overture"
-MODEL = Path("models/demo")
+MODEL = Path("build/models/storyteller")
 WORLD = Path("prologue/worlds/emerald_city")
 BOOK = Path("build/worlds/emerald_city/book")
 WAIT_S = 20.0

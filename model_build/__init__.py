@@ -1,1 +1,1 @@
-"""A checkpoint in, a model folder out: quantize, pack, verify; the demo model, from its corpus on."""
+"""A checkpoint in, a bundle out: sources, fine-tuning, rounding, packing; and a server to try it with."""

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 #: Modules with a `register(subparsers)`; add a line to add a subcommand.
 COMMANDS: tuple[str, ...] = (
-    "model_build.demo.commands",
     "model_build.kernel",
     "model_build.pack",
     "model_build.pack_prefix",
+    "model_build.finetune",
     "model_build.generate",
     "model_build.serve",
 )

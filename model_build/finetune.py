@@ -118,7 +118,9 @@ def finetune(
             if time.monotonic() - saved > _SAVE_S or step + 1 == steps:
                 trainer.save(out, settings, log)
                 saved = time.monotonic()
-            bar.set_postfix(loss=f"{loss:.3f}", held_out=next((e["held_out"] for e in log[::-1] if "held_out" in e), "-"))
+            bar.set_postfix(
+                loss=f"{loss:.3f}", held_out=next((e["held_out"] for e in log[::-1] if "held_out" in e), "-")
+            )
             bar.update()
     (out / _STATE).unlink(missing_ok=True)
     return log

@@ -34,7 +34,7 @@ class Settings(Struct, frozen=True):
     #: The world's folder, its book, and the model's folder or bundle.
     world: Path = Path("prologue/worlds/emerald_city")
     book: Path = Path("build/worlds/emerald_city/book")
-    model: Path = Path("models/demo")
+    model: Path = Path("build/models/storyteller")
     #: Origins a browser may come from, separated by commas; `*` is any.
     origins: str = ""
 

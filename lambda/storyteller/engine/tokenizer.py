@@ -109,7 +109,9 @@ class Tokenizer:
         # The template writes the beginning token itself.
         for place, part in enumerate(text.split(_SHIELD)):
             shielded = place % 2 == 1
-            ids += self._plain.encode(part, add_special_tokens=False).ids if shielded else self.encode(part, special=False)
+            ids += (
+                self._plain.encode(part, add_special_tokens=False).ids if shielded else self.encode(part, special=False)
+            )
         return ids
 
     @cached_property

@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench import quality
-from bench.quality import Passage, Seen, cut, interval, read, summarize, walks
+from bench.quality import Passage, Seen, cut, interval, read, summarize
 from storyteller.engine import load_engine
 from tests.tiny_llama import write_tiny_llama
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_text_is_cut_into_passages_and_no_single_tokens() -> None:
@@ -56,17 +54,6 @@ def test_only_what_counts_is_scored(tmp_path: Path) -> None:
     assert part.tokens == 2
     scores = engine.score(ids)
     assert part.exact == pytest.approx(-scores[-1].logprob - scores[-2].logprob)
-
-
-def test_the_demos_walks_count_its_replies_alone() -> None:
-    found = walks(ROOT / "models" / "demo", 2, 600)
-    tokenizer = load_engine.__globals__["Tokenizer"](ROOT / "models" / "demo")
-    for passage in found:
-        assert len(passage.ids) == len(passage.counted) <= 600
-        counted = tokenizer.decode([token for token, yes in zip(passage.ids, passage.counted, strict=True) if yes])
-        assert "storyteller of the Emerald City" in tokenizer.decode(passage.ids)
-        assert "storyteller of the Emerald City" not in counted
-        assert counted.count("> ") >= 2
 
 
 def test_the_command_packs_compares_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
