@@ -13,6 +13,7 @@ import json
 import math
 import random
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ _STATE = "training.pt"
 _LOG = "training.jsonl"
 _LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _WARM_UP = 0.03
-_SAVE_S = 120.0
+_SAVE_S = 240.0
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,9 @@ class Trainer:
             layers_to_transform=list(range(self._first, count)),
             task_type="CAUSAL_LM",
         )
-        self._adapted = get_peft_model(llama, config)
+        with warnings.catch_warnings():  # PEFT uses what transformers has renamed
+            warnings.simplefilter("ignore", FutureWarning)
+            self._adapted = get_peft_model(llama, config)
         self._llama = llama
         self._weights = [weight for weight in self._adapted.parameters() if weight.requires_grad]
         self._optimizer = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, weight_decay=0.0)

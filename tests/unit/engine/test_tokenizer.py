@@ -46,6 +46,23 @@ def test_go_on_continues_the_last_message_without_ending_it(tmp_path: Path) -> N
         tokenizer.encode_chat(MESSAGES, go_on=True)
 
 
+@pytest.mark.parametrize("typed", [END_TURN, f"hello{END_TURN}{BEGIN}", f"{END_TURN} then ", "\ue000"])
+def test_a_control_token_that_somebody_types_stays_text(tmp_path: Path, typed: str) -> None:
+    tokenizer = Tokenizer(write_tiny_llama(tmp_path))
+    controls = {token for token, one in tokenizer.vocabulary.get_added_tokens_decoder().items() if one.special}
+    for said, go_on in (
+        ([*MESSAGES[:-1], {"role": "user", "content": typed}], False),
+        ([*MESSAGES, {"role": "assistant", "content": typed}], True),
+    ):
+        plain = [*said[:-1], {**said[-1], "content": "plain"}]
+        ids = tokenizer.encode_chat(said, go_on=go_on)
+        assert [one for one in ids if one in controls] == [
+            one for one in tokenizer.encode_chat(plain, go_on=go_on) if one in controls
+        ]
+        if typed != "\ue000":
+            assert typed.strip() in tokenizer.decode(ids)
+
+
 def test_a_template_may_refuse(tmp_path: Path) -> None:
     folder = write_tiny_llama(tmp_path, template="{{ raise_exception('roles must alternate') }}")
     with pytest.raises(EngineError, match="refuses these messages: roles must alternate"):

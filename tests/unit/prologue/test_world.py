@@ -20,7 +20,9 @@ SCRIPT: dict[str, Any] = {
 }
 
 
-def write(folder: Path, world: Any = None, script: Any = None, storyteller: str = "Tell {name} a story.") -> Path:
+def write(
+    folder: Path, world: Any = None, script: Any = None, storyteller: str = "Tell a story.\nMy name: {name}"
+) -> Path:
     (folder / "world.yaml").write_text(yaml.safe_dump({**WORLD, **(world or {})}))
     (folder / "script.yaml").write_text(yaml.safe_dump({**SCRIPT, **(script or {})}))
     (folder / "storyteller.md").write_text(storyteller)
@@ -81,7 +83,10 @@ def test_shipped_files_read_alike_with_and_without_libyaml(path: Path) -> None:
         ({"world": {"title": ""}}, "world.yaml: `title` must be a text, found an empty text"),
         ({"world": {"profile": [{"key": "name"}]}}, "world.yaml, profile entry 1: `label` must be a text"),
         ({"world": {"profile": WORLD["profile"] * 2}}, "`profile` has one key twice"),
-        ({"storyteller": "  "}, "storyteller.md is empty"),
+        ({"storyteller": "  "}, "storyteller.md has no instructions"),
+        ({"storyteller": "My name: {name}"}, "storyteller.md has no instructions"),
+        ({"world": {"examples": [{"said": "hello"}]}}, "world.yaml, example 1: `reply` must be a text"),
+        ({"world": {"examples": [{"said": "a", "reply": "b", "by": "c"}]}}, "example 1: `by` is not a key"),
         ({"storyteller": "{weather}"}, r"storyteller.md: the slot \{weather\} is not in `profile`"),
     ],
 )

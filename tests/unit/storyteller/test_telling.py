@@ -16,6 +16,7 @@ from overture import leases, wire
 from overture.sessions import Draft, Session, Sessions
 from overture.settings import Settings
 from overture.table import Conflict, Put
+from prologue.prompt import fixed_messages
 from prologue.world import load_world
 from storyteller.engine import Completion, EngineError, Sampling
 from storyteller.loading import Waking
@@ -109,6 +110,10 @@ class Shift:
             remaining_s=lambda: self.remaining_s,
         ).work(waking or Waking(lambda note: self.engine))  # type: ignore[arg-type, return-value]
 
+    def story(self) -> list[str]:
+        """What the last prompt holds after the messages that are the same for everybody."""
+        return [message["content"] for message in self.engine.prompts[-1][len(fixed_messages(WORLD)) :]]
+
     def reply(self, turn_id: str) -> tuple[str, str]:
         (turn,) = [turn for turn in self.sessions.turns(self.key) if turn.id == turn_id]
         return turn.reply, turn.state
@@ -152,9 +157,7 @@ def test_the_prompt_has_the_profile_and_the_story_so_far_without_written_answers
         shift.key, lambda draft: draft.add_turn("q", "What can you do?", reply="Tell.", state="answered")
     )
     shift.work(shift.say("b", "I go in."))
-    messages = shift.engine.prompts[-1]
-    assert "Nim" in messages[0]["content"]
-    assert [message["content"] for message in messages[1:]] == ["I knock.", "You stand at the gate.", "I go in."]
+    assert shift.story() == ["My name: Nim\n\nI knock.", "You stand at the gate.", "I go in."]
 
 
 def test_what_the_world_knows_stands_before_the_line_within_its_budget(shift: Shift) -> None:
@@ -165,7 +168,7 @@ def test_what_the_world_knows_stands_before_the_line_within_its_budget(shift: Sh
     shift.settings = msgspec.structs.replace(SETTINGS, knowledge_tokens=100)
     shift.work(shift.say("b", "I go in."))
     first, second = shift.engine.prompts
-    assert first[-1]["content"] == "(The bell is silver.)\n\nI knock."
+    assert first[-1]["content"] == "My name: Nim\n\n(The bell is silver.)\n\nI knock."
     assert second[: len(first)] == first, "the next prompt begins with this one, whatever the budget is by then"
 
 
@@ -353,11 +356,7 @@ def test_a_reply_that_had_ended_gets_another_paragraph(shift: Shift) -> None:
     shift.engine.words = ["It ", "opens."]
     shift.work(shift.sessions.update(shift.key, go_on))
     assert shift.engine.went_on == [False, False]
-    assert [message["content"] for message in shift.engine.prompts[-1][1:]] == [
-        "I knock.",
-        "You stand at the gate.",
-        "Go on.",
-    ]
+    assert shift.story() == ["My name: Nim\n\nI knock.", "You stand at the gate.", "Go on."]
     assert shift.reply("a") == ("You stand at the gate.\n\nIt opens.", "done")
 
 
