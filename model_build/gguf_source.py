@@ -65,6 +65,8 @@ class GgufSource(Source):
         self._temporary = tempfile.TemporaryDirectory(prefix="gguf-")
         self.folder = Path(self._temporary.name)
         self.name, self.revision = str(path), fingerprint(self._paths)
+        kinds = dict.fromkeys(tensor.tensor_type for tensor in self._tensors.values())
+        self.rounded = tuple(kind.name for kind in kinds if kind not in _FLOATS)
         ends = tokenizer.end_ids()
         raw.update({"bos_token_id": tokenizer.special("bos"), "eos_token_id": ends})
         self.config = parse_config(raw, self._path)
@@ -77,11 +79,6 @@ class GgufSource(Source):
         self._write("generation_config.json", {"bos_token_id": raw["bos_token_id"], "eos_token_id": ends})
         self._write("tokenizer_config.json", tokenizer.settings())
         tokenizer.vocabulary.save(str(self.folder / "tokenizer.json"))
-
-    @property
-    def rounded(self) -> tuple[str, ...]:
-        """The types of fewer than 16 bits that its matrices are stored in."""
-        return tuple(dict.fromkeys(t.tensor_type.name for t in self._tensors.values() if t.tensor_type not in _FLOATS))
 
     def stored(self, name: str) -> str:
         """Vectors stay in 32 bits; matrices keep their 16 bits, or take half precision, which is the finer one."""
