@@ -1,6 +1,6 @@
 """What INT4 costs: perplexity and agreement on the likeliest token, a bundle against its 16-bit checkpoint.
 
-    python -m bench.quality <checkpoint folder> --text <file> [--bundle <bundle>]
+    python -m bench.quality <folder, GGUF file or hub id> --text <file> [--bundle <bundle>]
     python -m bench.quality models/demo --walks 64
 
 Both read the same passages and are compared token by token. For a real model give a text that it can not have
@@ -126,7 +126,7 @@ def summarize(seen: Sequence[Seen]) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description="What INT4 costs in quality.")
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", help="a checkpoint folder, a GGUF file or a hub id")
     parser.add_argument("--bundle", type=Path)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", type=Path, help="a text file in UTF-8")
@@ -138,18 +138,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args(arguments)
     try:
+        from model_build.resolve import model_folder
+
+        checkpoint = model_folder(options.checkpoint)
         with tempfile.TemporaryDirectory() as folder:
             bundle = options.bundle
             if bundle is None:
                 from model_build.pack import pack
                 from model_build.pack_source import open_source
 
-                bundle, source = Path(folder) / "bundle", open_source(str(options.checkpoint), None)
+                bundle, source = Path(folder) / "bundle", open_source(options.checkpoint)
                 pack(source, bundle, embedding=options.embedding, calibration=options.calibration, show=True)
-            exact = load_engine(options.checkpoint, dtype="bfloat16", chat=False, texts=1)
+            exact = load_engine(checkpoint, dtype="bfloat16", chat=False, texts=1)
             packed = load_engine(bundle, chat=False, texts=1)
             if options.walks:
-                pieces = walks(options.checkpoint, options.walks, exact.context - 1)
+                pieces = walks(checkpoint, options.walks, exact.context - 1)
             else:
                 ids = exact.encode(options.text.read_text(encoding="utf-8"))
                 pieces = cut(ids, min(options.length, exact.context - 1), options.passages)

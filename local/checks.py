@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from local.plan import LocalError
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL_REMEDY = "give --model a Hugging Face Llama folder, or leave it out for the demo model"
+MODEL_REMEDY = "give --model a Llama's folder, bundle, GGUF file or hub id, or leave it out for the demo model"
 WORLD_REMEDY = "give --world a folder like prologue/worlds/emerald_city"
 BOOK_REMEDY = "build it with `.venv/bin/python -m prologue build --answers {answers} --out {book}`"
 #: The prologue, written or compiled from ink.
@@ -35,6 +36,27 @@ def check(*, model: Path, world: Path, book: Path) -> None:
     _folder(book, "answer book", remedy)
     if not any(book.iterdir()):
         raise LocalError(f"The answer book {book} is empty; {remedy}.")
+
+
+async def find_model(name: str | Path) -> Path:
+    """The folder of a model; a GGUF file is written out and a hub id downloaded by `model_build`, in a process
+    of its own whose progress and complaints are seen. Raises `LocalError`."""
+    path = Path(name)
+    if path.is_dir() or not (path.is_file() or re.fullmatch(r"[\w.-]+/[\w.-]+", str(name))):
+        return path
+    finding = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "model_build",
+        "folder",
+        str(path),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "lambda")))},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await finding.communicate()
+    if finding.returncode:
+        raise LocalError(f"The model {name} cannot be used, as is said above; {MODEL_REMEDY}.")
+    return Path(said.decode().strip())
 
 
 async def look_over(model: Path) -> None:
