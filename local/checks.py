@@ -41,15 +41,14 @@ def check(*, model: Path, world: Path, book: Path) -> None:
 async def find_model(name: str | Path) -> Path:
     """The folder of a model; a GGUF file is written out and a hub id downloaded by `model_build`, in a process
     of its own whose progress and complaints are seen. Raises `LocalError`."""
-    path = Path(name)
-    if path.is_dir() or not (path.is_file() or re.fullmatch(r"[\w.-]+/[\w.-]+", str(name))):
-        return path
+    if not _to_be_found(Path(name)):
+        return Path(name)
     finding = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "model_build",
         "folder",
-        str(path),
+        str(name),
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "lambda")))},
         stdout=asyncio.subprocess.PIPE,
     )
@@ -73,6 +72,10 @@ async def look_over(model: Path) -> None:
     _, said = await looking.communicate()
     if looking.returncode:
         raise LocalError(said.decode(errors="replace").strip().rpartition("\n")[2])
+
+
+def _to_be_found(path: Path) -> bool:
+    return path.is_file() or (not path.exists() and bool(re.fullmatch(r"[\w.-]+/[\w.-]+", str(path))))
 
 
 def _folder(folder: Path, what: str, remedy: str) -> None:

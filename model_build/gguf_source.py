@@ -12,7 +12,9 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,8 +64,8 @@ class GgufSource(Source):
         self._check_types()
         raw = self._config()
         tokenizer = GgufTokenizer(self._metadata, self._path)
-        self._temporary = tempfile.TemporaryDirectory(prefix="gguf-")
-        self.folder = Path(self._temporary.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="gguf-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.name, self.revision = str(path), fingerprint(self._paths)
         kinds = dict.fromkeys(tensor.tensor_type for tensor in self._tensors.values())
         self.rounded = tuple(kind.name for kind in kinds if kind not in _FLOATS)

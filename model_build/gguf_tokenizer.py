@@ -109,8 +109,7 @@ class GgufTokenizer:
                 "Hugging Face folder, or a GGUF converted with one of " + ", ".join((*_GPT_2, *_DIGITS, *_OWN)) + "."
             )
         merges = [self._pair(merge) for merge in self._list("merges")]
-        model = models.BPE(vocab=self._ids(), merges=merges, ignore_merges=name in _WHOLE_WORDS)
-        tokenizer = Tokenizer(model)
+        tokenizer = self._merging(merges, ignore_merges=name in _WHOLE_WORDS)
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splits)
         tokenizer.decoder = decoders.ByteLevel()
         return tokenizer
@@ -121,14 +120,12 @@ class GgufTokenizer:
         unknown = self.special("unknown")
         if unknown is None and UNKNOWN in self._types:
             unknown = self._types.index(UNKNOWN)
-        model = models.BPE(
-            vocab=self._ids(),
-            merges=merges,
+        tokenizer = self._merging(
+            merges,
             byte_fallback=BYTE in self._types,
             fuse_unk=True,
             unk_token=None if unknown is None else self.tokens[unknown],
         )
-        tokenizer = Tokenizer(model)
         prefix = bool(self._values.get("add_space_prefix", True))
         spaces: list[Any] = [normalizers.Replace(" ", "▁")]
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), *spaces] if prefix else spaces)
@@ -137,6 +134,15 @@ class GgufTokenizer:
             [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
         )
         return tokenizer
+
+    def _merging(self, merges: list[tuple[str, str]], **options: Any) -> Tokenizer:
+        ids = {token: place for place, token in enumerate(self.tokens)}
+        if len(ids) != len(self.tokens):
+            raise SourceError(f"{self._path} has two tokens that are spelled alike: convert the model again.")
+        try:
+            return Tokenizer(models.BPE(vocab=ids, merges=merges, **options))
+        except Exception as error:  # the library raises bare Exception
+            raise SourceError(f"{self._path} has a broken tokenizer ({error}): convert the model again.") from None
 
     def _merges_of_scores(self) -> list[tuple[str, str]]:
         """sentencepiece joins the two pieces whose whole has the highest score: so merges in that order."""
@@ -181,12 +187,6 @@ class GgufTokenizer:
                 single=[*(f"{token}" for token, _ in first), "$A", *(f"{token}" for token, _ in last)],
                 special_tokens=[*dict.fromkeys(first + last)],
             )
-
-    def _ids(self) -> dict[str, int]:
-        ids = {token: place for place, token in enumerate(self.tokens)}
-        if len(ids) != len(self.tokens):
-            raise SourceError(f"{self._path} has two tokens that are spelled alike: convert the model again.")
-        return ids
 
     def _list(self, name: str) -> list[Any]:
         value = self._values.get(name)

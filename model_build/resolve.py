@@ -69,8 +69,8 @@ def packaged_model() -> Path | None:
     return Path(str(found[0].locate())) if found else None
 
 
-def model_folder(name: str | os.PathLike[str], adapter: Path | None = None, cache: Path = MODELS) -> Path:
-    """The folder of the model called `name`, which `load_engine` opens; written to `cache` where it has to be.
+def model_folder(name: str | os.PathLike[str], adapter: Path | None = None, cache: Path | None = None) -> Path:
+    """The folder of the model called `name`, which `load_engine` opens; written to `cache` (build/models) if need be.
 
     Raises SourceError or EngineError, one sentence, when there is no such model.
     """
@@ -87,7 +87,7 @@ def model_folder(name: str | os.PathLike[str], adapter: Path | None = None, cach
         if path.is_file():
             raise SourceError(f"{path} is a file, and no GGUF: give a model's folder, a GGUF file, or a hub id.")
         return path
-    out = cache / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', path.stem)}-{_key(path, adapter)}"
+    out = (cache or MODELS) / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', path.stem)}-{_key(path, adapter)}"
     if not out.is_dir():
         from model_build.pack_source import open_source
 
