@@ -127,7 +127,7 @@ def write_checkpoint(source: Source, out: Path) -> Path:
             if path.suffix in (".json", ".jinja") and not path.name.endswith(".index.json"):
                 shutil.copyfile(path, part / path.name)
         total = sum(math.prod(shape) * (4 if kind == "F32" else 2) for kind, shape in entries.values())
-        with tqdm(total=total, unit="B", unit_scale=True, desc=f"writing {out.name}") as bar:
+        with tqdm(total=total, unit="B", unit_scale=True, desc=f"writing {out.name}", disable=None) as bar:
             write_tensors(part / "model.safetensors", entries, produce, bar.update)
         try:
             part.rename(out)

@@ -53,7 +53,7 @@ def write_gguf(
 ) -> Path:
     """Writes the checkpoint in `folder` as a GGUF file; matrices take `types` in turn.
 
-    `metadata` are numbers, texts or lists by their names with _ for each dot, set instead of the model's own.
+    `metadata` are numbers, texts or lists by their names with __ for each dot, set instead of the model's own.
     """
     config = json.loads((folder / "config.json").read_text())
     writer = gguf.GGUFWriter(str(path), architecture, split_max_tensors=split_tensors)
@@ -73,11 +73,16 @@ def write_gguf(
         _add_byte_level(writer, folder, config["vocab_size"], pre)
     for name, value in metadata.items():
         key = name.replace("__", ".")
-        add = writer.add_string if isinstance(value, str) else writer.add_array if isinstance(value, list) else None
-        add = add or (writer.add_float32 if isinstance(value, float) else writer.add_uint32)
         for part in writer.kv_data:
             part.pop(key, None)
-        add(key, value)  # type: ignore[arg-type]
+        if isinstance(value, str):
+            writer.add_string(key, value)
+        elif isinstance(value, list):
+            writer.add_array(key, value)
+        elif isinstance(value, float):
+            writer.add_float32(key, value)
+        else:
+            writer.add_uint32(key, value)
     if divisors is not None:
         writer.add_tensor("rope_freqs.weight", np.array(divisors, np.float32))
     turns = cycle(types)

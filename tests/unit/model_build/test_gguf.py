@@ -49,8 +49,9 @@ def theirs(path: Path) -> Any:
         warnings.simplefilter("ignore")
         from transformers import AutoModelForCausalLM, GgufConfig
 
-        options = {"dtype": torch.float16, "quantization_config": GgufConfig(dequantize=True)}
-        return AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, **options).float().eval()
+        options: dict[str, Any] = {"dtype": torch.float16, "quantization_config": GgufConfig(dequantize=True)}
+        found: Any = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, **options)
+        return found.float().eval()
 
 
 def their_ids(model: Any, ids: list[int], ends: list[int], count: int) -> list[int]:
@@ -165,7 +166,7 @@ def test_llama_3s_positions_are_found_again(
 
 
 def test_positions_may_be_scaled_evenly(tmp_path: Path, checkpoint: Path) -> None:
-    scaled = {"llama__rope__scaling__type": "linear", "llama__rope__scaling__factor": 4.0}
+    scaled: dict[str, Any] = {"llama__rope__scaling__type": "linear", "llama__rope__scaling__factor": 4.0}
     rope = GgufSource(write_gguf(tmp_path / "a.gguf", checkpoint, **scaled)).config.rope
     assert (rope.kind, rope.factor) == ("linear", 4.0)
     plain = GgufSource(write_gguf(tmp_path / "b.gguf", checkpoint, divisors=[1.0] * 32)).config.rope
@@ -309,6 +310,11 @@ def test_every_command_takes_a_file(
     assert manifest.raw["source"] == {"name": str(path), "revision": GgufSource(path).revision}
     assert main(["folder", str(tmp_path / "bundle")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "bundle")
+
+
+def test_without_its_package_there_is_no_packaged_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolve, "PACKAGE", "no-such-package-of-a-model")
+    assert packaged_model() is None
 
 
 def test_a_folder_of_gguf_files_is_explained(tmp_path: Path, file: Path) -> None:
