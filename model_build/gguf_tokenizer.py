@@ -39,7 +39,7 @@ _OWN = {
 }
 #: Those whose words are looked up whole before they are merged, and those that begin every text with a
 #: beginning token when the file does not say.
-_WHOLE_WORDS = _BEGINNING = frozenset(("llama-bpe", "llama3", "llama-v3", "falcon3", "tekken"))
+_LIKE_LLAMA_3 = frozenset(("llama-bpe", "llama3", "llama-v3", "falcon3", "tekken"))
 
 
 class GgufTokenizer:
@@ -109,7 +109,7 @@ class GgufTokenizer:
                 "Hugging Face folder, or a GGUF converted with one of " + ", ".join((*_GPT_2, *_DIGITS, *_OWN)) + "."
             )
         merges = [self._pair(merge) for merge in self._list("merges")]
-        tokenizer = self._merging(merges, ignore_merges=name in _WHOLE_WORDS)
+        tokenizer = self._merging(merges, ignore_merges=name in _LIKE_LLAMA_3)
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splits)
         tokenizer.decoder = decoders.ByteLevel()
         return tokenizer
@@ -176,7 +176,7 @@ class GgufTokenizer:
         """Has a text begin with the beginning token, and end with the end token, where the file says so."""
         begins = self._values.get("add_bos_token")
         if begins is None:
-            begins = kind == "llama" or self._values.get("pre") in _BEGINNING
+            begins = kind == "llama" or self._values.get("pre") in _LIKE_LLAMA_3
         ids = [
             self.special("bos") if begins else None,
             self.special("eos") if self._values.get("add_eos_token") else None,

@@ -77,17 +77,18 @@ def model_folder(name: str | os.PathLike[str], adapter: Path | None = None, cach
     from model_build.pack_source import SourceError, download, is_hub_id
 
     path = Path(name).expanduser()
+    label = path.name.removesuffix(".gguf")
     if is_bundle(path):
         if adapter:
             raise SourceError(f"{path} is packed already: give the adapter when you pack the model.")
         return path
     if is_hub_id(str(name)):
-        path = download(str(name))
+        path, label = download(str(name)), str(name)
     if path.suffix != ".gguf" and not adapter:
         if path.is_file():
             raise SourceError(f"{path} is a file, and no GGUF: give a model's folder, a GGUF file, or a hub id.")
         return path
-    out = (cache or MODELS) / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', path.stem)}-{_key(path, adapter)}"
+    out = (cache or MODELS) / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', label)}-{_key(path, adapter)}"
     if not out.is_dir():
         from model_build.pack_source import open_source
 
