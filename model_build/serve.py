@@ -1,6 +1,6 @@
 """An OpenAI-compatible server on the engine, so that tools for evaluating models can be pointed at it.
 
-    python -m model_build serve <bundle or folder> [--port 8000]
+    python -m model_build serve <model> [--port 8000]
 
 Chat and plain completions, streamed or whole, with log-probabilities; a plain prompt may be text or
 token ids, and `echo` gives the prompt's own log-probabilities, which is how lm-eval scores answers.
@@ -22,6 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
+from model_build.resolve import add_model, model_folder
 from storyteller.engine import Completion, Engine, EngineError, Sampling, TokenLogprob, load_engine
 
 _BODY_BYTES = 8 << 20
@@ -30,7 +31,7 @@ _BODY_BYTES = 8 << 20
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `serve` to the commands of `python -m model_build`."""
     parser = commands.add_parser("serve", help="serve a model with OpenAI's protocol on this machine")
-    parser.add_argument("model", type=Path, help="a bundle, or a checkpoint folder (which runs in float32)")
+    add_model(parser)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--context", type=int, default=4096, help="tokens of prompt and reply (default 4096)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: as many as there are)")
@@ -39,8 +40,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> None:
     """The command; raises EngineError in a sentence."""
-    engine = load_engine(options.model, chat=False, context=options.context, threads=options.threads)
-    name = options.model.resolve().name
+    folder = model_folder(options.model, options.adapter)
+    engine = load_engine(folder, chat=False, context=options.context, threads=options.threads)
+    name = Path(options.model).resolve().name
     print(f"{name} on http://127.0.0.1:{options.port}/v1 ({engine.kernel})")
     web.run_app(make_app(engine, name), host="127.0.0.1", port=options.port, print=None)
 
