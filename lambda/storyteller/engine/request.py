@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,21 @@ from .errors import EngineError
 
 #: Why a reply ended.
 Reason = Literal["stop", "length", "cancelled", "deadline"]
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What a reply must match from its first character to its last.
+
+    `kind` says how `text` is written: a regular expression (Rust's syntax, without anchors), a grammar in
+    llguidance's dialect of Lark (or llama.cpp's GBNF), or a JSON schema. `then` lets a later part depend on an
+    earlier one: when nothing more may follow in this grammar, it is given the whole text so far and returns the
+    grammar of the next part, or None at the end. A grammar with `then` must end by itself, with a newline for example.
+    """
+
+    kind: Literal["regex", "lark", "json_schema"]
+    text: str
+    then: Callable[[str], Grammar | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -21,7 +37,11 @@ class Sampling:
     is none; multiplied where a logit is negative).
     A `seed` makes the reply the same every time; None draws a new one. `stop` are texts at which the
     reply ends; they are not part of it. `logprobs` asks for the log-probability of each token of the
-    reply and of that many of its rivals (None asks for nothing).
+    reply and of that many of its rivals (None asks for nothing); a grammar does not change them.
+
+    `grammar` holds the reply to a form; it ends with "stop" as soon as nothing may follow. `begun` is the part of
+    the reply that the prompt already ends with: the grammar reads it first, and where it does not
+    match, the rest is free.
 
     Raises EngineError when a number is out of its range.
     """
@@ -35,6 +55,8 @@ class Sampling:
     stop: tuple[str, ...] = ()
     repetition_window: int = 256
     logprobs: int | None = None
+    grammar: Grammar | None = None
+    begun: str = ""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 100.0:
