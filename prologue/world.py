@@ -1,6 +1,6 @@
 """A world: one content pack, a folder of files a writer can edit, read and checked.
 
-    world.yaml       name, title, what is remembered of a visitor, the line that asks for the opening
+    world.yaml       name, title, what is remembered of a visitor, the line that asks for the opening, a reply's form
     storyteller.md   the storyteller's prompt, with a slot such as `{name}` for each thing remembered
     script.yaml      the prologue; or script.ink.json, compiled ink
     answers.yaml     the answer book's source, and
@@ -18,20 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prologue.files import Entry, WorldError, read_text, read_yaml
+from prologue.form import ReplyForm
 from prologue.ink.content import read_ink
 from prologue.ink.script import InkScript
 from prologue.script import ProfileField, Script
 from prologue.script_file import read_script
 from prologue.slots import flatten, names
 
-__all__ = ["ProfileField", "World", "WorldError", "load_world"]
+__all__ = ["ProfileField", "ReplyForm", "World", "WorldError", "load_world"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True)
 class World:
-    """A content pack. `storyteller` is a template with slots; `opening` asks for the first scene."""
+    """A content pack. `storyteller` is a template with slots; `opening` asks for the first scene.
+
+    `reply` is the form that every reply has; None where the storyteller is free.
+    """
 
     name: str
     title: str
@@ -40,6 +44,7 @@ class World:
     opening: str
     script: Script | InkScript
     folder: Path
+    reply: ReplyForm | None = None
 
     def known(self, profile: Mapping[str, str]) -> dict[str, str]:
         """Every profile key of this world with the visitor's value, flattened, or the default."""
@@ -56,7 +61,7 @@ def load_world(path: str | Path) -> World:
     if not _NAME.fullmatch(name):
         raise entry.error(f"`name` is {name!r}; use lower-case letters, digits and _")
     title, opening = entry.text("title"), entry.text("opening")
-    fields = _profile(entry)
+    fields, reply = _profile(entry), _reply(entry)
     entry.done()
     return World(
         name=name,
@@ -66,6 +71,7 @@ def load_world(path: str | Path) -> World:
         opening=opening,
         script=_script(folder, fields),
         folder=folder,
+        reply=reply,
     )
 
 
@@ -88,6 +94,21 @@ def _profile(world: Entry) -> tuple[ProfileField, ...]:
     if len({field.key for field in fields}) < len(fields):
         raise world.error("`profile` has one key twice; remove one of them")
     return tuple(fields)
+
+
+def _reply(world: Entry) -> ReplyForm | None:
+    if not world.has("reply"):
+        world.take("reply")
+        return None
+    entry = Entry(world.take("reply"), f"{world.where}, `reply`")
+    bounds = entry.items("sentences")
+    if len(bounds) != 2 or not all(type(bound) is int for bound in bounds) or not 1 <= bounds[0] <= bounds[1] <= 20:
+        raise entry.error("`sentences` must be the least and the most, from 1 to 20, such as [2, 6]")
+    choices = entry.number("choices", 0, 6, 0)
+    if choices != int(choices):
+        raise entry.error("`choices` must be a whole number from 0 to 6")
+    entry.done()
+    return ReplyForm(bounds[0], bounds[1], int(choices))
 
 
 def _storyteller(path: Path, keys: set[str]) -> str:

@@ -9,6 +9,7 @@ are applied to the model's own probabilities first, and to the allowed tokens' w
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .errors import EngineError
@@ -133,7 +134,8 @@ class Matcher:
         if following is None:
             self.complete = True
         else:
-            self._grammar, self._matcher = following, self._grammars._compile(following)
+            self._grammar = replace(self._grammar, text=following)
+            self._matcher = self._grammars._compile(self._grammar)
 
     def _raise_error(self) -> None:
         if self._matcher.is_error():

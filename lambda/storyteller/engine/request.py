@@ -19,12 +19,12 @@ class Grammar:
     `kind` says how `text` is written: a regular expression (Rust's syntax, without anchors), a grammar in
     llguidance's dialect of Lark (or llama.cpp's GBNF), or a JSON schema. `then` lets a later part depend on an
     earlier one: when nothing more may follow in this grammar, it is given the whole text so far and returns the
-    grammar of the next part, or None at the end. A grammar with `then` must end by itself, with a newline for example.
+    next part's `text`, or None at the end. A part that another may follow must end by itself, as with a line break.
     """
 
     kind: Literal["regex", "lark", "json_schema"]
     text: str
-    then: Callable[[str], Grammar | None] | None = None
+    then: Callable[[str], str | None] | None = None
 
 
 @dataclass(frozen=True)

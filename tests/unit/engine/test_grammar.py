@@ -17,7 +17,7 @@ from tests.tiny_llama import END_TEXT, END_TURN, write_tiny_llama
 
 PROMPT = list(b"Knock on the green gate.")
 #: Two lines, of which the second does not contain the letter that the first begins with.
-PAIR = Grammar("regex", "[a-f]{1,3}\n", lambda text: Grammar("regex", f"[a-zа-я&&[^{text[0]}]]{{1,4}}"))
+PAIR = Grammar("regex", "[a-f]{1,3}\n", lambda text: None if text[-1] != "\n" else f"[a-zа-я&&[^{text[0]}]]{{1,4}}")
 
 
 @pytest.fixture(scope="module")
