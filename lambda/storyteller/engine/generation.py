@@ -198,6 +198,7 @@ class Engine:
             logprobs=tuple(logprobs),
             drafted_tokens=drafted,
             accepted_tokens=accepted,
+            refused_tokens=matcher.refused if matcher else 0,
         )
 
     def score(self, ids: Sequence[int], rivals: int = 0) -> list[TokenLogprob]:

@@ -95,18 +95,19 @@ class Grammars:
 
 
 class Matcher:
-    """Where one reply stands in its grammar. `complete` once nothing may follow."""
+    """Where one reply stands in its grammar: `complete` once nothing may follow, `refused` choices so far."""
 
     def __init__(self, grammars: Grammars, grammar: Grammar) -> None:
         self._grammars, self._grammar = grammars, grammar
         self._matcher = grammars._compile(grammar)
         self._tokens: list[int] = []
-        self.complete = False
+        self.complete, self.refused = False, 0
 
     def accept(self, token: int) -> bool:
         """Takes `token` as the next one if the grammar allows it; an end token where the grammar may end."""
         if self.complete or self._matcher.try_consume_tokens([token]) == 0:
             self._raise_error()
+            self.refused += 1
             return False
         self._tokens.append(token)
         if self._matcher.is_stopped():

@@ -87,6 +87,7 @@ class Completion:
     """A finished reply: its text, why it ended, and what it took. Times are in seconds.
 
     The first token, whose time `ttft_s` is, may be a special one: a model that plans says a few that nobody reads.
+    `refused_tokens` is how many choices the grammar refused, so that another was made.
     """
 
     text: str
@@ -100,3 +101,4 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] = ()
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+    refused_tokens: int = 0

@@ -97,7 +97,7 @@ def test_an_end_comes_exactly_where_the_grammar_may_end(tokenizer: Tokenizer, st
     done = Engine(model, tokenizer, stops).generate(
         PROMPT, Sampling(temperature=0, grammar=Grammar("regex", "[ac]{5,9}"))
     )
-    assert (len(done.text), done.tokens, done.reason) == (5, 5, "stop")
+    assert (len(done.text), done.tokens, done.refused_tokens, done.reason) == (5, 5, 5, "stop")
     # and one that never wants to end
     done = Engine(Noise(1, favourites=[ord("a") - 33]), tokenizer, stops).generate(
         PROMPT, Sampling(temperature=0, grammar=Grammar("regex", "[ac]{5,9}"))
