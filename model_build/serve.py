@@ -4,6 +4,8 @@
 
 Chat and plain completions, streamed or whole, with log-probabilities; a plain prompt may be text or
 token ids, and `echo` gives the prompt's own log-probabilities, which is how lm-eval scores answers.
+An answer may be held to a form: `response_format` (text, json_object, json_schema) as OpenAI names it,
+`guided_json`, `guided_regex`, `guided_choice`, `guided_grammar` or `structured_outputs` as vLLM does.
 For one user at a time on one's own machine: no key is asked for, and it listens on loopback only.
 """
 
@@ -23,6 +25,7 @@ from typing import Any
 from aiohttp import web
 
 from model_build.resolve import add_model, model_folder
+from model_build.serve_grammar import read_grammar
 from storyteller.engine import Completion, Engine, EngineError, Sampling, TokenLogprob, load_engine
 
 _BODY_BYTES = 8 << 20
@@ -162,6 +165,8 @@ class Server:
     async def _stream(
         self, request: web.Request, answer: Answer, ids: list[int], sampling: Sampling
     ) -> web.StreamResponse:
+        if sampling.grammar:  # once the stream has begun, an error could no longer be told
+            await asyncio.to_thread(self._engine.check_grammar, sampling.grammar)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await response.prepare(request)
         gone = threading.Event()
@@ -205,6 +210,7 @@ class Server:
             max_tokens=room if limit is None else _number({"max_tokens": limit}, "max_tokens", 16, int),
             stop=(stop,) if isinstance(stop, str) else tuple(str(text) for text in stop),
             logprobs=logprobs,
+            grammar=read_grammar(body),
         )
 
     def _name_of(self, token: int) -> str:
