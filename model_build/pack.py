@@ -59,7 +59,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Adds `pack` and `verify` to the commands of `python -m model_build`."""
     parser = commands.add_parser("pack", help="quantize a Llama to INT4 and pack it into a bundle")
     parser.add_argument(
-        "source", help="a checkpoint folder, a GGUF file, or a hub id such as meta-llama/Llama-3.1-8B-Instruct"
+        "source",
+        help="a checkpoint folder, a GGUF file, `smollm2`, or a hub id such as meta-llama/Llama-3.1-8B-Instruct",
     )
     parser.add_argument("--adapter", type=Path, help="a folder with a LoRA of PEFT's, merged into the weights first")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")

@@ -86,12 +86,14 @@ def open_source(
     *,
     adapter: Path | None = None,
 ) -> Source:
-    """The model called `name`: a checkpoint folder, a GGUF file, or an id of the hub, which is downloaded (or
-    found in its cache); with `adapter`, that LoRA is merged into it.
+    """The model called `name`: a checkpoint folder, a GGUF file, `smollm2` (which a package carries), or an id of the
+    hub, which is downloaded (or found in its cache); with `adapter`, that LoRA is merged into it.
 
     Raises SourceError or EngineError, one sentence, when it is not to be had or no Llama.
     """
-    path = Path(name).expanduser()
+    from model_build.resolve import path_of
+
+    path = path_of(name)
     if is_hub_id(name):
         path = download(name, revision, fetch)
     source: Source

