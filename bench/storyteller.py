@@ -1,0 +1,194 @@
+"""How well a model tells the story: sixty visitors say 300 lines that were written by hand, and replies are scored.
+
+    python -m bench.storyteller play MODEL --name NAME --out NAME.jsonl [--no-examples] [--free]
+    python -m bench.storyteller score NAME.jsonl OTHER.jsonl [--pairs 50] [--blind 100]
+
+`play` tells every reply as the play does: its prompt, its facts, its sampling, its history; the seeds are fixed. It
+writes a dialogue a line and, called again, goes on where it was stopped. `score` prints a table with 95% intervals
+and writes it to build/bench; `--pairs` writes replies of two files to the same line in shuffled order, `--blind`
+single replies of the first file, to be read by somebody who does not know which is whose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from bench.storyteller_lines import Dialogue, Line, read_dialogues
+from overture.settings import Settings
+from prologue.book import MOST_NOTES, Book, load_book
+from prologue.errors import BookError
+from prologue.prompt import Turn, compose_within, fit_notes
+from prologue.world import World, WorldError, load_world
+from storyteller.engine import EngineError, Sampling, load_engine
+
+if TYPE_CHECKING:
+    from storyteller.engine import Engine
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "build" / "bench"
+
+Played = dict[str, Any]
+
+
+class BenchError(Exception):
+    """What is wrong with a file or an option, in one sentence."""
+
+
+class Player:
+    """A model that tells the replies of a dialogue, as the storyteller does."""
+
+    def __init__(self, engine: Engine, world: World, book: Book, settings: Settings, *, form: bool = True) -> None:
+        self._engine, self._world, self._book, self._settings = engine, world, book, settings
+        self._sampling = Sampling(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            min_p=settings.min_p,
+            repetition_penalty=settings.repetition_penalty,
+            max_tokens=settings.max_tokens,
+            **(form_of(world) if form else {}),
+        )
+
+    def play(self, dialogue: Dialogue) -> list[dict[str, Any]]:
+        """Every turn of a dialogue: the line, the reply, and what telling it took."""
+        turns: list[Turn] = []
+        played = []
+        for place, line in enumerate(dialogue.lines):
+            turns.append(Turn(line.said, "", self._notes(dialogue, line)))
+            room = self._engine.context - self._settings.max_tokens
+            messages = compose_within(self._world, dialogue.profile, turns, room, self._engine.count_chat)
+            seed = 100 * dialogue.number + place
+            done = self._engine.generate(self._engine.encode_chat(messages), replace(self._sampling, seed=seed))
+            turns[-1] = turns[-1]._replace(reply=done.text)
+            played.append(
+                {
+                    **{key: value for key, value in line._asdict().items() if value or key == "said"},
+                    "notes": list(turns[-1].notes),
+                    "reply": done.text,
+                    "reason": done.reason,
+                    "tokens": done.tokens,
+                    "ttft_s": round(done.ttft_s, 4),
+                    "total_s": round(done.total_s, 4),
+                    "prompt_tokens": done.prompt_tokens,
+                    "reused_tokens": done.reused_tokens,
+                }
+            )
+        return played
+
+    def _notes(self, dialogue: Dialogue, line: Line) -> list[str]:
+        """What Front finds for a line; for the opening, for what the world recalls of the visitor."""
+        about = (
+            [line.said] if line.said else [dialogue.profile.get(f.key, "") for f in self._world.profile if f.recalls]
+        )
+        found = dict.fromkeys(fact for text in about if text for fact in self._book.facts(text))
+        count = self._engine.encode
+        return fit_notes([*found][:MOST_NOTES], self._settings.knowledge_tokens, lambda text: len(count(text)))
+
+
+def form_of(world: World) -> dict[str, Any]:
+    """What `Sampling` is given so that replies have the world's form; nothing where the world says none."""
+    import storyteller.engine as engine
+
+    form = getattr(world, "reply", None)
+    if form is None:
+        return {}
+    grammar: Any = vars(engine)["Grammar"]
+    return {"grammar": grammar("lark", form.first_part(), form.next_part)}
+
+
+def read_played(path: Path) -> list[Played]:
+    """The dialogues of a file, without a last line that was cut. Raises BenchError for anything else."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeError) as error:
+        raise BenchError(f"{path} cannot be read ({error}): give a file that `play` has written.") from None
+    if lines.pop():
+        print(f"{path}: the last line was cut off; it is left out.", file=sys.stderr)
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise BenchError(f"{path} is no file that `play` has written ({error}).") from None
+
+
+def resume(path: Path, name: str, dialogues: Sequence[Dialogue]) -> list[Dialogue]:
+    """The dialogues that are not yet in the file, whose cut last line is removed."""
+    if not path.exists():
+        return list(dialogues)
+    there = read_played(path)
+    said = {one.number: [line.said for line in one.lines] for one in dialogues}
+    for row in there:
+        if row["run"] != name:
+            raise BenchError(f"{path} holds replies of {row['run']!r}, not of {name!r}: give another --out.")
+        if row["dialogue"] in said and said[row["dialogue"]] != [turn["said"] for turn in row["turns"]]:
+            raise BenchError(f"{path} was played with other lines: remove it, or give another --out.")
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in there), encoding="utf-8")
+    done = {row["dialogue"] for row in there}
+    return [one for one in dialogues if one.number not in done]
+
+
+def play(options: argparse.Namespace) -> None:
+    """The command `play`."""
+    out: Path = options.out or OUT / f"storyteller-{options.name}.jsonl"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    left = resume(out, options.name, read_dialogues()[: options.dialogues])
+    world = load_world(options.world)
+    if not options.examples:
+        world = replace(world, examples=())
+    settings, book = Settings.read(), load_book(options.book)
+    if left:
+        engine = load_engine(options.model, threads=options.threads, context=settings.context, dtype=options.dtype)
+        player = Player(engine, world, book, settings, form=options.form)
+        how = {"model": str(options.model), "dtype": options.dtype, "examples": options.examples, "form": options.form}
+        with out.open("a", encoding="utf-8") as file:
+            for dialogue in tqdm(left, desc=options.name, unit="dialogue"):
+                turns = player.play(dialogue)
+                row = {"run": options.name, "dialogue": dialogue.number, **how,
+                       "profile": dialogue.profile, "turns": turns}  # fmt: skip
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+    print(out)
+
+
+def score(options: argparse.Namespace) -> None:
+    """The command `score`."""
+    raise NotImplementedError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.storyteller", description="How well a model tells the story."
+    )
+    commands = parser.add_subparsers(required=True)
+    player = commands.add_parser("play", help="let a model tell the replies")
+    player.add_argument("model", type=Path, help="a checkpoint folder or a bundle")
+    player.add_argument("--name", required=True, help="what the run is called in the table")
+    player.add_argument("--out", type=Path, help="default: build/bench/storyteller-NAME.jsonl")
+    player.add_argument("--world", type=Path, default=ROOT / "prologue" / "worlds" / "emerald_city")
+    player.add_argument("--book", type=Path, default=ROOT / "build" / "worlds" / "emerald_city" / "book")
+    player.add_argument("--examples", action=argparse.BooleanOptionalAction, default=True, help="the world's examples")
+    player.add_argument("--form", action="store_true", default=True, help="hold the world's form of a reply (default)")
+    player.add_argument("--free", action="store_false", dest="form", help="hold no form")
+    player.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of a checkpoint folder")
+    player.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    player.add_argument("--dialogues", type=int, default=60, help="the first so many (default 60)")
+    player.set_defaults(run=play)
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except (BenchError, BookError, EngineError, WorldError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
