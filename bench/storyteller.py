@@ -15,26 +15,29 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from bench.storyteller_lines import Dialogue, Line, read_dialogues
+from bench.storyteller_reading import write_pairs, write_singles
 from overture.settings import Settings
 from prologue.book import MOST_NOTES, Book, load_book
-from prologue.errors import BookError
-from prologue.prompt import Turn, compose_within, fit_notes
+from prologue.errors import BookError, EmbedderError
+from prologue.prompt import Turn, compose_within, fit_notes, fixed_messages
 from prologue.world import World, WorldError, load_world
 from storyteller.engine import EngineError, Sampling, load_engine
 
 if TYPE_CHECKING:
+    from bench.storyteller_scores import Figure
     from storyteller.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "bench"
+WORLD = ROOT / "prologue" / "worlds" / "emerald_city"
 
 Played = dict[str, Any]
 
@@ -159,7 +162,53 @@ def play(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """The command `score`."""
-    raise NotImplementedError
+    from bench import storyteller_scores as scores
+    from prologue.embedder import Embedder
+    from prologue.embedder_build import build_embedder
+
+    runs: dict[str, list[Played]] = {}
+    for path in options.files:
+        rows = read_played(path)
+        if not rows:
+            raise BenchError(f"{path} holds no dialogue yet: play some first.")
+        runs.setdefault(rows[0]["run"], []).extend(rows)
+    world = load_world(options.world)
+    prompt = " ".join([message["content"] for message in fixed_messages(world)] + [world.opening, *world.visitor])
+    embed = Embedder(build_embedder(ROOT / "build" / "embedder")).embed
+    table = {name: scores.score(rows, prompt, embed) for name, rows in runs.items()}
+    print(markdown(table))
+    for name, rows in runs.items():
+        common = scores.commonest_strange_words(rows, prompt).most_common(30)
+        print(f"Strange words of {name}: {', '.join(f'{word} {count}' for word, count in common) or 'none'}.")
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "storyteller.json").write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if options.pairs:
+        if len(runs) < 2:
+            raise BenchError("--pairs needs the files of two runs or more.")
+        out = OUT / "storyteller-pairs.md"
+        print(f"{write_pairs([*runs.values()], options.pairs, out)} pairs to read: {out}")
+    if options.blind:
+        out = OUT / "storyteller-blind.md"
+        print(f"{write_singles(next(iter(runs.values())), options.blind, out)} replies to read: {out}")
+
+
+def markdown(table: Mapping[str, Mapping[str, Figure]]) -> str:
+    """A row a figure and a column a run: the figure, its 95% interval, and of how many."""
+    lines = [f"| | {' | '.join(table)} |", "|---" * (len(table) + 1) + "|"]
+    for row in next(iter(table.values())):
+        cells = (_cell(row, figures[row]) for figures in table.values())
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: str, figure: Figure) -> str:
+    if not figure.of:
+        return "-"
+    value, low, high, of = figure
+    if row.endswith(("(mean)", "(median)")):
+        return f"{value:.1f} ({low:.1f} to {high:.1f})"
+    digits = 2 if row.startswith("strange") else 1
+    return f"{100 * value:.{digits}f}% ({100 * low:.{digits}f} to {100 * high:.{digits}f}; of {of:,})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     player.add_argument("model", type=Path, help="a checkpoint folder or a bundle")
     player.add_argument("--name", required=True, help="what the run is called in the table")
     player.add_argument("--out", type=Path, help="default: build/bench/storyteller-NAME.jsonl")
-    player.add_argument("--world", type=Path, default=ROOT / "prologue" / "worlds" / "emerald_city")
+    player.add_argument("--world", type=Path, default=WORLD)
     player.add_argument("--book", type=Path, default=ROOT / "build" / "worlds" / "emerald_city" / "book")
     player.add_argument("--examples", action=argparse.BooleanOptionalAction, default=True, help="the world's examples")
     player.add_argument("--form", action="store_true", default=True, help="hold the world's form of a reply (default)")
@@ -181,10 +230,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     player.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     player.add_argument("--dialogues", type=int, default=60, help="the first so many (default 60)")
     player.set_defaults(run=play)
+    scorer = commands.add_parser("score", help="score what was played")
+    scorer.add_argument("files", type=Path, nargs="+", help="files that `play` has written")
+    scorer.add_argument("--world", type=Path, default=WORLD)
+    scorer.add_argument("--pairs", type=int, default=0, metavar="N", help="write N pairs of replies to read blind")
+    scorer.add_argument("--blind", type=int, default=0, metavar="N", help="write N replies of the first file to read")
+    scorer.set_defaults(run=score)
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except (BenchError, BookError, EngineError, WorldError, OSError) as error:
+    except (BenchError, BookError, EmbedderError, EngineError, WorldError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -7,7 +7,7 @@ the questions are bench/data/storyteller.yaml.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -65,9 +65,10 @@ def deal(
     asking = random.sample([line for line in lines if line.asks], len([line for line in lines if line.asks]))
     others = random.sample([line for line in lines if not line.asks], LINES_EACH * len(dialogues) - len(asking))
     for line in asking:
-        _place(line, dialogues, lambda one, line=line: _may_ask(one, line, visitors[one.number]["asks"]))
+        _put(line, [one for one in dialogues if _may_ask(one, line, visitors[one.number]["asks"])] or dialogues)
     for line in sorted(others, key=lambda line: line.place, reverse=True):  # those without a place last
-        _place(line, dialogues, lambda one, line=line: not line.place or _at(one, line.place))
+        there = [one for one in dialogues if line.place and _at(one, line.place)]
+        _put(line, there[:1] or dialogues)
     for dialogue in dialogues:
         random.shuffle(dialogue.lines)
         dialogue.lines.sort(key=lambda line: line.place != "gate")  # the story begins there
@@ -77,11 +78,9 @@ def deal(
     return dialogues
 
 
-def _place(line: Line, dialogues: list[Dialogue], fits: Callable[[Dialogue], bool]) -> None:
-    """Puts a line into the first dialogue that it fits, else into the emptiest one."""
-    free = [one for one in dialogues if len(one.lines) < LINES_EACH]
-    best = next(filter(fits, free), None) if line.place or line.asks else None
-    (best or min(free, key=lambda one: len(one.lines))).lines.append(line)
+def _put(line: Line, dialogues: Sequence[Dialogue]) -> None:
+    """Puts a line into the emptiest of some dialogues."""
+    min(dialogues, key=lambda one: len(one.lines)).lines.append(line)
 
 
 def _may_ask(dialogue: Dialogue, line: Line, last: str) -> bool:
@@ -92,4 +91,4 @@ def _may_ask(dialogue: Dialogue, line: Line, last: str) -> bool:
 def _at(dialogue: Dialogue, place: str) -> bool:
     """Whether there is room for a line said there: up to three of one place, and no second place."""
     places = [line.place for line in dialogue.lines if line.place]
-    return len(places) < 3 and set(places) <= {place}
+    return len(places) < 3 and len(dialogue.lines) < LINES_EACH and set(places) <= {place}
