@@ -1,6 +1,6 @@
 """How well a model tells the story: sixty visitors say 300 lines that were written by hand, and replies are scored.
 
-    python -m bench.storyteller play MODEL --name NAME --out NAME.jsonl [--no-examples] [--free]
+    python -m bench.storyteller play MODEL --name NAME [--adapter A] [--no-examples] [--free] [--out NAME.jsonl]
     python -m bench.storyteller score NAME.jsonl OTHER.jsonl [--pairs 50] [--blind 100]
 
 `play` tells every reply as the play does: its prompt, its facts, its sampling, its history; the seeds are fixed. It
@@ -15,7 +15,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,13 @@ from tqdm import tqdm
 
 from bench.storyteller_lines import Dialogue, Line, read_dialogues
 from bench.storyteller_reading import write_pairs, write_singles
+from model_build.resolve import add_model, model_folder
 from overture.settings import Settings
-from prologue.book import MOST_NOTES, Book, load_book
+from prologue.book import MOST_NOTES, load_book
 from prologue.errors import BookError, EmbedderError
 from prologue.prompt import Turn, compose_within, fit_notes, fixed_messages
 from prologue.world import World, WorldError, load_world
-from storyteller.engine import EngineError, Sampling, load_engine
+from storyteller.engine import EngineError, Grammar, Sampling, load_engine
 
 if TYPE_CHECKING:
     from bench.storyteller_scores import Figure
@@ -49,15 +50,23 @@ class BenchError(Exception):
 class Player:
     """A model that tells the replies of a dialogue, as the storyteller does."""
 
-    def __init__(self, engine: Engine, world: World, book: Book, settings: Settings, *, form: bool = True) -> None:
-        self._engine, self._world, self._book, self._settings = engine, world, book, settings
+    def __init__(
+        self,
+        engine: Engine,
+        world: World,
+        facts: Callable[[str], Sequence[str]],
+        settings: Settings,
+        *,
+        form: bool = True,
+    ) -> None:
+        self._engine, self._world, self._facts, self._settings = engine, world, facts, settings
         self._sampling = Sampling(
             temperature=settings.temperature,
             top_p=settings.top_p,
             min_p=settings.min_p,
             repetition_penalty=settings.repetition_penalty,
             max_tokens=settings.max_tokens,
-            **(form_of(world) if form else {}),
+            grammar=form_of(world) if form else None,
         )
 
     def play(self, dialogue: Dialogue) -> list[dict[str, Any]]:
@@ -91,20 +100,15 @@ class Player:
         about = (
             [line.said] if line.said else [dialogue.profile.get(f.key, "") for f in self._world.profile if f.recalls]
         )
-        found = dict.fromkeys(fact for text in about if text for fact in self._book.facts(text))
+        found = dict.fromkeys(fact for text in about if text for fact in self._facts(text))
         count = self._engine.encode
         return fit_notes([*found][:MOST_NOTES], self._settings.knowledge_tokens, lambda text: len(count(text)))
 
 
-def form_of(world: World) -> dict[str, Any]:
-    """What `Sampling` is given so that replies have the world's form; nothing where the world says none."""
-    import storyteller.engine as engine
-
-    form = getattr(world, "reply", None)
-    if form is None:
-        return {}
-    grammar: Any = vars(engine)["Grammar"]
-    return {"grammar": grammar("lark", form.first_part(), form.next_part)}
+def form_of(world: World) -> Grammar | None:
+    """The grammar that replies are held to; None where the world says no form."""
+    form = world.reply
+    return None if form is None else Grammar("lark", form.first_part(), form.next_part)
 
 
 def read_played(path: Path) -> list[Played]:
@@ -147,9 +151,10 @@ def play(options: argparse.Namespace) -> None:
         world = replace(world, examples=())
     settings, book = Settings.read(), load_book(options.book)
     if left:
-        engine = load_engine(options.model, threads=options.threads, context=settings.context, dtype=options.dtype)
-        player = Player(engine, world, book, settings, form=options.form)
-        how = {"model": str(options.model), "dtype": options.dtype, "examples": options.examples, "form": options.form}
+        folder = model_folder(options.model, options.adapter)
+        engine = load_engine(folder, threads=options.threads, context=settings.context, dtype=options.dtype)
+        player = Player(engine, world, book.facts, settings, form=options.form)
+        how = {"model": folder.name, "dtype": options.dtype, "examples": options.examples, "form": options.form}
         with out.open("a", encoding="utf-8") as file:
             for dialogue in tqdm(left, desc=options.name, unit="dialogue"):
                 turns = player.play(dialogue)
@@ -218,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True)
     player = commands.add_parser("play", help="let a model tell the replies")
-    player.add_argument("model", type=Path, help="a checkpoint folder or a bundle")
+    add_model(player)
     player.add_argument("--name", required=True, help="what the run is called in the table")
     player.add_argument("--out", type=Path, help="default: build/bench/storyteller-NAME.jsonl")
     player.add_argument("--world", type=Path, default=WORLD)
@@ -239,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except (BenchError, BookError, EmbedderError, EngineError, WorldError, OSError) as error:
+    except (BenchError, BookError, EmbedderError, EngineError, WorldError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -150,7 +150,8 @@ def test_a_run_is_scored_in_every_row() -> None:
         "repeats a sentence of an earlier reply": (2, 3),
     }
     for row, (right, of) in shares.items():
-        assert (found[row].value, found[row].of) == (pytest.approx(right / of), of), row
+        assert found[row].value == pytest.approx(right / of), row
+        assert found[row].of == of, row
     assert found["companion right when asked"].of == 0
     assert found["strange words"].value == 0
     assert found["words a reply (mean)"].value == pytest.approx((10 + 10 + 10) / 3)
