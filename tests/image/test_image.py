@@ -21,7 +21,8 @@ import pytest
 from client.events import AnswerCame, BeatCame
 from client.story import Ended
 from client.transport import Play
-from infra.package import BOOK_PATH, WORLD_PATH, assemble
+from infra.deploy.package import assemble
+from infra.functions import BOOK_PATH, WORLD_PATH
 from infra.settings import Settings
 from local.environment import runtime_argv
 from local.plan import LambdaLimits
