@@ -21,7 +21,8 @@ import pytest
 from client.events import AnswerCame, BeatCame
 from client.story import Ended
 from client.transport import Play
-from infra.package import BOOK_PATH, WORLD_PATH, assemble
+from infra.deploy.package import assemble
+from infra.functions import BOOK_PATH, WORLD_PATH
 from infra.settings import Settings
 from local.environment import runtime_argv
 from local.plan import LambdaLimits
@@ -31,7 +32,7 @@ from local.stack import LocalStack
 IMAGE = os.environ.get("IMAGE", "overture-storyteller")
 PODMAN = "podman"
 #: The arm64 root that `make image` makes.
-BASE = "localhost/overture-base"
+BASE = "localhost/overture-base-arm64"
 LABEL = f"overture-test={uuid.uuid4().hex}"
 #: As Lambda: nothing can be written but /tmp, and the CPU's folder is not to be seen.
 LIKE_LAMBDA = [
@@ -111,6 +112,11 @@ def test_the_probes_shim_keeps_kleidiai_where_the_cpus_folder_is_hidden() -> Non
         "print(packed.dtype, seen, heavy, torch.__version__, os.getuid())"
     )
     assert said.split() == ["torch.uint8", "[]", "[]", "2.10.0+cpu", "1000"]
+
+
+def test_the_base_is_as_poor_as_awss() -> None:
+    said = run_python("import shutil; print([tool for tool in ('find', 'xargs', 'tar', 'cc') if shutil.which(tool)])")
+    assert said.strip() == "[]"
 
 
 IMPORTED = """

@@ -1,4 +1,4 @@
-"""The page: a private bucket behind CloudFront, with headers that let it talk to this house only."""
+"""The page: a private bucket behind CloudFront, with headers that let it talk to this stack only."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as deployment
 from constructs import Construct
 
-from infra.acknowledged import acknowledge
-from infra.door import Door
+from infra.constructs.nag_suppressions import suppress
+from infra.constructs.ticket_api import TicketApi
+from infra.constructs.websocket import WebSocket
 from infra.settings import ROOT, SettingError, Settings
-from infra.socket import Socket
 
 PROTOCOL = 1
 PAGES = ROOT / "client" / "web"
 
 
 class Site(Construct):
-    """CloudFront and what it serves. Its address is known before any function is made."""
-
-    def __init__(self, scope: Construct, name: str, settings: Settings, *, socket: Socket, door: Door) -> None:
+    def __init__(
+        self, scope: Construct, name: str, settings: Settings, *, websocket: WebSocket, ticket_api: TicketApi
+    ) -> None:
         super().__init__(scope, name)
         if not (PAGES / "index.html").is_file():
             raise SettingError(f"{PAGES} has no index.html: get the whole repository.")
@@ -37,9 +37,7 @@ class Site(Construct):
             removal_policy=RemovalPolicy.DESTROY,
             auto_delete_objects=True,
         )
-        acknowledge(
-            bucket, "AwsSolutions-S1", "What is in it is public by way of CloudFront, and nothing else reads it."
-        )
+        suppress(bucket, "AwsSolutions-S1", "Its files are public through CloudFront, and nothing else reads it.")
         certificate = (
             acm.Certificate.from_certificate_arn(self, "Certificate", settings.certificate) if settings.domain else None
         )
@@ -57,34 +55,34 @@ class Site(Construct):
                 origin=origins.S3BucketOrigin.with_origin_access_control(bucket),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
                 cache_policy=cloudfront.CachePolicy.CACHING_OPTIMIZED,
-                response_headers_policy=self._headers(socket, door),
+                response_headers_policy=self._headers(websocket, ticket_api),
                 compress=True,
             ),
         )
-        acknowledge(self.distribution, "AwsSolutions-CFR1", "The story is for everyone, wherever they are.")
-        acknowledge(
+        suppress(self.distribution, "AwsSolutions-CFR1", "The story is for everyone, wherever they are.")
+        suppress(
             self.distribution,
             "AwsSolutions-CFR2",
-            "A web ACL costs five dollars a month with nobody there; behind CloudFront is nothing but static files.",
+            "A web ACL costs five dollars a month when idle; behind CloudFront are static files only.",
         )
-        acknowledge(
+        suppress(
             self.distribution,
             "AwsSolutions-CFR3",
-            "Who fetched the page is nobody's business; who comes in stands in the access logs of the two APIs.",
+            "Fetching the page is not logged; connections are, in the access logs of the two APIs.",
         )
         if not settings.domain:
-            acknowledge(
+            suppress(
                 self.distribution,
                 "AwsSolutions-CFR4",
                 "CloudFront's own domain comes with its own certificate and protocol policy; -c domain=… raises it.",
             )
         self.url = f"https://{settings.domain or self.distribution.distribution_domain_name}"
 
-    def publish(self, *, socket: Socket, door: Door) -> None:
-        """Uploads the page, and `config.json` with where socket and door are."""
-        config: dict[str, Any] = {"socket": socket.url, "ticket": door.url, "protocol": PROTOCOL}
-        if door.members is not None:
-            config["members"] = door.members.config
+    def publish(self, *, websocket: WebSocket, ticket_api: TicketApi) -> None:
+        """Uploads the page, and `config.json` with the addresses it needs."""
+        config: dict[str, Any] = {"socket": websocket.url, "ticket": ticket_api.url, "protocol": PROTOCOL}
+        if ticket_api.members is not None:
+            config["members"] = ticket_api.members.config
         deployment.BucketDeployment(
             self,
             "Upload",
@@ -99,10 +97,10 @@ class Site(Construct):
             memory_limit=512,
         )
 
-    def _headers(self, socket: Socket, door: Door) -> cloudfront.ResponseHeadersPolicy:
-        connect = f"'self' {socket.origin} {door.origin}"
-        if door.members is not None:
-            connect += f" {door.members.origin}"
+    def _headers(self, websocket: WebSocket, ticket_api: TicketApi) -> cloudfront.ResponseHeadersPolicy:
+        connect = f"'self' {websocket.origin} {ticket_api.origin}"
+        if ticket_api.members is not None:
+            connect += f" {ticket_api.members.origin}"
         policy = "; ".join(
             (
                 "default-src 'none'",
@@ -122,7 +120,7 @@ class Site(Construct):
         return cloudfront.ResponseHeadersPolicy(
             self,
             "Headers",
-            comment="Overture: the page talks to its own house only",
+            comment="Overture: the page talks to its own stack only",
             security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
                 content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
                     content_security_policy=policy, override=True

@@ -1,6 +1,6 @@
-"""The kill switch: called by an alarm on GB-seconds, it lets no storyteller start any more.
+"""The kill switch: an alarm on GB-seconds calls it, and no storyteller starts any more.
 
-What is running comes to its end; new events fail within a minute and Front tells the visitors.
+Running invocations finish; new events fail within a minute and Front tells the visitors.
 `docs/operations.md` says how to turn the storyteller on again.
 """
 
@@ -14,7 +14,7 @@ import boto3
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Sets the storyteller's reserved concurrency to 0, if the alarm really rings."""
+    """Sets the storyteller's reserved concurrency to 0 if the alarm is in state ALARM."""
     state = event.get("alarmData", {}).get("state", {}).get("value")
     if state != "ALARM":
         return {"killed": False}

@@ -3,9 +3,9 @@
     python -m infra.deploy [-c name=value ...] [--yes] [--dry-run]
     python -m infra.deploy --destroy [-c name=value ...]
 
-The image goes into the stack's own repository, so that it goes with the stack: the repository is
-made first (`image=none`), the image pushed, then the stack deployed with its digest. (`cdk deploy`
-alone works, too; its image then lies in the CDK's own repository, and `--destroy` removes it there.)
+The image goes into the stack's own repository, which is deleted with the stack: first the repository is deployed
+(`image=none`), then the image is pushed, then the stack is deployed with the image's digest. (A bare `cdk deploy`
+works too; its image is then in the CDK's own repository, and `--destroy` removes it from there.)
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 
 from infra.app import synthesize
 from infra.bundle import DOCKERFILE, bundle_hash, world_argument
-from infra.checks import Client, check, explain, size_of
+from infra.deploy.checks import Client, check, explain, size_of
+from infra.deploy.prices import summary
 from infra.node import require_node
-from infra.prices import summary
 from infra.settings import ROOT, SettingError, Settings, refuse_unknown
 
 #: The CDK's command line, pinned: 3.0.0 refuses the assemblies that our aws-cdk-lib writes.
@@ -32,7 +32,7 @@ CDK = ["npx", "--yes", "aws-cdk@2.1148.1"]
 
 
 class DeployError(Exception):
-    """Why it did not come about; one sentence with the remedy."""
+    """Why nothing was deployed or destroyed: one sentence with the remedy."""
 
 
 def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, yes: bool, dry_run: bool) -> None:
@@ -57,7 +57,7 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
 
 
 def describe(assembly: Path, settings: Settings) -> str:
-    """What will be created, and what that costs."""
+    """What will be created, and its cost."""
     template = json.loads((assembly / f"{settings.stack}.template.json").read_text())
     kinds: dict[str, int] = {}
     for resource in template["Resources"].values():
@@ -142,7 +142,7 @@ def _cdk(command: list[str], given: dict[str, str], *, only_if_missing: tuple[Cl
         return
     require_node()
     context = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
-    _run([*CDK, *command, "--require-approval", "never", *context], "The CDK gave up")
+    _run([*CDK, *command, "--require-approval", "never", *context], "The CDK failed")
 
 
 def _is_there(client: Client, stack: str) -> bool:
@@ -156,7 +156,7 @@ def _is_there(client: Client, stack: str) -> bool:
 
 
 def _run(command: list[str], what: str) -> None:
-    """Runs a command with its words on the screen, and explains those that are known."""
+    """Runs a command, shows its output, and explains the errors that are known."""
     environment = {**os.environ, "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -167,11 +167,11 @@ def _run(command: list[str], what: str) -> None:
         print(line, end="", flush=True)
         said.append(line)
     if process.wait():
-        raise DeployError(explain("".join(said)) or f"{what}: see its words above.")
+        raise DeployError(explain("".join(said)) or f"{what}: see its output above.")
 
 
 def find_client(region: str) -> Client | None:
-    """A maker of AWS clients, or None where there are no credentials."""
+    """A function that makes AWS clients, or None without credentials."""
     import boto3
 
     session = boto3.Session(region_name=region)
@@ -185,7 +185,6 @@ def find_client(region: str) -> Client | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Deploys or destroys, or says why not."""
     parser = argparse.ArgumentParser(prog="python -m infra.deploy", description="Deploys the stack, or destroys it.")
     setting = "a setting (docs/settings.md)"
     parser.add_argument("-c", "--context", action="append", default=[], metavar="name=value", help=setting)

@@ -1,8 +1,7 @@
-"""What is seen from outside: a dashboard of the functions' own metrics (EMF), and alarms."""
+"""A dashboard of the functions' own metrics (EMF), alarms, and the topic that sends them by e-mail."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import Duration
@@ -14,16 +13,14 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from infra.functions import NAMESPACE
-from infra.guard import Guard
+from infra.constructs.cost_guard import CostGuard
+from infra.constructs.roles import NAMESPACE
 from infra.settings import Settings
 
 _FIVE_MINUTES = Duration.minutes(5)
 
 
-class Watch(Construct):
-    """The dashboard, the alarms, and the topic that tells of them."""
-
+class Monitoring(Construct):
     def __init__(
         self,
         scope: Construct,
@@ -31,19 +28,20 @@ class Watch(Construct):
         settings: Settings,
         *,
         front: lambda_.Function,
-        door: Sequence[lambda_.Function],
+        ticket: lambda_.Function,
+        authorizer: lambda_.Function,
         storyteller: lambda_.Function,
         table: dynamodb.Table,
-        guard: Guard,
+        cost_guard: CostGuard,
     ) -> None:
         super().__init__(scope, name)
         self._settings = settings
-        self._functions = {"front": front, "storyteller": storyteller, "ticket": door[0], "authorizer": door[1]}
+        self._functions = {"front": front, "storyteller": storyteller, "ticket": ticket, "authorizer": authorizer}
         self.topic = sns.Topic(self, "Alarms", display_name=f"{settings.stack}: alarms", enforce_ssl=True)
         if settings.email:
             self.topic.add_subscription(subscriptions.EmailSubscription(settings.email))
-        for alarm in guard.alarms:
-            self._tell(alarm)
+        for alarm in cost_guard.alarms:
+            self._notify(alarm)
         self._alarm(
             "StorytellerErrors",
             storyteller.metric_errors(period=_FIVE_MINUTES),
@@ -54,7 +52,7 @@ class Watch(Construct):
             "StorytellerThrottled",
             storyteller.metric_throttles(period=_FIVE_MINUTES),
             5,
-            "The storyteller is refused room: docs/operations.md, Nobody gets a storyteller.",
+            "The storyteller is throttled: docs/operations.md, The storyteller is throttled.",
         )
         self._alarm(
             "FrontErrors",
@@ -63,21 +61,21 @@ class Watch(Construct):
             "Front failed three times in five minutes: docs/operations.md, Front fails.",
         )
         self._alarm(
-            "DoorErrors",
+            "ConnectErrors",
             cloudwatch.MathExpression(
                 expression="ticket + authorizer",
-                label="Errors at the door",
+                label="Errors of the ticket functions",
                 period=_FIVE_MINUTES,
-                using_metrics={"ticket": door[0].metric_errors(), "authorizer": door[1].metric_errors()},
+                using_metrics={"ticket": ticket.metric_errors(), "authorizer": authorizer.metric_errors()},
             ),
             3,
-            "Nobody gets in: docs/operations.md, Front fails.",
+            "No visitor can connect: docs/operations.md, Front fails.",
         )
         self._alarm(
-            "ReturnsLost",
+            "DestinationsLost",
             storyteller.metric("DestinationDeliveryFailures", statistic="Sum", period=_FIVE_MINUTES),
             1,
-            "Front was not told what came of an invocation: docs/operations.md, The storyteller fails.",
+            "Front did not get the record of an invocation: docs/operations.md, The storyteller fails.",
         )
         self._alarm(
             "TableThrottled",
@@ -86,9 +84,9 @@ class Watch(Construct):
                 period=_FIVE_MINUTES,
             ),
             10,
-            "The table is asked too much at once: docs/operations.md, Front fails.",
+            "The table throttles requests: docs/operations.md, Front fails.",
         )
-        self.dashboard = self._draw(guard)
+        self.dashboard = self._make_dashboard(cost_guard)
 
     def _alarm(self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str) -> None:
         alarm = cloudwatch.Alarm(
@@ -101,19 +99,19 @@ class Watch(Construct):
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             alarm_description=description,
         )
-        self._tell(alarm)
+        self._notify(alarm)
 
-    def _tell(self, alarm: cloudwatch.Alarm) -> None:
+    def _notify(self, alarm: cloudwatch.Alarm) -> None:
         alarm.add_alarm_action(actions.SnsAction(self.topic))
 
-    def _draw(self, guard: Guard) -> cloudwatch.Dashboard:
-        count, often = _of("Sum"), _of("Average")
+    def _make_dashboard(self, cost_guard: CostGuard) -> cloudwatch.Dashboard:
+        count, mean = _with("Sum"), _with("Average")
         storyteller = self._functions["storyteller"]
         front = self._functions["front"]
         rows: list[list[cloudwatch.IWidget]] = [
             [
                 _graph("Visitors", count("front", "Sessions"), count("front", "Resumed"), count("front", "Answers")),
-                _graph("At the door", count("ticket", "TicketsRefused"), count("authorizer", "ConnectionsRefused")),
+                _graph("Refused", count("ticket", "TicketsRefused"), count("authorizer", "ConnectionsRefused")),
                 _graph(
                     "Saved by written answers (tokens)",
                     count("front", "SavedTokens"),
@@ -123,8 +121,8 @@ class Watch(Construct):
                 _graph("Replies and tokens", count("storyteller", "Replies"), count("storyteller", "Tokens")),
                 _graph(
                     "Time to first token (ms)",
-                    often("storyteller", "TimeToFirstToken"),
-                    _of("p95")("storyteller", "TimeToFirstToken"),
+                    mean("storyteller", "TimeToFirstToken"),
+                    _with("p95")("storyteller", "TimeToFirstToken"),
                 ),
                 _graph(
                     "Storytellers at work",
@@ -133,7 +131,7 @@ class Watch(Construct):
                 ),
             ],
             [
-                _graph("GB-seconds in 24 hours", *guard.spent.values(), line=self._settings.ceiling),
+                _graph("GB-seconds in 24 hours", *cost_guard.spent.values(), line=self._settings.ceiling),
                 _graph("Front (ms)", front.metric_duration(), front.metric_duration(statistic="p95")),
                 _graph("Errors", *(one.metric_errors(label=name) for name, one in self._functions.items())),
             ],
@@ -143,7 +141,7 @@ class Watch(Construct):
         )
 
 
-def _of(statistic: str) -> Any:
+def _with(statistic: str) -> Any:
     def metric(service: str, name: str) -> cloudwatch.Metric:
         return cloudwatch.Metric(
             namespace=NAMESPACE,

@@ -1,8 +1,8 @@
-"""What keeps a bill small: an alarm on GB-seconds that turns the storyteller off, and a budget that warns.
+"""Two limits on the bill: a kill switch on GB-seconds, and a budget that warns.
 
-AWS Budgets hears of costs hours late, so it is only asked to write an e-mail. The kill switch acts
-on what CloudWatch counted within minutes, and counts twice: by Lambda's own `Duration`, which is there
-whatever happens but lacks a start's init, and by what each invocation's report says is billed, init and all.
+AWS Budgets learns of costs hours late, so it only sends e-mail. The kill switch acts within minutes on two counts:
+Lambda's own `Duration`, which is always there but lacks a cold start's init, and the billed duration in each
+invocation's report, which includes it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.acknowledged import acknowledge_runtime
-from infra.functions import NAMESPACE, allow, make_footing
+from infra.constructs.nag_suppressions import suppress_runtime
+from infra.constructs.roles import NAMESPACE, allow, make_role_and_logs
 from infra.settings import Settings
 
 CODE = Path(__file__).resolve().parent / "kill_switch"
 
 
-class Guard(Construct):
+class CostGuard(Construct):
     """The kill switch and the budget."""
 
     def __init__(
@@ -38,24 +38,24 @@ class Guard(Construct):
     ) -> None:
         super().__init__(scope, name)
         self._settings = settings
-        # Two alarms call one function: each needs a permission with a name of its own.
+        # Two alarms call one function: each needs a permission with a logical id of its own.
         self.node.set_context("@aws-cdk/aws-cloudwatch-actions:changeLambdaPermissionLogicalIdForLambdaAction", True)
-        footing = make_footing(self, settings)
+        own = make_role_and_logs(self, settings)
         self.function = lambda_.Function(
             self,
             "Switch",
-            description="Overture: sets the storyteller's reserved concurrency to 0 when the alarm rings",
+            description="Overture: sets the storyteller's reserved concurrency to 0 when an alarm fires",
             code=lambda_.Code.from_asset(str(CODE)),
             handler="handler.lambda_handler",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             timeout=Duration.seconds(30),
-            role=footing.role,
-            log_group=footing.log_group,
+            role=own.role,
+            log_group=own.log_group,
             environment={"STORYTELLER": storyteller.function_name},
         )
-        acknowledge_runtime(self.function)
-        allow(footing.role, ["lambda:PutFunctionConcurrency"], storyteller.function_arn)
+        suppress_runtime(self.function)
+        allow(own.role, ["lambda:PutFunctionConcurrency"], storyteller.function_arn)
         billed = logs.MetricFilter(
             self,
             "Billed",
@@ -66,18 +66,18 @@ class Guard(Construct):
             metric_name=f"BilledMs-{Stack.of(self).stack_name}",
             metric_value="$.record.metrics.billedDurationMs",
         )
-        # A period of a day slides with the clock: it is the last 24 hours, not since midnight.
+        # CloudWatch's period of a day slides with the clock: the last 24 hours, not since midnight.
         day = Duration.days(1)
         self.spent = {
             "billed": self._gb_seconds("billed", billed.metric(statistic="Sum", period=day)),
             "handled": self._gb_seconds("handled", storyteller.metric_duration(statistic="Sum", period=day)),
         }
         self.alarms = [
-            self._ring("BilledCeiling", self.spent["billed"]),
-            self._ring("Ceiling", self.spent["handled"]),
+            self._kill_at("BilledCeiling", self.spent["billed"]),
+            self._kill_at("Ceiling", self.spent["handled"]),
         ]
         if settings.email:
-            self._warn(settings)
+            self._add_budget(settings)
 
     def _gb_seconds(self, name: str, milliseconds: cloudwatch.IMetric) -> cloudwatch.MathExpression:
         return cloudwatch.MathExpression(
@@ -87,7 +87,7 @@ class Guard(Construct):
             using_metrics={name: milliseconds},
         )
 
-    def _ring(self, name: str, spent: cloudwatch.MathExpression) -> cloudwatch.Alarm:
+    def _kill_at(self, name: str, spent: cloudwatch.MathExpression) -> cloudwatch.Alarm:
         alarm = spent.create_alarm(
             self,
             name,
@@ -103,7 +103,7 @@ class Guard(Construct):
         alarm.add_alarm_action(actions.LambdaAction(self.function))
         return alarm
 
-    def _warn(self, settings: Settings) -> None:
+    def _add_budget(self, settings: Settings) -> None:
         subscriber = budgets.CfnBudget.SubscriberProperty(address=settings.email, subscription_type="EMAIL")
         budgets.CfnBudget(
             self,

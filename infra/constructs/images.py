@@ -1,6 +1,6 @@
-"""The storyteller's image: where it is kept, what it is built from, who builds it.
+"""The storyteller's image: its repository, and what it is built from.
 
-The weights come in as a second build context named `model`, and their manifest (`bundle`) is in the asset's hash.
+The weights come in as a second build context named `model`; their manifest is in the asset's hash.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from infra.bundle import DOCKERFILE, bundle_hash, world_argument
 from infra.settings import ROOT, Settings
 
 
-class Images(Construct):
-    """The stack's own repository: what is pushed here goes when the stack goes."""
+class ImageRepository(Construct):
+    """The stack's own repository: its images are deleted with the stack."""
 
     def __init__(self, scope: Construct, name: str) -> None:
         super().__init__(scope, name)
@@ -32,7 +32,7 @@ class Images(Construct):
 
 
 def image_code(settings: Settings, repository: ecr.IRepository, built: str | None) -> lambda_.DockerImageCode:
-    """The code of the function: a digest in the repository (`built`, by CodeBuild), or Docker's work at deploy time."""
+    """A digest in the repository (`built` by CodeBuild, or a setting), or an image that the CDK builds and pushes."""
     digest = built or settings.image
     if digest:
         return lambda_.DockerImageCode.from_ecr(repository, tag_or_digest=digest)
@@ -51,6 +51,6 @@ def image_code(settings: Settings, repository: ecr.IRepository, built: str | Non
 
 
 def ignored() -> list[str]:
-    """What is no part of the asset: the very list that `docker build` reads, and the weights."""
+    """What is no part of the asset: the list that `docker build` reads, and the weights."""
     lines = (ROOT / f"{DOCKERFILE}.dockerignore").read_text().splitlines()
     return [*(line for line in lines if line and not line.startswith("#")), "models"]

@@ -1,7 +1,7 @@
-"""What AWS charges, in one table with its sources, and what a month of nobody and a visit come to.
+"""AWS's prices with their sources, and what an idle month and a visit cost.
 
-`bench/costs.py` makes `docs/costs.md` of it; `make deploy` shows a line. List prices of one region, without free
-tiers and taxes; the assumptions about a visit are named, and none is a measurement on AWS. Knows no constructs.
+`bench/costs.py` writes `docs/costs.md` from it; `make deploy` shows a summary. List prices of one region, without free
+tiers and taxes. The assumptions about a visit are named; none is a measurement on AWS.
 """
 
 from __future__ import annotations

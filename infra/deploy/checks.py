@@ -1,6 +1,6 @@
-"""What `make deploy` looks at before it asks for anything: Node, the bundle, the limits, Docker, the account.
+"""What `make deploy` checks first: Node, the bundle, its size, Docker, the account.
 
-Each check returns a sentence with the remedy, or None. They know no constructs.
+Each check returns a sentence with the remedy, or None.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ GB = 1024**3
 MOST_IMAGE_BYTES, IMAGE_BESIDE_MODEL = 10 * GB, GB
 #: Python, torch, and what a reply needs beside the weights (a cache of 4,096 tokens of an 8B: 0.5 GB).
 MEMORY_BESIDE_MODEL_MB = 1024
-#: Lambda leaves at least so many executions unreserved.
+#: Lambda keeps at least this many executions unreserved.
 UNRESERVED = 100
 
 Client = Callable[[str], Any]
 
 
 def check(settings: Settings, client: Client | None) -> Iterator[str]:
-    """Everything that stands in the way. `client` makes AWS clients; None where there are no credentials."""
+    """Every obstacle. `client` makes AWS clients; None without credentials."""
     try:
         require_node()
     except SettingError as error:
         yield str(error)
     folder = settings.bundle_folder
     if folder is not None and not settings.image:
-        whole = check_bundle(folder)
-        if whole:
-            yield whole
+        broken = check_bundle(folder)
+        if broken:
+            yield broken
             return
         yield from filter(None, [check_sizes(folder, settings)])
         if settings.build == "local":
@@ -48,9 +48,12 @@ def check(settings: Settings, client: Client | None) -> Iterator[str]:
 
 
 def check_bundle(folder: Path) -> str | None:
-    """Whether the model is all there: its files, and with a manifest their bytes."""
+    """Checks that the model is complete: a bundle by its manifest, a Hugging Face folder by its file names."""
     if not folder.is_dir():
         return f"The model {folder} does not exist: name one with -c bundle=FOLDER."
+    manifest = find_manifest(folder)
+    if manifest is not None:
+        return _check_manifest(manifest)
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             return (
@@ -58,35 +61,37 @@ def check_bundle(folder: Path) -> str | None:
             )
     if not any(folder.glob("*.safetensors")):
         return f"The model {folder} has no weights (.safetensors): pack or download it again."
-    for name, wanted in _hashes(folder):
-        path = folder / name
-        if not path.is_file():
-            return f"{path} is missing, but the manifest names it: pack or download the model again."
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                return f"{path} is not what the manifest says: pack or download the model again."
     return None
 
 
-def _hashes(folder: Path) -> Iterator[tuple[str, str]]:
-    """File names and SHA-256 of a manifest, wherever in it they stand."""
-    manifest = find_manifest(folder)
-    if manifest is None:
-        return
-    parts = json.loads(manifest.read_text())
-    parts = parts.get("files", parts) if isinstance(parts, dict) else {}
-    for name, part in parts.items():
-        if isinstance(part, dict) and isinstance(part.get("sha256"), str):
-            yield name, part["sha256"]
+def _check_manifest(manifest: Path) -> str | None:
+    """Checks every file of a bundle against its size and hash. (The manifest itself has the model's config.)"""
+    try:
+        files = {name: (part["bytes"], part["sha256"]) for name, part in json.loads(manifest.read_text())["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{manifest} is not a bundle's manifest: pack the model again."
+    if "tokenizer.json" not in files or not any(name.endswith(".safetensors") for name in files):
+        return f"{manifest} lists no tokenizer or no weights: pack the model again."
+    for name, (size, digest) in files.items():
+        path = manifest.parent / name
+        if not path.is_file():
+            return f"{path} is missing, but the manifest lists it: pack or copy the model again."
+        if path.stat().st_size != size or _sha256(path) != digest:
+            return f"{path} differs from the manifest: pack or copy the model again."
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of a folder's files."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def check_sizes(folder: Path, settings: Settings) -> str | None:
-    """Whether image and memory hold the model."""
+    """Checks that image and memory hold the model."""
     size = size_of(folder)
     if size + IMAGE_BESIDE_MODEL > MOST_IMAGE_BYTES:
         return f"The model has {size / GB:.1f} GB; the image would be over Lambda's 10 GB: pack it to INT4."
@@ -100,29 +105,24 @@ def check_sizes(folder: Path, settings: Settings) -> str | None:
 
 
 def check_docker() -> str | None:
-    """Whether Docker is there and builds for arm64."""
+    """Checks that Docker is installed and running. It need not run arm64 programs: the Dockerfile runs none."""
     remedy = "or build in the cloud with -c build=cloud"
     if shutil.which("docker") is None:
         return f"There is no docker here: install Docker, {remedy}."
     done = subprocess.run(["docker", "buildx", "inspect"], capture_output=True, text=True, check=False)
     if done.returncode:
         return f"Docker cannot build ({_first(done.stderr)}): start it or install its buildx, {remedy}."
-    if "linux/arm64" not in done.stdout:
-        return (
-            "This Docker does not build for linux/arm64: "
-            f"run docker run --privileged --rm tonistiigi/binfmt --install arm64, {remedy}."
-        )
     return None
 
 
 def check_account(settings: Settings, client: Any) -> Iterator[str]:
-    """Whether the account lets that much run: too little concurrency to reserve any; a new account's memory."""
+    """Checks the account's concurrency, and a new account's memory limit."""
     limit = int(client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
     if settings.concurrency and limit - settings.concurrency < UNRESERVED:
         yield (
             f"This account may run {limit} functions at once and must leave {UNRESERVED} unreserved, so none can be "
-            f"reserved for {settings.concurrency} storytellers: deploy with -c concurrency=0, or have the quota "
-            "`Concurrent executions` raised (AWS console, Service Quotas, AWS Lambda)."
+            f"reserved for {settings.concurrency} storytellers: deploy with -c concurrency=0, or raise the quota "
+            "`Concurrent executions` (AWS console, Service Quotas, AWS Lambda)."
         )
     if limit < UNRESERVED and settings.memory > NEW_ACCOUNT_MEMORY_MB:
         yield (
@@ -133,7 +133,7 @@ def check_account(settings: Settings, client: Any) -> Iterator[str]:
 
 
 def explain(output: str) -> str | None:
-    """What an error of CloudFormation means, where it is one that new accounts meet."""
+    """The remedy for an error of CloudFormation that new accounts meet; None for another."""
     if "MemorySize" in output and str(NEW_ACCOUNT_MEMORY_MB) in output:
         return (
             f"This account is capped at {NEW_ACCOUNT_MEMORY_MB} MB a function: deploy with "

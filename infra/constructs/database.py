@@ -1,14 +1,15 @@
-"""The one table: sessions, leases, tickets, counters. Everything in it has an end."""
+"""The DynamoDB table of sessions, leases, tickets and counters."""
 
 from __future__ import annotations
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 
-class Memory(Construct):
-    """DynamoDB on demand: nobody playing, nothing paid but the storage."""
+class Database(Construct):
+    """One table, billed by use. Every item expires."""
 
     def __init__(self, scope: Construct, name: str) -> None:
         super().__init__(scope, name)
@@ -25,4 +26,15 @@ class Memory(Construct):
             time_to_live_attribute="expires",
             # Deleted with the stack; AWS keeps a last backup for 35 days at no charge.
             removal_policy=RemovalPolicy.DESTROY,
+        )
+
+    def grant_sessions(self, role: iam.IRole) -> None:
+        """Lets a role read and write items, and nothing else of the table."""
+        self.table.grant(
+            role,
+            "dynamodb:GetItem",
+            "dynamodb:Query",
+            "dynamodb:PutItem",
+            "dynamodb:UpdateItem",
+            "dynamodb:DeleteItem",
         )

@@ -1,7 +1,7 @@
 """Front's package: its arm64 wheels, staged once by `make wheels`, and its code, gathered at every synth.
 
-The wheels come from PyPI with their hashes pinned (`infra/front.lock`), for a platform that need not
-be this one, so neither Docker nor emulation takes part. Run: `python -m infra.package`.
+The wheels come from PyPI with pinned hashes (`infra/front.lock`). pip downloads them for another platform than
+this one, so that no Docker and no emulation is needed. Run: `python -m infra.deploy.package`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ WHEELS = ROOT / "build" / "front" / "wheels"
 IMAGE_LOCKS = (ROOT / "lambda/storyteller/requirements.lock",)
 IMAGE_WHEELS = ROOT / "build" / "storyteller" / "wheels"
 PACKAGE = ROOT / "build" / "front" / "package"
-#: Where a function finds its world and book on Lambda.
-WORLD_PATH, BOOK_PATH = "/var/task/world", "/var/task/book"
 #: Lambda's limit for a function's code, unpacked.
 MOST_BYTES = 250 * 1024 * 1024
 
@@ -47,7 +45,7 @@ def stage_wheels(lock: Path = LOCK, folder: Path = WHEELS) -> bool:
 
 
 def download_wheels(locks: Sequence[Path] = IMAGE_LOCKS, folder: Path = IMAGE_WHEELS) -> bool:
-    """Downloads the wheels of the storyteller's image as they are; False when they are there already."""
+    """Downloads the wheels of the storyteller's image, packed; False when they are there already."""
     return _pip("download", locks, folder, f"--dest={folder}")
 
 
@@ -66,7 +64,7 @@ def _pip(command: str, locks: Sequence[Path], folder: Path, *options: str) -> bo
     if subprocess.run(arguments, check=False).returncode:
         shutil.rmtree(folder, ignore_errors=True)
         names = " and ".join(str(lock.relative_to(ROOT)) for lock in locks)
-        raise SettingError(f"The wheels of {names} could not be had: see pip's words above.")
+        raise SettingError(f"The wheels of {names} could not be downloaded: see pip's message above.")
     mark.write_text(wanted)
     return True
 
@@ -76,7 +74,7 @@ def _hash(*locks: Path) -> str:
 
 
 def assemble(settings: Settings, folder: Path = PACKAGE, wheels: Path = WHEELS) -> Path:
-    """Lays out what Lambda unpacks in /var/task: wheels, code, world, book. Returns the folder.
+    """Gathers the contents of /var/task: wheels, code, world, book. Returns the folder.
 
     Raises `SettingError` naming what is missing and the command that makes it.
     """
@@ -126,8 +124,7 @@ def _copy(source: Path, target: Path, *left_out: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Stages Front's wheels, or downloads the storyteller's, and says how large they are."""
-    parser = argparse.ArgumentParser(prog="python -m infra.package", description="Gets the arm64 wheels.")
+    parser = argparse.ArgumentParser(prog="python -m infra.deploy.package", description="Downloads the arm64 wheels.")
     parser.add_argument("whose", nargs="?", choices=["front", "storyteller"], default="front")
     whose = parser.parse_args(argv).whose
     get, folder = (stage_wheels, WHEELS) if whose == "front" else (download_wheels, IMAGE_WHEELS)
@@ -137,7 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"The {whose}'s arm64 wheels {'are' if new else 'were'} in {folder.relative_to(ROOT)}: {size >> 20} MB.")
+    done = "downloaded to" if new else "already in"
+    print(f"Arm64 wheels of {whose}: {done} {folder.relative_to(ROOT)}, {size >> 20} MB.")
     return 0
 
 

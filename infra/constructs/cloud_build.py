@@ -17,10 +17,10 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from infra.acknowledged import acknowledge, acknowledge_runtime
 from infra.bundle import DOCKERFILE, bundle_hash, world_argument
-from infra.functions import allow, make_footing, make_log_group
-from infra.image import ignored
+from infra.constructs.images import ignored
+from infra.constructs.nag_suppressions import asset_bucket, suppress, suppress_runtime
+from infra.constructs.roles import allow, make_log_group, make_role_and_logs
 from infra.settings import ROOT, SettingError, Settings
 
 CODE = Path(__file__).resolve().parent / "cloud_build_starter"
@@ -63,12 +63,12 @@ class CloudBuild(Construct):
             arn = f"arn:{Aws.PARTITION}:s3:::{bucket}"
             project.add_to_role_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[arn]))
             project.add_to_role_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[f"{arn}/{prefix}/*"]))
-            acknowledge(
+            suppress(
                 project,
                 f"AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:s3:::{bucket}/{prefix}/*]",
                 "All files of the model, and nothing beside them.",
             )
-        self._acknowledge(project)
+        self._suppress_findings(project)
         starter = self._starter(settings, project)
         self.resource = CustomResource(
             self,
@@ -107,8 +107,8 @@ class CloudBuild(Construct):
         )
 
     def _starter(self, settings: Settings, project: codebuild.Project) -> lambda_.Function:
-        footing = make_footing(self, settings)
-        allow(footing.role, ["codebuild:StartBuild"], project.project_arn)
+        own = make_role_and_logs(self, settings)
+        allow(own.role, ["codebuild:StartBuild"], project.project_arn)
         starter = lambda_.Function(
             self,
             "Starter",
@@ -118,18 +118,17 @@ class CloudBuild(Construct):
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             timeout=Duration.seconds(60),
-            role=footing.role,
-            log_group=footing.log_group,
+            role=own.role,
+            log_group=own.log_group,
         )
-        acknowledge_runtime(starter)
+        suppress_runtime(starter)
         return starter
 
-    def _acknowledge(self, project: codebuild.Project) -> None:
+    def _suppress_findings(self, project: codebuild.Project) -> None:
         stack = Stack.of(self)
         resource = project.node.default_child
         assert isinstance(resource, codebuild.CfnProject)
-        qualifier = stack.synthesizer.bootstrap_qualifier or "hnb659fds"
-        assets = f"arn:<AWS::Partition>:s3:::cdk-{qualifier}-assets-<AWS::AccountId>-{stack.region}/*"
+        assets = f"arn:<AWS::Partition>:s3:::{asset_bucket(stack)}/*"
         logs = f"arn:<AWS::Partition>:logs:{stack.region}:<AWS::AccountId>:log-group:/aws/codebuild"
         for rule, reason in {
             "CB4": "The project keeps no artifacts of its own; what it builds goes to ECR, encrypted there.",
@@ -142,7 +141,7 @@ class CloudBuild(Construct):
                 for action in ("GetBucket", "GetObject", "List")
             },
         }.items():
-            acknowledge(project, f"AwsSolutions-{rule}", reason)
+            suppress(project, f"AwsSolutions-{rule}", reason)
 
 
 def _buildspec(repository: str, world: str, fetch: str) -> dict[str, object]:
@@ -166,6 +165,6 @@ def _buildspec(repository: str, world: str, fetch: str) -> dict[str, object]:
                 ]
             },
             # Runs after a failed build as well: CloudFormation must hear of that, too.
-            "post_build": {"commands": ["python3 infra/cloud_build_starter/handler.py"]},
+            "post_build": {"commands": ["python3 infra/constructs/cloud_build_starter/handler.py"]},
         },
     }
