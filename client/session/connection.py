@@ -1,4 +1,4 @@
-"""A play over the wire: one session, its connection, and the actions that wait their turn.
+"""A play: one session, its connection, and the actions that wait their turn.
 
     async with Play("http://localhost:8080") as play:
         async for event in play:
@@ -26,20 +26,19 @@ from typing import Any, Self
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from client.actions import Patience, Pending, unsayable
-from client.door import Door, DoorError
-from client.events import (
+from client.session.connect import ConnectError, Connector, explain_close
+from client.session.events import (
     Connection,
     Event,
     Failed,
     RefusedError,
-    explain_close,
 )
-from client.hearing import Hearing
-from client.story import Change, Turn
+from client.session.queue import Pending, Timeouts, line_problem
+from client.session.state import SessionState
+from client.session.story import Change, Turn
 
 
-class Play(Hearing):
+class Play(SessionState):
     """One visitor's play at one address. `observe` sees every frame: ("out" or "in", frame)."""
 
     def __init__(
@@ -48,12 +47,12 @@ class Play(Hearing):
         *,
         session: str | None = None,
         world: str | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         observe: Callable[[str, dict[str, Any]], None] | None = None,
     ) -> None:
-        super().__init__(session, patience or Patience(), observe or (lambda direction, frame: None))
+        super().__init__(session, timeouts or Timeouts(), observe or (lambda direction, frame: None))
         self.world = world
-        self._door = Door(address)
+        self._connector = Connector(address)
         self._queued = asyncio.Event()
         self._return = asyncio.Event()
         self._socket: ClientConnection | None = None
@@ -64,8 +63,8 @@ class Play(Hearing):
     # --- life ---------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Connects for the first time and keeps the play going. Raises `DoorError` if there is no way in."""
-        socket = await self._door.open()
+        """Connects for the first time and keeps the play going. Raises `ConnectError` if there is no way in."""
+        socket = await self._connector.open()
         self._runner = asyncio.create_task(self._run(socket))
         self._runner.add_done_callback(lambda runner: self._events.put_nowait(None))
 
@@ -133,7 +132,7 @@ class Play(Hearing):
         frame: dict[str, Any] = {"action": "say", "id": next(self._names), "text": text}
         if ask:
             frame["ask"] = ask
-        pending = self._enqueue(frame, refused=unsayable(text))
+        pending = self._enqueue(frame, refused=line_problem(text))
         if not ask and not pending.done:
             self._emit_all(self.story.said(pending.id, text))
         return pending
@@ -202,7 +201,7 @@ class Play(Hearing):
         frame: dict[str, Any] = {"action": action, "id": next(self._names), "of": turn.id}
         if text is not None:
             frame["text"] = text
-        pending = self._enqueue(frame, refused=None if text is None else unsayable(text))
+        pending = self._enqueue(frame, refused=None if text is None else line_problem(text))
         pending.mark = turn.mark
         return pending
 
@@ -235,15 +234,15 @@ class Play(Hearing):
                     self._emit(Connection("taken", sentence))
                     await self._pause(None)
                 else:
-                    wait = min(self._patience.retry_most, self._patience.retry_first * 2**attempt)
+                    wait = min(self._timeouts.retry_most, self._timeouts.retry_first * 2**attempt)
                     wait *= 0.5 + random.random() / 2
                     self._emit(Connection("lost", sentence, retry_s=wait))
                     await self._pause(wait)
                 self._emit(Connection("opening"))
                 try:
-                    socket = await self._door.open()
+                    socket = await self._connector.open()
                     break
-                except DoorError as error:
+                except ConnectError as error:
                     sentence = error.message
                     attempt += 1
 
@@ -303,39 +302,39 @@ class Play(Hearing):
             self._asked_at = time.monotonic()
             await self._send(pending.frame)
             try:
-                async with asyncio.timeout(self._patience.acknowledged):
+                async with asyncio.timeout(self._timeouts.acknowledged):
                     await pending.again.wait()
             except TimeoutError:
                 if self._socket:
                     self._socket.transport.abort()
                 return
             if not pending.done:
-                pauses = self._patience.refused_again
+                pauses = self._timeouts.refused_again
                 await asyncio.sleep(pauses[min(pending.tries, len(pauses)) - 1])
 
     async def _watch(self, socket: ClientConnection) -> None:
         """Keeps the connection open, and notices when it is open no more."""
-        patience = self._patience
-        step = min(patience.gap, patience.pong, patience.silence, patience.ping_after) / 4
+        timeouts = self._timeouts
+        step = min(timeouts.gap, timeouts.pong, timeouts.silence, timeouts.ping_after) / 4
         asked = 0.0
         while True:
             await asyncio.sleep(step)
             now = time.monotonic()
-            if self._pinged and now - self._pinged > patience.pong:
+            if self._pinged and now - self._pinged > timeouts.pong:
                 socket.transport.abort()
                 return
             if not self.connected:
-                if now - self._opened > patience.acknowledged:
+                if now - self._opened > timeouts.acknowledged:
                     socket.transport.abort()
                     return
-            elif self._gap_since and now - self._gap_since > patience.gap:
-                self._gap_since = now + patience.acknowledged
+            elif self._gap_since and now - self._gap_since > timeouts.gap:
+                self._gap_since = now + timeouts.acknowledged
                 await self._say_hello()
-            elif self.story.live and now - max(self._heard, asked) > patience.silence:
+            elif self.story.live and now - max(self._heard, asked) > timeouts.silence:
                 asked = now
                 await self._say_hello()
                 await self.ping()
-            elif self._pinged is None and now - max(self._heard, self._sent) > patience.ping_after:
+            elif self._pinged is None and now - max(self._heard, self._sent) > timeouts.ping_after:
                 await self.ping()
 
     async def _say_hello(self) -> None:

@@ -1,7 +1,6 @@
-"""What a play hears: frames become the state of the play and events, in order.
+"""The state of a play: the server's messages change it and become events, in order.
 
-The half of a play that listens; `transport` is the half that connects and acts. It settles the actions that wait
-for their acknowledgement, and knows neither socket nor door.
+`Play` in `connection` adds the socket and the actions.
 """
 
 from __future__ import annotations
@@ -13,39 +12,52 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from client.actions import Patience, Pending
-from client.door import PROTOCOL
-from client.events import (
+from client.session.events import (
     AnswerCame,
-    Beat,
     BeatCame,
     Connection,
     Earlier,
     Event,
     Failed,
-    Field,
     RefusedError,
-    Wake,
     Welcomed,
     Woke,
 )
-from client.story import OPENING, Change, Gap, Story, Turn
+from client.session.protocol import (
+    OPENING,
+    PROTOCOL,
+    Answer,
+    AnyServerMessage,
+    Beat,
+    End,
+    Error,
+    Ok,
+    Pong,
+    ProfileField,
+    Token,
+    Turns,
+    Wake,
+    Welcome,
+    read,
+)
+from client.session.queue import Pending, Timeouts
+from client.session.story import Change, Gap, Story, Turn
 
 
-class Hearing:
+class SessionState:
     """The state of one play, as what was heard has made it."""
 
-    def __init__(self, session: str | None, patience: Patience, observe: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, session: str | None, timeouts: Timeouts, observe: Callable[[str, dict[str, Any]], None]) -> None:
         self.session = session
         self.story = Story()
         self.title = "Overture"
-        self.fields: dict[str, Field] = {}
+        self.fields: dict[str, ProfileField] = {}
         self.profile: dict[str, str] = {}
         self.wake: Wake | None = None
         self.beat: Beat | None = None
         self.connected = False
         self.taken = False
-        self._patience, self._observe = patience, observe
+        self._timeouts, self._observe = timeouts, observe
         self._events: asyncio.Queue[Event | Change | None] = asyncio.Queue()
         self._queue: deque[Pending] = deque()
         self._welcomed = asyncio.Event()
@@ -70,51 +82,73 @@ class Hearing:
 
     def _receive(self, text: str | bytes) -> None:
         try:
-            frame = json.loads(text)
-            self._observe("in", frame)
-            handle = getattr(self, f"_on_{frame['type']}", None)
-            if handle:  # a type this client does not know is none of its business
-                handle(frame)
-        except (ValueError, TypeError, KeyError) as error:
+            message = read(text)
+            self._observe("in", json.loads(text))
+        except ValueError as error:  # msgspec's errors are ValueErrors, too
             self._emit(Failed("bad_frame", f"The server sent something that cannot be read ({error!r:.80})."))
+            return
+        if message is not None:  # a type this client does not know is none of its business
+            self._apply(message)
 
-    def _on_welcome(self, frame: dict[str, Any]) -> None:
-        if frame["protocol"] != PROTOCOL:
-            sentence = f"The server now speaks protocol {frame['protocol']} and this client {PROTOCOL}; update it."
+    def _apply(self, message: AnyServerMessage) -> None:
+        match message:
+            case Welcome():
+                self._on_welcome(message)
+            case Turns(before=before, turns=views):
+                self._acknowledge(f"history:{before}")
+                self._emit(Earlier(self.story.earlier(views)))
+            case Ok(to=to, answered=answered):
+                self._acknowledge(to, answered=answered)
+            case Pong():
+                self._pinged = None
+            case Error():
+                self._on_error(message)
+            case Wake():
+                self.wake = message
+                self._emit(Woke(message))
+            case Beat(id=beat_id):
+                if not self.story.begun and not (self.beat and self.beat.id == beat_id):
+                    self.beat = message  # else late, or the one that is being told
+                    self._emit(BeatCame(message))
+            case Answer(to=to):
+                changes = self.story.answered(message)
+                self._emit_all(changes)
+                turn = self.story.get(to)
+                if changes and turn:
+                    self._emit(AnswerCame(turn))
+            case Token(to=to, take=take, at=at, text=text):
+                self._emit_all(self.story.token(to, take, at, text))
+            case End(to=to, take=take, reason=reason, stats=stats, notes=notes):
+                self._stopping.discard(to)
+                self._emit_all(self.story.end(to, take, reason, stats, notes))
+
+    def _on_welcome(self, message: Welcome) -> None:
+        if message.protocol != PROTOCOL:
+            sentence = f"The server now speaks protocol {message.protocol} and this client {PROTOCOL}; update it."
             self._emit(Connection("closed", sentence))
             self._closing = True
             return
         again = self.connected
-        if self.session not in (None, frame["session"]):  # the old one is gone: its turns are too
+        if self.session not in (None, message.session):  # the old one is gone: its turns are too
             self.story, self.beat = Story(), None
-        self.session, self.profile, self.connected = frame["session"], frame["profile"], True
+        self.session, self.profile, self.connected = message.session, message.profile, True
         waiting = {pending.id for pending in self._queue if pending.frame["action"] == "say"}
         self._gap_since = None
-        self._emit_all(self.story.welcome(frame["turns"], lambda turn_id: turn_id in waiting))
+        self._emit_all(self.story.welcome(message.turns, lambda turn_id: turn_id in waiting))
         if any(turn.held for turn in self.turns):  # what was saved does not reach that far yet
             self._gap_since = time.monotonic()
         if not again:
             self._emit(Connection("open"))
-        self.title = str(frame.get("title") or self.title)
-        self.fields = {field["key"]: Field(field["label"], field["default"]) for field in frame.get("fields", [])}
-        self._emit(Welcomed(frame["resumed"], frame["world"], again=again))
+        self.title = message.title or self.title
+        self.fields = {field.key: field for field in message.fields}
+        self._emit(Welcomed(message.resumed, message.world, again=again))
         self._welcomed.set()
         for turn in self.turns:
             if turn.id in self._stopping and turn.live and not again:
                 self._errand(self._send({"action": "stop", "of": turn.id}))
 
-    def _on_history(self, frame: dict[str, Any]) -> None:
-        self._acknowledge(f"history:{frame['before']}")
-        self._emit(Earlier(self.story.earlier(frame["turns"])))
-
-    def _on_ok(self, frame: dict[str, Any]) -> None:
-        self._acknowledge(frame["to"], answered=frame.get("answered"))
-
-    def _on_pong(self, frame: dict[str, Any]) -> None:
-        self._pinged = None
-
-    def _on_error(self, frame: dict[str, Any]) -> None:
-        code, message, to = frame["code"], frame["message"], frame.get("to")
+    def _on_error(self, error: Error) -> None:
+        code, message, to = error.code, error.message, error.to
         if code == "taken_over":
             self.taken = True
             return
@@ -128,46 +162,18 @@ class Hearing:
         pending = next((pending for pending in self._queue if pending.is_meant_by(code, to)), None)
         if pending is None:
             # Of a turn that will be told anew (`retryable`), or one that was given up.
-            self._emit_all(self.story.failed(to, message) if to and not frame["retryable"] else [])
+            self._emit_all(self.story.failed(to, message) if to and not error.retryable else [])
             self._emit(Failed(code, message, turn=self.story.get(to) if to else None))
             return
         if code in ("hello_first", "no_session"):
             self._errand(self._say_hello())
-        if frame["retryable"] and code != "bad_reply" and pending.tries <= len(self._patience.refused_again):
+        if error.retryable and code != "bad_reply" and pending.tries <= len(self._timeouts.refused_again):
             pending.again.set()
             return
         pending.settle(RefusedError(code, message))
         if pending.frame["action"] == "say":
             self._emit_all(self.story.forget(pending.id))
         self._emit(Failed(code, message, action=pending.frame))
-
-    def _on_wake(self, frame: dict[str, Any]) -> None:
-        self.wake = Wake(frame["state"], frame.get("progress"), frame.get("eta_s"), frame.get("position"))
-        self._emit(Woke(self.wake))
-
-    def _on_beat(self, frame: dict[str, Any]) -> None:
-        beat = Beat.read(frame)
-        if self.story.begun or (self.beat and self.beat.id == beat.id):
-            return  # late, or the one that is being told
-        self.beat = beat
-        self._emit(BeatCame(beat))
-
-    def _on_answer(self, frame: dict[str, Any]) -> None:
-        about = {key: frame[key] for key in ("matched", "score", "saved")}
-        changes = self.story.answered(frame["to"], frame["text"], about)
-        self._emit_all(changes)
-        turn = self.story.get(frame["to"])
-        if changes and turn:
-            self._emit(AnswerCame(turn))
-
-    def _on_token(self, frame: dict[str, Any]) -> None:
-        self._emit_all(self.story.token(frame["to"], frame["take"], frame["at"], frame["text"]))
-
-    def _on_end(self, frame: dict[str, Any]) -> None:
-        self._stopping.discard(frame["to"])
-        self._emit_all(
-            self.story.end(frame["to"], frame["take"], frame["reason"], frame["stats"], frame.get("notes", ()))
-        )
 
     def _acknowledge(self, key: str, *, answered: bool | None = None) -> None:
         pending = next((pending for pending in self._queue if pending.key == key), None)
@@ -198,7 +204,7 @@ class Hearing:
 
     async def _assure(self, turn_id: str) -> None:
         if not self.story.begun:
-            await asyncio.sleep(self._patience.answer)
+            await asyncio.sleep(self._timeouts.answer)
         self._emit_all(self.story.assure(turn_id))
 
     def _errand(self, what: Coroutine[Any, Any, None]) -> None:

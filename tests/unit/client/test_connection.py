@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
-from client.actions import Patience
-from client.door import DoorError
-from client.events import AnswerCame, BeatCame, Connection, Earlier, Failed, RefusedError, Welcomed
-from client.story import Ended, Told
-from client.transport import Play
+from client.session.connect import ConnectError
+from client.session.connection import Play
+from client.session.events import AnswerCame, BeatCame, Connection, Earlier, Failed, RefusedError, Welcomed
+from client.session.protocol import Answer, Saved
+from client.session.queue import Timeouts
+from client.session.story import Ended, Told
 from tests.unit.client.fake_server import FakeServer, Line
 
-QUICK = Patience(gap=0.05, retry_first=0.01, retry_most=0.05, refused_again=(0.01, 0.01, 0.01))
+QUICK = Timeouts(gap=0.05, retry_first=0.01, retry_most=0.05, refused_again=(0.01, 0.01, 0.01))
 BEAT = {"id": "gate", "speaker": "Guardian", "lines": [{"text": "Halt!", "at_s": 0}], "final": False}
 
 
 @asynccontextmanager
-async def playing(patience: Patience = QUICK, **welcome: Any) -> AsyncIterator[tuple[FakeServer, Play, Line]]:
-    async with FakeServer() as server, Play(server.address, patience=patience) as play:
+async def playing(timeouts: Timeouts = QUICK, **welcome: Any) -> AsyncIterator[tuple[FakeServer, Play, Line]]:
+    async with FakeServer() as server, Play(server.address, timeouts=timeouts) as play:
         line = await server.line()
         await line.welcome(**welcome)
         await play.until(lambda event: isinstance(event, Welcomed))
@@ -123,7 +124,7 @@ async def test_a_gap_that_stays_asks_for_the_whole() -> None:
 
 
 async def test_a_frame_that_was_overtaken_is_no_gap() -> None:
-    async with playing(Patience(gap=0.2)) as (_, play, line):
+    async with playing(Timeouts(gap=0.2)) as (_, play, line):
         await line.token("opening", 4, "two")
         await line.token("opening", 0, "One ")
         await line.end("opening")
@@ -230,7 +231,7 @@ async def test_an_answer_from_the_book() -> None:
         await line.send("ok", to=said.id)
         event = await play.until(lambda event: isinstance(event, AnswerCame))
         assert isinstance(event, AnswerCame)
-        assert event.turn.answer == {"matched": "who are you", "score": 0.97, "saved": saved}
+        assert event.turn.answer == Answer(said.id, "Your host.", "who are you", 0.97, Saved(90, 0.001, 20.0))
         assert event.turn.state == "answered"
 
 
@@ -341,7 +342,7 @@ async def test_a_connection_the_server_forgot_says_hello_again() -> None:
 
 
 async def test_an_idle_connection_is_pinged_and_a_dead_one_left() -> None:
-    async with playing(Patience(ping_after=0.1, pong=0.1, retry_first=0.01)) as (server, play, line):
+    async with playing(Timeouts(ping_after=0.1, pong=0.1, retry_first=0.01)) as (server, play, line):
         await line.expect("ping")
         await line.send("pong")
         await line.expect("ping")
@@ -351,7 +352,7 @@ async def test_an_idle_connection_is_pinged_and_a_dead_one_left() -> None:
 
 
 async def test_an_action_without_acknowledgement_means_the_connection_is_dead() -> None:
-    async with playing(Patience(acknowledged=0.1, retry_first=0.01)) as (server, play, line):
+    async with playing(Timeouts(acknowledged=0.1, retry_first=0.01)) as (server, play, line):
         said = play.say("hello")
         await line.expect("say")
         line = await server.line()
@@ -361,7 +362,7 @@ async def test_an_action_without_acknowledgement_means_the_connection_is_dead() 
 
 async def test_silence_in_a_reply_asks_how_it_stands() -> None:
     turn = {"id": "a", "said": "hi", "reply": "", "state": "waiting", "take": 0}
-    async with playing(Patience(silence=0.1), turns=[turn]) as (_, play, line):
+    async with playing(Timeouts(silence=0.1), turns=[turn]) as (_, play, line):
         await line.welcome(turns=[turn | {"reply": "Once", "state": "done", "take": 1}])
         await play.until(lambda event: isinstance(event, Told))
 
@@ -396,16 +397,16 @@ async def test_no_way_in_is_a_sentence() -> None:
     async with FakeServer() as server:
         gone = server.address
         server.config = {"protocol": 2}
-        with pytest.raises(DoorError, match="protocol 2"):
+        with pytest.raises(ConnectError, match="protocol 2"):
             await Play(gone).open()
         server.config, server.door = {"protocol": 1}, 403
-        with pytest.raises(DoorError, match="no tickets to this origin"):
+        with pytest.raises(ConnectError, match="no tickets to this origin"):
             await Play(gone).open()
-        with pytest.raises(DoorError, match="no Overture"):
+        with pytest.raises(ConnectError, match="no Overture"):
             await Play(gone + "/elsewhere").open()
-    with pytest.raises(DoorError, match="Nobody answers"):
+    with pytest.raises(ConnectError, match="Nobody answers"):
         await Play(gone).open()
-    with pytest.raises(DoorError, match="not the address of a page"):
+    with pytest.raises(ConnectError, match="not the address of a page"):
         await Play("localhost:8080").open()
 
 

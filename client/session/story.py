@@ -1,20 +1,28 @@
 """The story as one client knows it: turns, and the rules by which frames become text.
 
-A frame may come twice, late or after a gap, and a reply may be begun anew; `Story` turns whatever
-comes into text in which every character stands once. It knows no socket and no screen. Characters
-are Unicode code points, which is what Python's `len` counts.
+A frame may come twice, late or after a gap, and a reply may start again. `Story` turns what
+comes into text in which every character stands once. Characters are Unicode code points, which is
+what Python's `len` counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-OPENING = "opening"
+from client.session.protocol import OPENING, Answer, Stats, TurnView
 
 #: The states in which a reply may still come or grow.
 LIVE = frozenset({"waiting", "telling"})
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A former attempt at a reply that came to an end, and the line it replied to."""
+
+    take: int
+    said: str
+    reply: str
 
 
 @dataclass(slots=True)
@@ -27,8 +35,8 @@ class Turn:
     state: str = "waiting"
     take: int = 0
     reason: str | None = None
-    stats: dict[str, Any] | None = None
-    answer: dict[str, Any] | None = None
+    stats: Stats | None = None
+    answer: Answer | None = None
     error: str | None = None
     #: What the world knows that the storyteller was told with the line.
     notes: tuple[str, ...] = ()
@@ -36,6 +44,10 @@ class Turn:
     ends: int = 0
     #: Whether it is known to be a line of the story: the book may still answer one that was just said.
     sure: bool = False
+    #: Former attempts, oldest first.
+    takes: list[Take] = field(default_factory=list)
+    #: Whether this attempt came to an end.
+    settled: bool = False
 
     @property
     def live(self) -> bool:
@@ -185,7 +197,7 @@ class Story:
         fresh = text[len(turn.reply) - at :]
         return changes + self._append(turn, fresh)
 
-    def end(self, to: str, take: int, reason: str, stats: dict[str, Any], notes: Sequence[str] = ()) -> list[Change]:
+    def end(self, to: str, take: int, reason: str, stats: Stats | None, notes: Sequence[str] = ()) -> list[Change]:
         """A reply is over. Frames that were late may still follow it."""
         turn, changes = self._find(to)
         if take < turn.take:
@@ -194,6 +206,7 @@ class Story:
             changes += self._begin(turn, take)
         turn.state = {"cancelled": "stopped", "error": "failed"}.get(reason, "done")
         turn.reason, turn.stats, turn.notes, turn.ends = reason, stats, tuple(notes), turn.ends + 1
+        turn.settled = True
         changes.append(Ended(turn))
         if turn.held:
             changes.append(Gap(turn))
@@ -210,13 +223,13 @@ class Story:
             turn.reason = turn.stats = turn.error = None
         return [Altered(turn)]
 
-    def answered(self, to: str, text: str, answer: dict[str, Any]) -> list[Change]:
-        """The book has answered the line `to`. Its turn, if it has one, is no turn of the story."""
-        known = to in self._turns
-        turn = self._turns.setdefault(to, Turn(to))
+    def answered(self, answer: Answer) -> list[Change]:
+        """A written answer to the line `answer.to`. Its turn, if it has one, is no turn of the story."""
+        known = answer.to in self._turns
+        turn = self._turns.setdefault(answer.to, Turn(answer.to))
         if turn.answer is not None:
             return []
-        turn.reply, turn.state, turn.answer = text, "answered", answer
+        turn.reply, turn.state, turn.answer = answer.text, "answered", answer
         return [Altered(turn) if known else Appeared(turn)]
 
     def failed(self, to: str, message: str) -> list[Change]:
@@ -227,7 +240,7 @@ class Story:
         turn.state, turn.reason, turn.error = "failed", "error", message
         return [Altered(turn)]
 
-    def welcome(self, views: Iterable[dict[str, Any]], unsent: Callable[[str], bool]) -> list[Change]:
+    def welcome(self, views: Iterable[TurnView], unsent: Callable[[str], bool]) -> list[Change]:
         """The server says what the recent turns are: it is right.
 
         `unsent` tells whether a line with this id still waits to be acknowledged; such a turn stays,
@@ -238,16 +251,16 @@ class Story:
         before = dict(self._turns)
         order: dict[str, Turn] = {}
         changes: list[Change] = []
-        if views and views[0]["id"] in before:
-            named = {view["id"] for view in views}
+        if views and views[0].id in before:
+            named = {view.id for view in views}
             for turn in before.values():
-                if turn.id == views[0]["id"]:
+                if turn.id == views[0].id:
                     break
                 if turn.id not in named:
                     order[turn.id] = turn
         for view in views:
-            known = before.get(view["id"])
-            turn = order[view["id"]] = known or Turn(view["id"])
+            known = before.get(view.id)
+            turn = order[view.id] = known or Turn(view.id)
             changes += self._reconcile(turn, view, new=known is None)
         previous: str | None = None
         for turn in before.values():
@@ -263,9 +276,9 @@ class Story:
         self._turns = order
         return changes
 
-    def earlier(self, views: Iterable[dict[str, Any]]) -> list[Turn]:
+    def earlier(self, views: Iterable[TurnView]) -> list[Turn]:
         """Older turns, as `history` brings them; gives those that were not there yet."""
-        fresh = [_from_view(view) for view in views if view["id"] not in self._turns]
+        fresh = [_from_view(view) for view in views if view.id not in self._turns]
         self._turns = {turn.id: turn for turn in fresh} | self._turns
         return fresh
 
@@ -281,6 +294,9 @@ class Story:
 
     def _begin(self, turn: Turn, take: int) -> list[Change]:
         void = turn.take > 0
+        if turn.settled and turn.reply:
+            turn.takes.append(Take(turn.take, turn.said, turn.reply))
+        turn.settled = False
         turn.take, turn.reply, turn.state = take, "", "telling"
         turn.reason = turn.stats = turn.error = None
         turn.held.clear()
@@ -300,8 +316,8 @@ class Story:
             turn.state = "telling"
         return [Told(turn, fresh)]
 
-    def _reconcile(self, turn: Turn, view: dict[str, Any], *, new: bool) -> list[Change]:
-        said, reply, state, take = view["said"], view["reply"], view["state"], view["take"]
+    def _reconcile(self, turn: Turn, view: TurnView, *, new: bool) -> list[Change]:
+        said, reply, state, take = view.said, view.reply, view.state, view.take
         was, was_live = (turn.said, turn.state), turn.live
         changes: list[Change] = [Appeared(turn)] if new else []
         turn.said, turn.sure = said, True
@@ -321,6 +337,7 @@ class Story:
         turn.state = "telling" if ahead else state
         if state not in LIVE:
             turn.held.clear()
+            turn.settled = True
         if not new and was_live and not turn.live:
             changes.append(Ended(turn))  # while this client was away: nobody told it the figures
         elif not new and was != (turn.said, turn.state):
@@ -337,5 +354,5 @@ def _insert_after(turns: dict[str, Turn], previous: str | None, turn: Turn) -> d
     return order
 
 
-def _from_view(view: dict[str, Any]) -> Turn:
-    return Turn(view["id"], view["said"], view["reply"], view["state"], view["take"], sure=True)
+def _from_view(view: TurnView) -> Turn:
+    return Turn(view.id, view.said, view.reply, view.state, view.take, sure=True, settled=view.state not in LIVE)

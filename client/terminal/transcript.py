@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from client.story import Turn
+from client.session.story import Turn
 
 
 def as_markdown(title: str, turns: Iterable[Turn]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from client.events import Wake
+from client.session.protocol import Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Reading:
             case "waking":
                 return "Awake any moment now"
             case _:
-                return "Finding the door"
+                return "Connecting"
 
     @property
     def figures(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from client.remembered import recall, remember
+from client.terminal.saved_sessions import recall, remember
 
 
 def test_a_session_is_kept_per_address_and_for_its_owner_only(tmp_path: Path) -> None:

@@ -1,7 +1,4 @@
-"""Actions on their way: how one waits to be acknowledged, and how patient a play is.
-
-Knows neither the socket nor the story.
-"""
+"""Actions that wait to be acknowledged, and how long to wait for what."""
 
 from __future__ import annotations
 
@@ -10,14 +7,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from client.events import RefusedError
-
-#: The longest line that may be said, in code points.
-LINE_CHARACTERS = 2_000
+from client.session.events import RefusedError
+from client.session.protocol import LINE_CHARACTERS
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait for what, in seconds. The defaults suit API Gateway."""
 
     acknowledged: float = 15.0  # an `ok` that has not come by then means the connection is dead
@@ -76,7 +71,7 @@ class Pending:
         return self.id
 
 
-def unsayable(text: str) -> RefusedError | None:
+def line_problem(text: str) -> RefusedError | None:
     """Why a line cannot be said, if it cannot."""
     if not text.strip():
         return RefusedError("empty", "There is nothing to say in this line.")

@@ -1,7 +1,7 @@
-"""The show: a play on a screen. What happens becomes words; what is typed becomes actions.
+"""A play on a screen: what happens becomes words; what is typed becomes actions.
 
-It paces the prologue, counts the waiting and knows the commands. It knows no terminal: a `Screen`
-shows, and whoever reads the keyboard calls `typed` and `interrupt`.
+It paces the prologue and counts the waiting. The commands are in `commands`; a `Screen` shows, and the code that
+reads the keyboard calls `typed` and `interrupt`.
 """
 
 from __future__ import annotations
@@ -9,24 +9,37 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
-from client.countdown import Countdown
-from client.events import AnswerCame, Beat, BeatCame, Connection, Earlier, Event, Failed, Welcomed, Woke
-from client.figures import reply_in_brief, reply_in_full, spared
-from client.screen import Screen
-from client.story import Altered, Anew, Appeared, Change, Ended, Removed, Told, Turn
-from client.transcript import as_markdown
-from client.transport import Play
-from client.words import HELP, without_choices
+from client.session.connection import Play
+from client.session.events import AnswerCame, BeatCame, Connection, Earlier, Event, Failed, Welcomed, Woke
+from client.session.protocol import Beat
+from client.session.story import Altered, Anew, Appeared, Change, Ended, Removed, Told, Turn
+from client.terminal import commands
+from client.terminal.countdown import Countdown, Reading
+from client.terminal.figures import reply_in_brief, spared
+from client.terminal.screen import Screen
 
 
-class Show:
+def without_choices(turn: Turn, fresh: str) -> str:
+    """The fresh end of a reply without its choices, which are offered when it has ended."""
+    whole = turn.reply
+    start = len(whole) - len(fresh)
+    kept = ""
+    at = 0
+    for line in whole.splitlines(keepends=True):
+        begin, at = at, at + len(line)
+        if at > start and not line.lstrip().startswith(">"):
+            kept += line[max(0, start - begin) :]
+    return kept
+
+
+class Controller:
     """One play on one screen. `run` gives `quit` or `again` when it is over."""
 
     def __init__(self, play: Play, screen: Screen, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.play, self.screen = play, screen
+        self.play: Play = play
+        self.screen = screen
         self._clock = clock
         self._countdown = Countdown(clock())
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -64,7 +77,7 @@ class Show:
         line = line.strip()
         if line.startswith("/"):
             command, _, rest = line[1:].partition(" ")
-            self._command(command.lower(), rest.strip())
+            commands.run(self, command.lower(), rest.strip())
         elif self._asked:
             self._reply(line)
         elif line:
@@ -73,21 +86,22 @@ class Show:
                 self.screen.note("There are no choices yet.")
                 return
             number = int(line) if is_number else 0
-            self._say(self._choices[number - 1] if 0 < number <= len(self._choices) else line)
+            self.say(self._choices[number - 1] if 0 < number <= len(self._choices) else line)
 
     def interrupt(self) -> None:
         """Ctrl-C: the first stops a reply, the second leaves."""
         live = self.play.story.live
         if live is None or live is self._stopped:
-            self._leave("quit")
+            self.leave("quit")
         else:
-            self._stop()
+            self.stop()
 
     def end_of_input(self) -> None:
         """Nothing more will be typed: what is being told is told to its end."""
         self._last_input_over = True
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Says a line, as no reply to a question."""
         self._choices = []
         self.screen.say(line)
         self._waiting_since = self._clock()
@@ -101,57 +115,15 @@ class Show:
             self._asked = None
             self.play.next(beat.id)
             return
-        if line.isascii() and line.isdigit() and 0 < int(line) <= len(beat.ask.choices):
-            line = beat.ask.choices[int(line) - 1]
+        choices = beat.ask.choices or []
+        if line.isascii() and line.isdigit() and 0 < int(line) <= len(choices):
+            line = choices[int(line) - 1]
         self._asked = None
         self.screen.say(line)
         self.play.say(line, ask=beat.ask.key)
 
-    def _command(self, command: str, rest: str) -> None:
-        last = self.play.story.last
-        match command:
-            case "quit" | "exit" | "q":
-                self._leave("quit")
-            case "again":
-                self._leave("again")
-            case "help" | "?":
-                self.screen.table("What you can do", HELP)
-            case "say" if rest:
-                self._say(rest)
-            case "skip":
-                self._stop_pacing()
-                self._asked = None
-                self.play.skip()
-            case "stop":
-                self._stop()
-            case "back":
-                self.play.take_back()
-            case "earlier":
-                if self.play.earlier() is None:
-                    self.screen.note("There is nothing earlier yet.")
-            case "memory":
-                self._memory(rest)
-            case "save":
-                self._save(rest)
-            case "backstage":
-                self._backstage()
-            case "retry" | "undo" | "edit" | "continue" if last is None:
-                self.screen.note("The story has not begun yet.")
-            case "retry" if last:
-                self.play.retry(last)
-            case "undo" if last:
-                self.play.undo(last)
-            case "continue" if last:
-                self.play.go_on(last)
-            case "edit" if last and rest:
-                self.screen.say(rest)
-                self.play.edit(last, rest)
-            case "say" | "edit":
-                self.screen.note(f"/{command} wants words after it.")
-            case _:
-                self.screen.note(f"/{command} is no command; /help tells which there are.")
-
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Stops the reply that is being told."""
         live = self.play.story.live
         if live is None:
             self.screen.note("Nothing is being told.")
@@ -159,53 +131,33 @@ class Show:
         self._stopped = live
         self._errand(self.play.stop(live))
 
+    def leave(self, how: str) -> None:
+        """Ends `run`, which gives `how`: `quit` or `again`."""
+        if not self._over.done():
+            self._over.set_result(how)
+
+    def ask_for_memory(self) -> None:
+        """Shows what the storyteller knows of the visitor as soon as the server has said it."""
+        self._asked_for_memory = True
+        self._errand(self.play.refresh())
+
+    def wake_reading(self) -> Reading:
+        """How far the storyteller has loaded."""
+        return self._countdown.read(self._clock())
+
     def _errand(self, what: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(what)
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 
-    def _memory(self, rest: str) -> None:
-        if rest:
-            key, _, value = rest.partition(" ")
-            self.play.remember({key: value.strip()})
-            return
-        self._asked_for_memory = True
-        self._errand(self.play.refresh())
-
     def _known(self) -> list[tuple[str, str]]:
-        """What the storyteller knows: how it is called and by which key it is changed, and the value."""
+        """Rows of the memory table: how a fact is called and by which key it is changed, and its value."""
         known, fields = self.play.profile, self.play.fields
         rows = [
             (f"{field.label} (/memory {key} …)", known.get(key) or f"not known; {field.default} is assumed")
             for key, field in fields.items()
         ]
         return rows + [(key, value) for key, value in known.items() if key not in fields] or [("nothing", "yet")]
-
-    def _save(self, name: str) -> None:
-        file = Path(name or time.strftime("overture-%Y%m%d-%H%M%S.md")).expanduser()
-        try:
-            with file.open("x", encoding="utf-8") as out:
-                out.write(as_markdown(self.play.title, self.play.turns))
-        except OSError as error:
-            self.screen.note(f"The story could not be written to {file}: {error.strerror}.", style="red")
-        else:
-            self.screen.note(f"The story is in {file}.")
-
-    def _backstage(self) -> None:
-        told = [turn.stats for turn in self.play.turns if turn.stats and turn.stats["tokens"]]
-        saved = [turn.answer["saved"] for turn in self.play.turns if turn.answer]
-        rows = [(f"reply {number}", reply_in_full(stats)) for number, stats in enumerate(told, 1)]
-        last = self.play.story.last
-        if last is not None and last.notes:
-            rows.append(("told of the world", " ".join(last.notes)))
-        rows.append(("written answers", f"{len(saved)}, which spared {spared(saved)}" if saved else "none so far"))
-        reading = self._countdown.read(self._clock())
-        rows.append(("the waking", f"{reading.words.lower()}; {reading.progress:.0%} read"))
-        self.screen.table("Backstage (costs and energy are estimates)", rows)
-
-    def _leave(self, how: str) -> None:
-        if not self._over.done():
-            self._over.set_result(how)
 
     # --- what happens -------------------------------------------------------------------
 
@@ -234,29 +186,29 @@ class Show:
                 self._countdown.hear(wake, self._clock())
             case AnswerCame(turn=turn):
                 screen.note(turn.reply, style="cyan")
-                saved = turn.answer["saved"] if turn.answer else None
-                which = f", which spared {spared([saved])}" if saved and saved["tokens"] else ""
+                saved = turn.answer.saved if turn.answer else None
+                which = f", which saved {spared([saved])}" if saved and saved.tokens else ""
                 screen.note(f"A written answer, without the storyteller{which}.")
                 if self._asked:
                     self._show_question(self._asked)
             case Appeared(turn=turn) if not turn.live or turn.reply:
                 self._recall(turn)
             case Appeared(turn=turn) | Altered(turn=turn) if turn.live and self.play.story.begun:
-                self._end_prologue()
+                self.end_prologue()
                 self._waiting_since = self._clock()
             case Anew(turn=turn):
                 screen.pause()
                 if turn.state != "answered":
-                    screen.note("Told anew:")
+                    screen.note("Told again:")
             case Told(turn=turn, text=text):
                 if turn.state == "answered":
                     screen.note(text, style="cyan")
                     return
-                self._end_prologue()
+                self.end_prologue()
                 if not self._curtain:
                     self._curtain = True
                     screen.note("◆", style="green")
-                screen.tell("".join(line for line in without_choices(turn, text)))
+                screen.tell(without_choices(turn, text))
             case Ended(turn=turn):
                 self._end(turn)
             case Removed(turn=turn):
@@ -280,7 +232,7 @@ class Show:
         """Shows a turn of an earlier visit, or one said in another window."""
         self.screen.pause()
         if turn.state != "answered":
-            self._end_prologue()
+            self.end_prologue()
         if turn.said:
             self.screen.say(turn.said)
 
@@ -295,7 +247,7 @@ class Show:
             self.screen.offer(self._choices)
 
     def _end(self, turn: Turn) -> None:
-        self._end_prologue()
+        self.end_prologue()
         self.screen.pause()
         self._stopped = None
         match turn.state:
@@ -305,7 +257,7 @@ class Show:
                 self.screen.note(turn.error or "This could not be told to its end; /retry tries again.", style="red")
         if turn.reason in ("length", "deadline"):
             self.screen.note("It had to pause here; /continue lets it go on.")
-        if turn.stats and turn.stats["tokens"]:
+        if turn.stats and turn.stats.tokens:
             self.screen.note(reply_in_brief(turn.stats))
         self._choices = turn.choices
         self.screen.offer(self._choices)
@@ -328,7 +280,7 @@ class Show:
                 self.screen.note("This story is open elsewhere and goes on there; /back takes it back here.")
             case "closed":
                 self.screen.note(event.sentence, style="red")
-                self._leave("quit")
+                self.leave("quit")
             case "lost":
                 self.screen.pause()
                 self.screen.note(event.sentence)
@@ -357,7 +309,8 @@ class Show:
         else:
             self.screen.note("(/say asks something else)")
 
-    def _end_prologue(self) -> None:
+    def end_prologue(self) -> None:
+        """No more of the prologue is shown, and its question no longer stands."""
         self._stop_pacing()
         self._asked = None
 
@@ -374,7 +327,7 @@ class Show:
             await asyncio.sleep(0.25)
             idle = not self.play.story.live and not self.play.busy
             if self._last_input_over and idle and not self._asked_for_memory and (self._asked or self.play.story.begun):
-                self._leave("quit")
+                self.leave("quit")
 
     def _status(self) -> tuple[str, str, float | None]:
         now = self._clock()
