@@ -1,12 +1,12 @@
 // A visitor's actions on their way: kept in order until each is acknowledged or refused, one sent at a time. And how
-// long to wait for what. The twin of `client/actions.py`. Knows no socket.
+// long to wait for what. The twin of `client/session/queue.py`.
 
 import { count } from "./story.js";
 
 export const LINE_CHARACTERS = 2000;
 
 /** How long to wait for what, in milliseconds. The defaults suit API Gateway. */
-export const PATIENCE = {
+export const TIMEOUTS = {
   open: 10_000,
   acknowledged: 15_000, // an `ok` that has not come by then means the connection is dead
   pingAfter: 300_000, // idle connections are closed after 600 s
@@ -19,9 +19,9 @@ export const PATIENCE = {
   refusedAgain: [500, 1_500, 4_000], // pauses before a retryable refusal is tried again
 };
 
-/** Actions in order. Each is `{frame, key, mark, tries, out}`: `out` is when it was sent, false while it waits, and
+/** ActionQueue in order. Each is `{frame, key, mark, tries, out}`: `out` is when it was sent, false while it waits, and
  * Infinity while a refusal is let pass. */
-export class Actions {
+export class ActionQueue {
   #pending = [];
   #names = 0;
   #prefix = Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -46,6 +46,17 @@ export class Actions {
   /** The ids of the lines that wait. */
   get lines() {
     return new Set(this.#pending.filter(({ frame }) => frame.action === "say").map(({ frame }) => frame.id));
+  }
+
+  /** The lines that were said and may not have arrived, replies to questions aside: `{id, text}`. */
+  get unsent() {
+    const lines = this.#pending.filter(({ frame }) => frame.action === "say" && !frame.ask);
+    return lines.map(({ frame: { id, text } }) => ({ id, text }));
+  }
+
+  /** Takes everything out. */
+  clear() {
+    this.#pending = [];
   }
 
   add(frame, { key = frame.id, mark } = {}) {
@@ -74,7 +85,7 @@ export class Actions {
 }
 
 /** Why a line cannot be said, or null where it can. */
-export function unsayable(text) {
+export function lineProblem(text) {
   if (!text.trim()) return "There is nothing to say in this line.";
   const length = count(text);
   if (length <= LINE_CHARACTERS) return null;

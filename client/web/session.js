@@ -1,12 +1,11 @@
-// A play over the wire: one session, its connection, and the actions that wait their turn.
+// A play: one session, its connection, and the actions that wait their turn.
 //
-// `Play` finds the socket, says hello, keeps the connection open, comes back when it is lost and
-// goes on where it was. It sends one action at a time and sends again, with the same id, what was not
-// acknowledged. It knows no page: what happens goes to `listener` as `{kind, …}`, in order. The twin
-// of `client/transport.py`; the protocol is in docs/protocol.md.
+// `Play` finds the socket, says hello, keeps the connection open, comes back when it is lost and goes on where it
+// was. It sends one action at a time and sends again, with the same id, what was not acknowledged. What happens goes
+// to `listener` as `{kind, …}`, in order. The twin of `client/session/`; the protocol is in docs/protocol.md.
 
-import { Actions, PATIENCE, unsayable } from "./actions.js";
-import { DoorError, explainClose, findSocket } from "./door.js";
+import { ActionQueue, TIMEOUTS, lineProblem } from "./queue.js";
+import { ConnectError, explainClose, findSocket } from "./connect.js";
 import { OPENING, Story } from "./story.js";
 
 export const PROTOCOL = 1;
@@ -24,11 +23,13 @@ export class Play {
   #sent = 0;
   #left = false;
   #opening = false;
+  #refused = false;
 
-  /** `store` keeps the session: an object with `read()` and `write(session)`. */
-  constructor({ store, listener, patience = {}, page = document.baseURI }) {
+  /** `store` keeps the session: an object with `read()` and `write(session)`. `unsent`: lines of an earlier visit,
+   * `{id, text}`, which are sent again: a line sent twice is said once. */
+  constructor({ store, listener, unsent = [], timeouts = {}, page = document.baseURI }) {
     this.story = new Story();
-    this.actions = new Actions();
+    this.queue = new ActionQueue();
     this.profile = {};
     this.wake = null;
     this.beat = null;
@@ -39,9 +40,13 @@ export class Play {
     this.session = store.read();
     this.store = store;
     this.page = page;
-    this.patience = { ...PATIENCE, ...patience };
+    this.timeouts = { ...TIMEOUTS, ...timeouts };
     this.emit = listener;
-    this.watcher = setInterval(() => this.#watch(), Math.min(this.patience.gap / 2, 500));
+    for (const { id, text } of unsent) {
+      this.queue.add({ action: "say", id, text });
+      this.#emitAll(this.story.said(id, text));
+    }
+    this.watcher = setInterval(() => this.#watch(), Math.min(this.timeouts.gap / 2, 500));
     this.#open();
   }
 
@@ -49,39 +54,39 @@ export class Play {
 
   /** Says a line, or replies to the question `ask`. Gives false where it cannot be said. */
   say(text, ask) {
-    const problem = unsayable(text);
+    const problem = lineProblem(text);
     if (problem) {
       this.emit({ kind: "failed", code: "unsayable", message: problem, action: { action: "say", ask } });
       return false;
     }
-    const id = this.actions.name();
+    const id = this.queue.name();
     this.#enqueue(ask ? { action: "say", id, text, ask } : { action: "say", id, text });
     if (!ask) this.#emitAll(this.story.said(id, text));
     return true;
   }
 
   next(beat) {
-    this.#enqueue({ action: "next", id: this.actions.name(), beat });
+    this.#enqueue({ action: "next", id: this.queue.name(), beat });
   }
 
   skip() {
-    this.#enqueue({ action: "skip", id: this.actions.name() });
+    this.#enqueue({ action: "skip", id: this.queue.name() });
   }
 
   /** `action`: retry, undo, continue or edit (then with `text`), on the last turn. */
   actOn(turn, action, text) {
-    const problem = text === undefined ? null : unsayable(text);
+    const problem = text === undefined ? null : lineProblem(text);
     if (problem) {
       this.emit({ kind: "failed", code: "unsayable", message: problem, action: { action } });
       return false;
     }
-    const frame = { action, id: this.actions.name(), of: turn.id };
+    const frame = { action, id: this.queue.name(), of: turn.id };
     this.#enqueue(text === undefined ? frame : { ...frame, text }, { mark: turn.mark });
     return true;
   }
 
   remember(profile) {
-    this.#enqueue({ action: "remember", id: this.actions.name(), profile });
+    this.#enqueue({ action: "remember", id: this.queue.name(), profile });
   }
 
   /** Asks for the turns before the oldest one known. */
@@ -135,13 +140,13 @@ export class Play {
     this.emit({ kind: "connection", state: "opening" });
     let socket;
     try {
-      socket = new WebSocket(await findSocket(this.page, { protocol: PROTOCOL, patience: this.patience.open }));
+      socket = new WebSocket(await findSocket(this.page, { protocol: PROTOCOL, timeouts: this.timeouts.open }));
     } catch (error) {
       this.#opening = false;
       if (error.name === "SignInError") {
         this.leave();
         this.emit({ kind: "connection", state: "closed", sentence: error.message });
-      } else if (!this.#left) this.#lost(error instanceof DoorError ? error.message : "The socket's address cannot be used.");
+      } else if (!this.#left) this.#lost(error instanceof ConnectError ? error.message : "The socket's address cannot be used.");
       return;
     }
     this.#opening = false;
@@ -161,10 +166,10 @@ export class Play {
 
   #closed(code) {
     const sentence = this.taken ? "" : explainClose(code, Date.now() - this.#opened, Date.now() - Math.max(this.#heard, this.#sent));
-    const head = this.actions.head;
+    const head = this.queue.head;
     if ((code === 1003 || code === 1009) && head?.tries) {
       // Sent again, it would close the next connection too.
-      const { frame } = this.actions.settle(head.key);
+      const { frame } = this.queue.settle(head.key);
       if (frame.action === "say") this.#emitAll(this.story.forget(frame.id));
       this.emit({ kind: "failed", code: `closed_${code}`, message: sentence, action: frame });
     }
@@ -177,13 +182,13 @@ export class Play {
     this.#attempt = this.connected ? 0 : this.#attempt + 1;
     this.connected = false;
     this.#gapSince = this.#pinged = 0;
-    this.actions.recall();
+    this.queue.recall();
     if (this.#left) return;
     if (this.taken) {
       this.emit({ kind: "connection", state: "taken" });
       return;
     }
-    const { retryFirst, retryMost } = this.patience;
+    const { retryFirst, retryMost } = this.timeouts;
     const wait = Math.min(retryMost, retryFirst * 2 ** this.#attempt) * (0.5 + Math.random() / 2);
     this.emit({ kind: "connection", state: "lost", sentence, retryMs: wait });
     this.#after(wait, () => this.#open());
@@ -199,14 +204,14 @@ export class Play {
 
   #watch() {
     const now = Date.now();
-    const { acknowledged, gap, pingAfter, pong, silence } = this.patience;
+    const { acknowledged, gap, pingAfter, pong, silence } = this.timeouts;
     if (!this.#socket) return;
     if (this.#pinged && now - this.#pinged > pong) return this.#abandon();
     if (!this.connected) {
       if (now - this.#opened > acknowledged) this.#abandon();
       return;
     }
-    const { head } = this.actions;
+    const { head } = this.queue;
     if (head?.out && now - head.out > acknowledged) return this.#abandon();
     if (this.#gapSince && now - this.#gapSince > gap) {
       this.#gapSince = now + acknowledged;
@@ -239,12 +244,12 @@ export class Play {
   }
 
   #enqueue(frame, more) {
-    this.actions.add(frame, more);
+    this.queue.add(frame, more);
     this.#deliver();
   }
 
   #deliver() {
-    const { head } = this.actions;
+    const { head } = this.queue;
     if (!head || head.out || !this.connected) return;
     head.out = Date.now();
     head.tries += 1;
@@ -287,7 +292,7 @@ export class Play {
       this.#emitAll(this.story.end(frame));
     },
     history: ({ before, turns }) => {
-      this.actions.settle(`history:${before}`);
+      this.queue.settle(`history:${before}`);
       this.emit({ kind: "earlier", turns: this.story.earlier(turns), isAll: turns.length === 0 });
       this.#deliver();
     },
@@ -300,15 +305,11 @@ export class Play {
       return;
     }
     const again = this.connected;
-    if (this.session && this.session !== session) {
-      this.story = new Story(); // the old one was forgotten, and its turns with it
-      this.beat = null;
-      this.emit({ kind: "forgotten" });
-    }
+    if (this.#refused || (this.session && this.session !== session)) this.#forget();
     Object.assign(this, { session, world, profile, title, fields, connected: true });
     this.store.write(session);
     this.#gapSince = 0;
-    const waiting = this.actions.lines;
+    const waiting = this.queue.lines;
     this.#emitAll(this.story.welcome(turns, (id) => waiting.has(id)));
     if (this.story.turns.some((turn) => turn.held.size)) this.#gapSince = Date.now();
     if (!again) this.emit({ kind: "connection", state: "open" });
@@ -319,6 +320,16 @@ export class Play {
       }
     }
     this.#deliver();
+  }
+
+  /** The server has another session for us: the old one's turns are gone, and what was said in it stays unsaid. */
+  #forget() {
+    const unsent = this.queue.unsent;
+    this.#refused = false;
+    this.queue.clear();
+    this.story = new Story();
+    this.beat = null;
+    this.emit({ kind: "forgotten", unsent });
   }
 
   #error({ code, message, retryable, to }) {
@@ -332,14 +343,15 @@ export class Play {
     }
     if (!this.connected && code === "hello_first") return;
     if (!this.connected && this.session && code === "bad_field") {
-      this.session = null; // what was remembered is of no use: begin afresh
+      this.session = null; // what was remembered is no session
+      this.#refused = true;
       this.store.write(null);
       this.#hello();
       return;
     }
     // `history` has no id: what refuses it names its `before`, or is the one refusal only it gets.
     const isOf = ({ action, id, before }) => (to ? to === id || to === before : action === "history" && code === "unknown_turn");
-    const pending = this.actions.find(isOf);
+    const pending = this.queue.find(isOf);
     if (!pending) {
       // Of a turn that will be told anew (`retryable`), or one that was given up.
       if (to && !retryable) this.#emitAll(this.story.failed(to, message));
@@ -347,7 +359,7 @@ export class Play {
       return;
     }
     if (code === "hello_first" || code === "no_session") this.#hello();
-    const pauses = this.patience.refusedAgain;
+    const pauses = this.timeouts.refusedAgain;
     if (retryable && code !== "bad_reply" && pending.tries <= pauses.length) {
       this.#after(pauses[pending.tries - 1], () => {
         pending.out = false;
@@ -356,14 +368,14 @@ export class Play {
       pending.out = Infinity;
       return;
     }
-    this.actions.settle(pending.key);
+    this.queue.settle(pending.key);
     if (pending.frame.action === "say") this.#emitAll(this.story.forget(to));
     this.emit({ kind: "failed", code, message, action: pending.frame });
     this.#deliver();
   }
 
   #acknowledge({ to, answered }) {
-    const pending = this.actions.settle(to);
+    const pending = this.queue.settle(to);
     if (!pending) return;
     const { action, ask, of, text, beat, profile } = pending.frame;
     if (action === "skip" || (action === "next" && this.beat?.final && beat === this.beat.id)) {
@@ -374,7 +386,7 @@ export class Play {
     } else if (action === "say") {
       // A server that does not say whether the book answers this line is given a moment to answer it.
       if (answered === false) this.#emitAll(this.story.assure(to));
-      else if (answered === undefined) setTimeout(() => this.#emitAll(this.story.assure(to)), this.story.begun ? 0 : this.patience.answer);
+      else if (answered === undefined) setTimeout(() => this.#emitAll(this.story.assure(to)), this.story.begun ? 0 : this.timeouts.answer);
     } else if (action === "undo") this.#emitAll(this.story.forget(of));
     else if (action === "remember") {
       this.profile = Object.fromEntries(Object.entries({ ...this.profile, ...profile }).filter(([, value]) => value));
