@@ -31,6 +31,13 @@ class Welcomed:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The server no longer has the session, and has begun another. `unsent` are lines that were said in the old one."""
+
+    unsent: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class BeatCame:
     """The next step of the prologue. Its pace is the screen's business."""
 
@@ -68,7 +75,7 @@ class Failed:
     turn: Turn | None = None
 
 
-Event = Connection | Welcomed | BeatCame | Woke | AnswerCame | Earlier | Failed
+Event = Connection | Welcomed | Forgotten | BeatCame | Woke | AnswerCame | Earlier | Failed
 
 
 class RefusedError(Exception):

@@ -19,6 +19,7 @@ from client.session.events import (
     Earlier,
     Event,
     Failed,
+    Forgotten,
     RefusedError,
     Welcomed,
     Woke,
@@ -62,6 +63,7 @@ class SessionState:
         self._queue: deque[Pending] = deque()
         self._welcomed = asyncio.Event()
         self._closing = False
+        self._refused = False
         self._stopping: set[str] = set()
         self._gap_since: float | None = None
         self._pinged: float | None = None
@@ -129,8 +131,8 @@ class SessionState:
             self._closing = True
             return
         again = self.connected
-        if self.session not in (None, message.session):  # the old one is gone: its turns are too
-            self.story, self.beat = Story(), None
+        if self._refused or self.session not in (None, message.session):
+            self._forget()
         self.session, self.profile, self.connected = message.session, message.profile, True
         waiting = {pending.id for pending in self._queue if pending.frame["action"] == "say"}
         self._gap_since = None
@@ -147,6 +149,15 @@ class SessionState:
             if turn.id in self._stopping and turn.live and not again:
                 self._errand(self._send({"action": "stop", "of": turn.id}))
 
+    def _forget(self) -> None:
+        """The old session is gone, its turns too; what was said in it is not sent into the new one."""
+        lines = [pending for pending in self._queue if not pending.done]
+        unsent = [pending.frame["text"] for pending in lines if pending.frame["action"] == "say"]
+        for pending in lines:
+            pending.settle(RefusedError("forgotten", "The server no longer has this story."))
+        self.story, self.beat, self._refused = Story(), None, False
+        self._emit(Forgotten(unsent))
+
     def _on_error(self, error: Error) -> None:
         code, message, to = error.code, error.message, error.to
         if code == "taken_over":
@@ -156,7 +167,8 @@ class SessionState:
             if code == "hello_first":
                 return
             if self.session and code == "bad_field":
-                self.session = None  # what was remembered is of no use: begin afresh
+                self.session = None  # what was remembered is no session
+                self._refused = True
                 self._errand(self._say_hello())
                 return
         pending = next((pending for pending in self._queue if pending.is_meant_by(code, to)), None)

@@ -19,8 +19,8 @@ from client.session.connect import ConnectError
 from client.session.connection import Play
 from client.terminal.controller import Controller
 from client.terminal.live_screen import LiveScreen
-from client.terminal.saved_sessions import recall, remember
 from client.terminal.screen import PlainScreen, Screen
+from client.terminal.stories import Stories
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     address = options.url.rstrip("/")
     try:
-        return asyncio.run(_Visit(address).run(None if options.new else recall(address)))
+        visit = _Visit(address)
+        return asyncio.run(visit.run(None if options.new else visit.stories.current))
     except ConnectError as error:
         print(error.message, file=sys.stderr)
         return 1
@@ -48,7 +49,7 @@ class _Visit:
     """One run of the client: one screen, and on it one play after another."""
 
     def __init__(self, address: str) -> None:
-        self.address = address
+        self.address, self.stories = address, Stories(address)
         self.controller: Controller | None = None
         self.screen: Screen = PlainScreen()
 
@@ -73,7 +74,7 @@ class _Visit:
 
     async def _play_on(self, play: Play) -> None:
         while True:
-            self.controller = Controller(play, self.screen)
+            self.controller = Controller(play, self.screen, self.stories)
             keeper = asyncio.create_task(self._keep(play))
             try:
                 outcome = await self.controller.run()
@@ -82,18 +83,20 @@ class _Visit:
                 await play.close()
             if outcome != "again":
                 return
-            remember(self.address, None)
-            self.screen.note("A new visitor comes to the door.")
-            play = Play(self.address)
+            session = self.controller.next_session
+            if session is None:
+                self.stories.leave()
+                self.screen.note("A new visitor comes to the gate.")
+            play = Play(self.address, session=session)
             await play.open()
 
     async def _keep(self, play: Play) -> None:
         """Remembers the session as soon as it is known, and whenever it changes."""
         kept = None
         while True:
-            if play.session != kept:
+            if play.connected and play.session and play.session != kept:
                 kept = play.session
-                remember(self.address, kept)
+                self.stories.keep(kept, play.title)
             await asyncio.sleep(0.2)
 
     def _typed(self, line: str) -> None:

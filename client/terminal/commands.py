@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.session.story import Turn
+from client.terminal import story_file
 from client.terminal.figures import reply_in_full, spared
 from client.terminal.transcript import as_markdown
 
@@ -30,7 +31,7 @@ def run(controller: Controller, name: str, rest: str) -> None:
     command = COMMANDS.get(name)
     if command is None:
         controller.screen.note(f"/{name} is no command; /help lists them.")
-    elif not rest and command.usage.endswith(" LINE"):
+    elif not rest and command.usage.endswith((" LINE", " FILE")):
         controller.screen.note(f"/{name} needs words after it.")
     else:
         command.run(controller, rest)
@@ -100,7 +101,7 @@ def _earlier(controller: Controller, rest: str) -> None:
 
 def _save(controller: Controller, rest: str) -> None:
     file = Path(rest or time.strftime("overture-%Y%m%d-%H%M%S.md")).expanduser()
-    write_new(controller, file, as_markdown(controller.play.title, controller.play.turns))
+    write_new(controller, file, as_markdown(controller.play.title, controller.play.turns, controller.prologue))
 
 
 def write_new(controller: Controller, file: Path, text: str) -> None:
@@ -128,12 +129,64 @@ def _backstage(controller: Controller, rest: str) -> None:
     controller.screen.table("Backstage (costs and energy are estimates)", rows)
 
 
+def _stories(controller: Controller, rest: str) -> None:
+    kept = controller.stories.all()
+    word, _, name = rest.partition(" ")
+    if word == "name" and name:
+        controller.stories.keep(controller.play.session or "", controller.play.title, name.strip())
+        controller.screen.note(f"This story is called {name.strip()} now.")
+    elif rest.isascii() and rest.isdigit() and 0 < int(rest) <= len(kept):
+        controller.go_to(kept[int(rest) - 1].session)
+    elif rest:
+        controller.screen.note("Give the number of a story, or `name` and a new name for this one.")
+    else:
+        here = controller.play.session
+        rows = [
+            (str(n), f"{one.called}{' (this one)' if one.session == here else ''}") for n, one in enumerate(kept, 1)
+        ]
+        controller.screen.table("Your stories (/stories NUMBER goes on with one)", rows or [("none", "yet")])
+
+
+def _export(controller: Controller, rest: str) -> None:
+    file = Path(rest or time.strftime("overture-%Y%m%d-%H%M%S.json")).expanduser()
+    write_new(controller, file, story_file.write(controller.as_file()))
+    controller.screen.note("Whoever has this file can go on with the story: keep it to yourself.")
+
+
+def _import(controller: Controller, rest: str) -> None:
+    try:
+        story = story_file.read(Path(rest).expanduser().read_bytes())
+    except OSError as error:
+        controller.screen.note(f"{rest} could not be read: {error.strerror}.", style="red")
+    except story_file.StoryFileError as error:
+        controller.screen.note(str(error), style="red")
+    else:
+        if story.session:
+            controller.stories.keep(story.session, story.title, story.name)
+            controller.go_to(story.session)
+        else:
+            controller.read_aside(story)
+
+
+def _takes(controller: Controller, last: Turn, rest: str) -> None:
+    takes = [take.reply for take in last.takes] + [last.reply]
+    if rest.isascii() and rest.isdigit() and 0 < int(rest) <= len(takes):
+        controller.screen.table(
+            f"Take {rest} of {len(takes)}", [("", line) for line in takes[int(rest) - 1].split("\n")]
+        )
+    else:
+        rows = [(str(number), f"{reply[:60]}{'…' if len(reply) > 60 else ''}") for number, reply in enumerate(takes, 1)]
+        controller.screen.table(
+            "Takes of the last reply (/takes NUMBER shows one; the story goes on from the last)", rows
+        )
+
+
 def _back(controller: Controller, rest: str) -> None:
     controller.play.take_back()
 
 
 def _again(controller: Controller, rest: str) -> None:
-    controller.leave("again")
+    controller.go_to(None)
 
 
 def _quit(controller: Controller, rest: str) -> None:
@@ -153,6 +206,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "earlier": Command(_earlier, "/earlier", "show earlier turns"),
     "save": Command(_save, "/save [FILE]", "save the story as Markdown"),
+    "takes": Command(_on_last(_takes), "/takes [NUMBER]", "former takes of the last reply"),
+    "stories": Command(
+        _stories, "/stories [NUMBER]", "your stories; go on with one; `/stories name WORDS` names this one"
+    ),
+    "export": Command(_export, "/export [FILE]", "write the story to a file, to go on with elsewhere"),
+    "import": Command(_import, "/import FILE", "open such a file: go on with its story, or read it"),
     "backstage": Command(_backstage, "/backstage", "what the replies took and cost, and what written answers saved"),
     "back": Command(_back, "/back", "take the story back from another window, or reconnect at once"),
     "again": Command(_again, "/again", "start over as a new visitor"),

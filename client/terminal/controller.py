@@ -12,13 +12,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from client.session.connection import Play
-from client.session.events import AnswerCame, BeatCame, Connection, Earlier, Event, Failed, Welcomed, Woke
+from client.session.events import AnswerCame, BeatCame, Connection, Earlier, Event, Failed, Forgotten, Welcomed, Woke
 from client.session.protocol import Beat
 from client.session.story import Altered, Anew, Appeared, Change, Ended, Removed, Told, Turn
 from client.terminal import commands
 from client.terminal.countdown import Countdown, Reading
 from client.terminal.figures import reply_in_brief, spared
 from client.terminal.screen import Screen
+from client.terminal.stories import Stories
+from client.terminal.story_file import Entry, StoryFile, file_turns
+from client.terminal.transcript import as_markdown
 
 
 def without_choices(turn: Turn, fresh: str) -> str:
@@ -35,11 +38,15 @@ def without_choices(turn: Turn, fresh: str) -> str:
 
 
 class Controller:
-    """One play on one screen. `run` gives `quit` or `again` when it is over."""
+    """One play on one screen. `run` gives `quit`, or `again` to play `next_session` (None: a new one) after it."""
 
-    def __init__(self, play: Play, screen: Screen, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, play: Play, screen: Screen, stories: Stories, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.play: Play = play
-        self.screen = screen
+        self.screen, self.stories = screen, stories
+        self.next_session: str | None = None
+        self.prologue: list[Entry] = []
         self._clock = clock
         self._countdown = Countdown(clock())
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -50,6 +57,7 @@ class Controller:
         self._lost: tuple[str, float] | None = None
         self._stopped: Turn | None = None
         self._last_input_over = False
+        self._answerer: str | None = None  # who gives the written answers
         self._asked_for_memory = self._curtain = self._entered = False
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -120,6 +128,7 @@ class Controller:
             line = choices[int(line) - 1]
         self._asked = None
         self.screen.say(line)
+        self.prologue += [Entry(asked=beat.ask.text), Entry(said=line)]
         self.play.say(line, ask=beat.ask.key)
 
     def stop(self) -> None:
@@ -130,6 +139,22 @@ class Controller:
             return
         self._stopped = live
         self._errand(self.play.stop(live))
+
+    def go_to(self, session: str | None) -> None:
+        """Leaves this story for another, or for a new one."""
+        self.next_session = session
+        self.leave("again")
+
+    def as_file(self) -> StoryFile:
+        """The story as it can be taken elsewhere."""
+        play = self.play
+        name = next((story.name for story in self.stories.all() if story.session == play.session), "")
+        return StoryFile(1, name, play.title, play.world or "", play.session, self.prologue, file_turns(play.turns))
+
+    def read_aside(self, story: StoryFile) -> None:
+        """Shows a story that is only to be read."""
+        self.screen.note(as_markdown(story.title, [turn.as_turn() for turn in story.turns], story.prologue), style="")
+        self.screen.note("That was to read only; your own story goes on.")
 
     def leave(self, how: str) -> None:
         """Ends `run`, which gives `how`: `quit` or `again`."""
@@ -184,8 +209,20 @@ class Controller:
                 self._pacer = asyncio.create_task(self._pace(beat))
             case Woke(wake=wake):
                 self._countdown.hear(wake, self._clock())
+            case Forgotten(unsent=unsent):
+                self.end_prologue()
+                self.prologue.clear()
+                self._choices = []
+                screen.note("The server no longer has the story you were in; this is a new one.", style="red")
+                for line in unsent:
+                    screen.note(f"This line was not sent: {line}")
             case AnswerCame(turn=turn):
-                screen.note(turn.reply, style="cyan")
+                if not self.play.story.begun:
+                    self.prologue.append(Entry(turn=turn.id))
+                if self._answerer:
+                    screen.speak(turn.reply, self._answerer)
+                else:
+                    screen.note(turn.reply, style="cyan")
                 saved = turn.answer.saved if turn.answer else None
                 which = f", which saved {spared([saved])}" if saved and saved.tokens else ""
                 screen.note(f"A written answer, without the storyteller{which}.")
@@ -292,6 +329,8 @@ class Controller:
         for line in sorted(beat.lines, key=lambda line: line.at_s):
             await asyncio.sleep(max(0.0, began + line.at_s - self._clock()))
             self.screen.speak(line.text, beat.speaker)
+            self.prologue.append(Entry(beat=beat.id, speaker=beat.speaker, text=line.text))
+            self._answerer = beat.speaker or self._answerer
         # A question follows its last line closely; the visitor decides how long it stands.
         end = beat.length_s - 0.6 if beat.ask else beat.length_s
         await asyncio.sleep(max(0.0, began + end - self._clock()))

@@ -55,8 +55,8 @@ async def test_keys_of_an_input_method_neither_send_nor_stop(page: Page) -> None
         await expect(page.get_by_role("button", name="Stop")).to_be_visible()
         await page.get_by_label(COMPOSER).fill("にほ")
         press = """(element, [key, composing]) => {
-          const event = new KeyboardEvent("keydown", { key, keyCode: 229, isComposing: composing, bubbles: true, cancelable: true });
-          element.dispatchEvent(event);
+          const about = { key, keyCode: 229, isComposing: composing, bubbles: true, cancelable: true };
+          element.dispatchEvent(new KeyboardEvent("keydown", about));
         }"""
         for key in ("Enter", "Escape"):
             for composing in (False, True):  # Safari says false for the Enter that ends a composition

@@ -11,6 +11,11 @@ from playwright.async_api import Browser, Page, expect
 from tests.browser.fake_play import FakePlay
 from tests.browser.test_page import begin, go_in, say
 
+#: A story without a word in it.
+FILE = {
+    "overture_story": 1, "name": "", "title": "T", "world": "w", "session": None, "prologue": [], "turns": [],
+}  # fmt: skip
+
 
 async def test_retry_keeps_the_former_reply(sized_page: Page) -> None:
     page = sized_page
@@ -46,7 +51,10 @@ async def test_a_swipe_turns_to_the_take_before(sized_page: Page) -> None:
             """() => {
               const target = document.querySelector(".turn.last .told");
               const touch = (clientX) => new Touch({ identifier: 1, target, clientX, clientY: 400 });
-              const fire = (name, x, touches) => target.dispatchEvent(new TouchEvent(name, { touches, changedTouches: [touch(x)], bubbles: true }));
+              const fire = (name, x, touches) => {
+                const about = { touches, changedTouches: [touch(x)], bubbles: true };
+                target.dispatchEvent(new TouchEvent(name, about));
+              };
               fire("touchstart", 100, [touch(100)]);
               fire("touchend", 220, []);
             }"""
@@ -144,16 +152,10 @@ async def test_a_link_shows_the_story_to_read(browser: Browser) -> None:
     [
         ("{", "This file is not JSON"),
         ("{}", "`overture_story` is missing"),
-        ('{"overture_story": 1, "name": "", "title": "T", "world": 3}', "`world`"),
-        ('{"overture_story": 1, "name": "", "title": "T", "world": "w", "session": "x"}', "`session`"),
-        (
-            '{"overture_story": 1, "name": "", "title": "T", "world": "w", "session": null, "prologue": [3]}',
-            "`prologue`",
-        ),
-        (
-            '{"overture_story": 1, "name": "", "title": "T", "world": "w", "session": null, "prologue": [], "turns": [{}]}',
-            "`turns`",
-        ),
+        (json.dumps(FILE | {"world": 3}), "`world`"),
+        (json.dumps(FILE | {"session": "x"}), "`session`"),
+        (json.dumps(FILE | {"prologue": [3]}), "`prologue`"),
+        (json.dumps(FILE | {"turns": [{}]}), "`turns`"),
     ],
 )
 async def test_a_file_that_is_no_story_gets_one_sentence(page: Page, tmp_path: Path, text: str, words: str) -> None:

@@ -222,7 +222,7 @@ async def test_again_and_new_start_over(tmp_path: Path) -> None:
         async with terminal(house.address, tmp_path) as client:
             await client.until("Ah. I heard the bell.")
             client.type("/again\r")
-            await client.until("A new visitor comes to the door.")
+            await client.until("A new visitor comes to the gate.")
             await client.until("Come in under the arch")
             client.type("/quit\r")
             assert await client.process.wait() == 0
