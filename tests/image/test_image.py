@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from client.events import AnswerCame, BeatCame
-from client.story import Ended
-from client.transport import Play
+from client.session.connection import Play
+from client.session.events import AnswerCame, BeatCame
+from client.session.story import Ended
 from infra.deploy.package import assemble
 from infra.functions import BOOK_PATH, WORLD_PATH
 from infra.settings import Settings
@@ -202,7 +202,7 @@ async def test_a_whole_play_with_the_storyteller_in_its_container(tmp_path: Path
             assert isinstance(ended, Ended)
             assert ended.turn.reply.strip()
             assert ended.turn.stats is not None
-            assert ended.turn.stats["tokens"] > 0
+            assert ended.turn.stats.tokens > 0
         assert len(stack.environments("storyteller")) == 1
     log = stack.logs.path("storyteller").read_text()
     assert "Error in cpuinfo" not in log
