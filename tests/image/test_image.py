@@ -23,7 +23,7 @@ from client.story import Ended
 from client.transport import Play
 from infra.package import BOOK_PATH, WORLD_PATH, assemble
 from infra.settings import Settings
-from local.environment import runtime_argv
+from local.aws.environment import runtime_argv
 from local.plan import LambdaLimits
 from local.play import overture
 from local.stack import LocalStack
@@ -115,7 +115,7 @@ def test_the_probes_shim_keeps_kleidiai_where_the_cpus_folder_is_hidden() -> Non
 
 IMPORTED = """
 import importlib, pathlib, sys
-for name in ("storyteller.engine", "storyteller.telling", "prologue.prompt", "prologue.world", "torch"):
+for name in ("storyteller.engine", "storyteller.worker", "prologue.prompt", "prologue.world", "torch"):
     importlib.import_module(name)
 modules = [one for one in list(sys.modules.values()) if str(getattr(one, "__file__", "")).endswith(".py")]
 ours = [one for one in modules if one.__file__.startswith(("/opt", "/var/task"))]
