@@ -1,7 +1,7 @@
 """A world: one content pack, a folder of files a writer can edit, read and checked.
 
     world.yaml       name, title, what is remembered of a visitor, the line that asks for the opening,
-                     examples of replies
+                     examples of replies, a reply's form
     storyteller.md   the storyteller's instructions; a line with a slot such as `{name}` is said of the visitor
     script.yaml      the prologue; or script.ink.json, compiled ink
     answers.yaml     the answer book's source, and
@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from prologue.files import Entry, WorldError, read_text, read_yaml
+from prologue.form import ReplyForm
 from prologue.ink.content import read_ink
 from prologue.ink.script import InkScript
 from prologue.script import ProfileField, Script
 from prologue.script_file import read_script
 from prologue.slots import fill, flatten, names
 
-__all__ = ["ProfileField", "World", "WorldError", "load_world"]
+__all__ = ["ProfileField", "ReplyForm", "World", "WorldError", "load_world"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -40,7 +41,10 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class World:
-    """A content pack. `storyteller` is the system prompt; `visitor` are lines with slots, said of the visitor."""
+    """A content pack. `storyteller` is the system prompt; `visitor` are lines with slots, said of the visitor.
+
+    `opening` asks for the first scene. `reply` is the form of every reply; None where the storyteller is free.
+    """
 
     name: str
     title: str
@@ -51,6 +55,7 @@ class World:
     opening: str
     script: Script | InkScript
     folder: Path
+    reply: ReplyForm | None = None
 
     def known(self, profile: Mapping[str, str]) -> dict[str, str]:
         """What the visitor has said of themselves, flattened; what means nothing ("nobody") is left out."""
@@ -77,7 +82,7 @@ def load_world(path: str | Path) -> World:
     if not _NAME.fullmatch(name):
         raise entry.error(f"`name` is {name!r}; use lower-case letters, digits and _")
     title, opening = entry.text("title"), entry.text("opening")
-    fields, examples = _profile(entry), _examples(entry)
+    fields, examples, reply = _profile(entry), _examples(entry), _reply(entry)
     entry.done()
     storyteller, visitor = _storyteller(folder / "storyteller.md", {field.key for field in fields})
     return World(
@@ -90,6 +95,7 @@ def load_world(path: str | Path) -> World:
         opening=opening,
         script=_script(folder, fields),
         folder=folder,
+        reply=reply,
     )
 
 
@@ -139,3 +145,18 @@ def _storyteller(path: Path, keys: set[str]) -> tuple[str, tuple[str, ...]]:
     if not instructions:
         raise WorldError(f"{path} has no instructions: say in it how the storyteller tells the story.")
     return instructions, tuple(line.strip() for line in visitor)
+
+
+def _reply(world: Entry) -> ReplyForm | None:
+    if not world.has("reply"):
+        world.take("reply")
+        return None
+    entry = Entry(world.take("reply"), f"{world.where}, `reply`")
+    bounds = entry.items("sentences")
+    if len(bounds) != 2 or not all(type(bound) is int for bound in bounds) or not 1 <= bounds[0] <= bounds[1] <= 20:
+        raise entry.error("`sentences` must be the least and the most, from 1 to 20, such as [2, 6]")
+    choices = entry.number("choices", 0, 6, 0)
+    if choices != int(choices):
+        raise entry.error("`choices` must be a whole number from 0 to 6")
+    entry.done()
+    return ReplyForm(bounds[0], bounds[1], int(choices))

@@ -27,7 +27,7 @@ from prologue.world import World
 from storyteller.model_loader import ModelLoader
 
 if TYPE_CHECKING:
-    from storyteller.engine import Completion, Engine
+    from storyteller.engine import Completion, Engine, Grammar
 
 logger = Logger(child=True)
 
@@ -187,7 +187,8 @@ class ReplyWorker:
         try:
             # kept, so that later prompts say the same
             turn.notes = fit_notes(turn.notes, self._settings.knowledge_tokens, lambda text: len(engine.encode(text)))
-            prompt = self._prompt(engine, turn)
+            prompt, begun = self._prompt(engine, turn)
+            grammar, begun = _form(self._world, begun)
             if _had_ended(turn):
                 stream.write(_PARAGRAPH)
             done = engine.generate(
@@ -199,6 +200,8 @@ class ReplyWorker:
                     repetition_penalty=settings.repetition_penalty,
                     seed=None,
                     max_tokens=settings.max_tokens,
+                    grammar=grammar,
+                    begun=begun,
                 ),
                 emit=stream.write,
                 cancelled=stream.cancelled.is_set,
@@ -215,7 +218,8 @@ class ReplyWorker:
         self._finish(turn, stream, done)
         return stream.abandoned
 
-    def _prompt(self, engine: Engine, turn: Turn) -> list[int]:
+    def _prompt(self, engine: Engine, turn: Turn) -> tuple[list[int], str]:
+        """The prompt's ids, and the part of the reply that it ends with."""
         turns = [told for told in reversed(self._sessions.turns(self._key, limit=_TURNS)) if told.state != "answered"]
         turns = [told for told in turns if told.seq < turn.seq]
         profile = self._sessions.read(self._key).profile
@@ -225,7 +229,8 @@ class ReplyWorker:
             asked.append(StoryTurn(_GO_ON))
         room = engine.context - self._settings.max_tokens
         messages = compose_within(self._world, profile, asked, room, engine.count_chat)
-        return engine.encode_chat(messages, go_on=messages[-1]["role"] == "assistant")
+        go_on = messages[-1]["role"] == "assistant"
+        return engine.encode_chat(messages, go_on=go_on), messages[-1]["content"] if go_on else ""
 
     def _finish(self, turn: Turn, stream: ReplyStream, done: Completion | None) -> None:
         reason: protocol.EndReason = done.reason if done is not None else "error"
@@ -264,6 +269,16 @@ class ReplyWorker:
             connection = self._sessions.read(self._key).connection
             if connection != self._connection and self._connections.post(connection, message):
                 self._connection = connection
+
+
+def _form(world: World, begun: str) -> tuple[Grammar | None, str]:
+    """The grammar of the world's replies, and the part of `begun` that it has to read."""
+    from storyteller.engine import Grammar
+
+    form = world.reply
+    if form is None:
+        return None, ""
+    return Grammar("lark", form.first_part(), form.next_part), form.begun(begun)
 
 
 def _had_ended(turn: Turn) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from prologue.world import WorldError, load_world
+from prologue.world import ReplyForm, WorldError, load_world
 
 WORLD: dict[str, Any] = {
     "name": "tiny",
@@ -53,6 +53,13 @@ def test_shipped_files_read_alike_with_and_without_libyaml(path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"world": {"reply": 3}}, "world.yaml, `reply`: expected a mapping of keys"),
+        ({"world": {"reply": {"choices": 2}}}, r"`reply`: `sentences` must be the least and the most, from 1 to 20"),
+        ({"world": {"reply": {"sentences": [4, 2]}}}, r"`sentences` must be the least and the most"),
+        ({"world": {"reply": {"sentences": [1, True]}}}, r"`sentences` must be the least and the most"),
+        ({"world": {"reply": {"sentences": [1, 2], "choices": 9}}}, r"`choices` must be a number from 0 to 6, found 9"),
+        ({"world": {"reply": {"sentences": [1, 2], "choices": 1.5}}}, r"`choices` must be a whole number"),
+        ({"world": {"reply": {"sentences": [1, 2], "choice": 1}}}, r"`choice` is not a key that belongs here"),
         ({"script": {"scenes": []}}, "script.yaml: `scenes` must be a list of 1 or more"),
         ({"script": {"final": None}}, "script.yaml: `final` is missing"),
         ({"script": {"extra": 1}}, "script.yaml: `extra` is not a key that belongs here"),
@@ -93,6 +100,13 @@ def test_shipped_files_read_alike_with_and_without_libyaml(path: Path) -> None:
 def test_a_wrong_file_is_named_with_its_place(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(WorldError, match=said):
         load_world(write(tmp_path, **wrong))
+
+
+def test_the_form_of_a_reply_may_be_said(tmp_path: Path) -> None:
+    assert load_world(write(tmp_path)).reply is None
+    assert load_world(write(tmp_path, world={"reply": {"sentences": [1, 4]}})).reply == ReplyForm(1, 4, 0)
+    world = load_world(write(tmp_path, world={"reply": {"sentences": [2, 6], "choices": 3}}))
+    assert world.reply == ReplyForm(2, 6, 3)
 
 
 def test_a_missing_world_and_a_missing_file(tmp_path: Path) -> None:
