@@ -24,7 +24,7 @@ from client.session.story import Ended
 from infra.deploy.package import assemble
 from infra.functions import BOOK_PATH, WORLD_PATH
 from infra.settings import Settings
-from local.environment import runtime_argv
+from local.aws.environment import runtime_argv
 from local.plan import LambdaLimits
 from local.play import overture
 from local.stack import LocalStack
@@ -121,7 +121,7 @@ def test_the_base_is_as_poor_as_awss() -> None:
 
 IMPORTED = """
 import importlib, pathlib, sys
-for name in ("storyteller.engine", "storyteller.telling", "prologue.prompt", "prologue.world", "torch"):
+for name in ("storyteller.engine", "storyteller.worker", "prologue.prompt", "prologue.world", "torch"):
     importlib.import_module(name)
 modules = [one for one in list(sys.modules.values()) if str(getattr(one, "__file__", "")).endswith(".py")]
 ours = [one for one in modules if one.__file__.startswith(("/opt", "/var/task"))]

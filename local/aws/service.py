@@ -1,6 +1,6 @@
 """The Lambda service: invoke a function and wait, or leave an event; retries and destinations.
 
-Public API: `LambdaService.invoke`, `.send`, `.environments`. `local.lambda_api` is its HTTP face.
+Public API: `LambdaService.invoke`, `.send`, `.environments`. `local.aws.lambda_api` is its HTTP face.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from local.environment import Environment, Event, Outcome, runtime_argv
-from local.keeper import Keeper
-from local.logs import Logs
+from local.aws.environment import Environment, Event, Outcome, runtime_argv
+from local.aws.keeper import Keeper
+from local.aws.logs import Logs
+from local.aws.pool import Pool, ThrottledError
+from local.aws.runtime_api import RuntimeApi
 from local.plan import REGION, Function, LambdaLimits
-from local.pool import Pool, ThrottledError
-from local.runtime_api import RuntimeApi
 
 #: What an environment keeps of the variables we were started with; AWS's own would lead to AWS.
 INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONHASHSEED")

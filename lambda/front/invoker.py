@@ -1,4 +1,4 @@
-"""Waking the storyteller: sending for it, the queue before it, and what to do when it was lost.
+"""Invoking the storyteller: sending for it, the queue before it, and what to do when it was lost.
 
 The only place that invokes the storyteller's function, always with a token that `leases.reserve`
 made. Knows nothing of what the visitor said.
@@ -16,11 +16,11 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from overture import leases, wire
+from overture import leases, protocol
 from overture.connections import Connections
 from overture.costs import of_reply
 from overture.leases import Failure, Queued
-from overture.sessions import DAY_S, Draft, NoSession, Sessions, Turn, key_of
+from overture.sessions import DAY_S, NoSession, Sessions, SessionTransaction, Turn, key_of
 from overture.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,27 +31,27 @@ logger = Logger(child=True)
 #: At most so many of those who wait are told their place after each change.
 _TOLD = 20
 
-CAPPED = wire.Error(
+CAPPED = protocol.Error(
     "wakes_exhausted",
     "The storyteller has been woken from your address as often as a day allows. "
     "The prologue and the written answers go on; come back tomorrow for the story.",
     retryable=False,
 )
-UNREACHABLE = wire.Error(
+UNREACHABLE = protocol.Error(
     "storyteller_unreachable",
     "The storyteller could not be sent for just now. Your line is kept: say something, or come back in a minute.",
     retryable=True,
 )
 LOST = "The storyteller fell silent over this and is being woken again; your line is kept and will be told anew."
 GIVEN_UP = "The storyteller fell silent over this line twice, so it was put aside. Say it another way, or go on."
-WAKE_FAILED = wire.Error(
+WAKE_FAILED = protocol.Error(
     "storyteller_failed",
     "The storyteller could not be woken, twice. The written answers still come; say a line to try once more.",
     retryable=True,
 )
 
 
-class Wakes:
+class StorytellerInvoker:
     """Sends for storytellers."""
 
     def __init__(
@@ -74,10 +74,10 @@ class Wakes:
     def send(self, key: str, reserved: str | Queued | None, connection: str | None) -> None:
         """Invokes the storyteller with a token, or tells the visitor their place in the queue."""
         if isinstance(reserved, Queued):
-            self._connections.post(connection, wire.Wake("queued", position=reserved.position))
+            self._connections.post(connection, protocol.Wake("queued", position=reserved.position))
         elif reserved is not None and not self._invoke(key, reserved):
-            self._sessions.update(key, lambda draft: leases.cancel(draft, reserved, self._settings))
-            self._connections.post(connection, wire.Wake("failed"), UNREACHABLE)
+            self._sessions.update(key, lambda tx: leases.cancel(tx, reserved, self._settings))
+            self._connections.post(connection, protocol.Wake("failed"), UNREACHABLE)
 
     def settle(self, record: Mapping[str, Any]) -> None:
         """Takes a destination's record of an asynchronous invocation that is over, well or badly."""
@@ -88,7 +88,7 @@ class Wakes:
         if failed:
             logger.warning("a storyteller was lost", extra={"session": key, "condition": condition})
         try:
-            left = self._sessions.update(key, lambda draft: leases.settle(draft, token, self._settings, failed=failed))
+            left = self._sessions.update(key, lambda tx: leases.settle(tx, token, self._settings, failed=failed))
             if left is not None:
                 self._tell(left)
                 self.send(key, left.token, left.connection)
@@ -114,18 +114,18 @@ class Wakes:
                 continue
             if isinstance(reserved, Queued):
                 break
-            self._connections.post(connection, wire.Wake("waking", progress=0.0))
+            self._connections.post(connection, protocol.Wake("waking", progress=0.0))
             self.send(key, reserved, connection)
         for place, key in enumerate(house.queue[:_TOLD], 1):
             try:
                 waiting = self._sessions.read(key)
             except NoSession:
                 continue
-            self._connections.post(waiting.connection, wire.Wake("queued", position=place))
+            self._connections.post(waiting.connection, protocol.Wake("queued", position=place))
 
-    def _reserve_for_head(self, draft: Draft) -> tuple[str | Queued | None, str | None]:
-        connection = draft.session.connection
-        return (leases.reserve(draft, self._settings) if connection else None), connection
+    def _reserve_for_head(self, tx: SessionTransaction) -> tuple[str | Queued | None, str | None]:
+        connection = tx.session.connection
+        return (leases.reserve(tx, self._settings) if connection else None), connection
 
     def _invoke(self, key: str, token: str) -> bool:
         try:
@@ -143,18 +143,20 @@ class Wakes:
     def _tell(self, left: Failure) -> None:
         post = self._connections.post
         if left.wake_given_up:
-            post(left.connection, wire.Wake("failed"), WAKE_FAILED)
+            post(left.connection, protocol.Wake("failed"), WAKE_FAILED)
             return
         if left.given_up is not None:
             turn = left.given_up
-            post(left.connection, wire.Error("given_up", GIVEN_UP, retryable=False, to=turn.id), ended_by_error(turn))
+            post(
+                left.connection, protocol.Error("given_up", GIVEN_UP, retryable=False, to=turn.id), ended_by_error(turn)
+            )
         elif left.interrupted is not None:
-            post(left.connection, wire.Error("storyteller_lost", LOST, retryable=True, to=left.interrupted))
+            post(left.connection, protocol.Error("storyteller_lost", LOST, retryable=True, to=left.interrupted))
         if left.token is not None:
-            post(left.connection, wire.Wake("waking", progress=0.0))
+            post(left.connection, protocol.Wake("waking", progress=0.0))
 
 
-def ended_by_error(turn: Turn, reason: wire.EndReason = "error") -> wire.End:
+def ended_by_error(turn: Turn, reason: protocol.EndReason = "error") -> protocol.End:
     """The end of a turn that no storyteller told to its end: nothing was measured."""
     nothing = of_reply(tokens=0, prompt_tokens=0, reused_tokens=0, ttft_s=0, total_s=0, memory_mb=0, grid_kg_per_kwh=0)
-    return wire.End(turn.id, turn.take, reason, nothing)
+    return protocol.End(turn.id, turn.take, reason, nothing)

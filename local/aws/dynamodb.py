@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 
-from local.child import Child
-from local.keeper import Keeper
-from local.logs import Logs
+from local.aws.child import Child
+from local.aws.keeper import Keeper
+from local.aws.logs import Logs
 from local.plan import REGION, LocalError
 
 #: moto reads the service and the region from the signature; it checks nothing else of it.
@@ -41,7 +41,7 @@ class Dynamodb:
                 self._logs.write("dynamodb", pid, line)
 
         self._child = await Child.start(
-            [sys.executable, "-W", "ignore", "-m", "local.moto_server"],
+            [sys.executable, "-W", "ignore", "-m", "local.aws.moto_server"],
             environment={key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MOTO_"))},
             folder=self._folder,
             keeper=self._keeper,

@@ -1,4 +1,4 @@
-"""Telling: what one invocation of the storyteller does for one session.
+"""ReplyWorker: what one invocation of the storyteller does for one session.
 
 It confirms its lease, tells the visitor how the waking goes, tells every line of the inbox as a
 stream of tokens, and gives the lease back. Whenever the lease turns out to be another's it stops
@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from overture import leases, wire
+from overture import leases, protocol
 from overture.connections import Connections, Heard, ReplyStream
 from overture.costs import of_reply
 from overture.leases import Fenced
-from overture.sessions import Draft, NoSession, Session, Sessions, Turn
-from overture.sessions import Waking as WakingState
+from overture.sessions import NoSession, Session, Sessions, SessionTransaction, Turn, WakeStatus
 from overture.settings import Settings
 from overture.table import Conflict
 from prologue.prompt import Told, compose_within, fit_notes
 from prologue.prompt import Turn as StoryTurn
 from prologue.world import World
-from storyteller.loading import Waking
+from storyteller.model_loader import ModelLoader
 
 if TYPE_CHECKING:
     from storyteller.engine import Completion, Engine, Grammar
@@ -46,7 +45,7 @@ _PARAGRAPH = "\n\n"
 _TURNS = 200
 
 
-class Telling:
+class ReplyWorker:
     """One invocation's work for the session `key`, under the reservation `token`."""
 
     def __init__(
@@ -69,7 +68,7 @@ class Telling:
         self._fence = ""
         self._connection: str | None = None
 
-    def work(self, waking: Waking) -> None:
+    def work(self, loader: ModelLoader) -> None:
         """Does it all. Raises what loading raised; a lost lease ends it silently."""
         try:
             confirmed = self._confirm()
@@ -77,14 +76,14 @@ class Telling:
             if not confirmed:
                 logger.info("this delivery is stale or doubled")
                 return
-            if self._wake(waking):
-                self._tell_lines(waking.engine)
+            if self._wake(loader):
+                self._tell_lines(loader.engine)
         except (Fenced, NoSession):
             logger.info("the lease is another's now")
 
     def _confirm(self) -> bool:
-        def confirm(draft: Draft) -> tuple[str | None, str | None]:
-            return leases.confirm(draft, self._token, self._settings), draft.session.connection
+        def confirm(tx: SessionTransaction) -> tuple[str | None, str | None]:
+            return leases.confirm(tx, self._token, self._settings), tx.session.connection
 
         fence, self._connection = self._sessions.update(self._key, confirm)
         self._fence = fence or ""
@@ -92,22 +91,22 @@ class Telling:
 
     # --- waking -----------------------------------------------------------------------
 
-    def _wake(self, waking: Waking) -> bool:
+    def _wake(self, loader: ModelLoader) -> bool:
         """Waits for the engine, telling how far it is; False when nobody waits any more."""
         told_at = noted_at = float("-inf")
         alone_since: float | None = None
-        while not waking.wait(0.1):
+        while not loader.wait(0.1):
             now = time.monotonic()
             if now - told_at < _TOLD_S:
                 continue
             told_at = now
-            progress = waking.progress()
+            progress = loader.progress()
             fraction = round(progress.fraction, 3)
             eta_s = None if progress.eta_s is None else round(progress.eta_s, 1)
             if now - noted_at >= _NOTED_S:
                 noted_at = now
                 try:
-                    session = self._note_waking(WakingState("waking", fraction, eta_s))
+                    session = self._note_wake(WakeStatus("waking", fraction, eta_s))
                 except Conflict:
                     # A visitor busy enough to be in the way each time: the next note will do.
                     logger.warning("the session changes too fast to note how the waking goes")
@@ -116,22 +115,22 @@ class Telling:
                 if alone_since and now - alone_since > self._settings.grace_s and self._give_back():
                     logger.info("nobody waits for the storyteller any more")
                     return False
-            self._post(wire.Wake("waking", progress=fraction, eta_s=eta_s))
-        waking.engine  # noqa: B018  raises what loading raised, before anybody is told "ready"
-        self._note_waking(WakingState("ready", 1.0))
-        self._post(wire.Wake("ready", progress=1.0))
+            self._post(protocol.Wake("waking", progress=fraction, eta_s=eta_s))
+        loader.engine  # noqa: B018  raises what loading raised, before anybody is told "ready"
+        self._note_wake(WakeStatus("ready", 1.0))
+        self._post(protocol.Wake("ready", progress=1.0))
         return True
 
-    def _note_waking(self, state: WakingState) -> Session:
-        def note(draft: Draft) -> Session:
-            leases.renew(draft, self._fence, self._settings)
-            draft.session.waking = WakingState(
+    def _note_wake(self, state: WakeStatus) -> Session:
+        def note(tx: SessionTransaction) -> Session:
+            leases.renew(tx, self._fence, self._settings)
+            tx.session.wake = WakeStatus(
                 state.state,
                 state.progress,
                 state.eta_s,
-                failures=0 if state.state == "ready" else draft.session.waking.failures,
+                failures=0 if state.state == "ready" else tx.session.wake.failures,
             )
-            return draft.session
+            return tx.session
 
         session = self._sessions.update(self._key, note)
         self._connection = session.connection
@@ -160,9 +159,9 @@ class Telling:
                 return
 
     def _take_line(self) -> tuple[Turn, str | None] | None:
-        def take(draft: Draft) -> tuple[Turn, str | None] | None:
-            turn = leases.take_line(draft, self._fence, self._settings)
-            return None if turn is None else (turn, draft.session.connection)
+        def take(tx: SessionTransaction) -> tuple[Turn, str | None] | None:
+            turn = leases.take_line(tx, self._fence, self._settings)
+            return None if turn is None else (turn, tx.session.connection)
 
         return self._sessions.update(self._key, take)
 
@@ -210,7 +209,7 @@ class Telling:
             )
         except EngineError as error:
             logger.exception("the engine refused a line")
-            self._post(wire.Error("engine", str(error), retryable=False, to=turn.id))
+            self._post(protocol.Error("engine", str(error), retryable=False, to=turn.id))
         finally:
             stream.close()
         if stream.cut is not None:
@@ -234,12 +233,12 @@ class Telling:
         return engine.encode_chat(messages, go_on=go_on), messages[-1]["content"] if go_on else ""
 
     def _finish(self, turn: Turn, stream: ReplyStream, done: Completion | None) -> None:
-        reason: wire.EndReason = done.reason if done is not None else "error"
+        reason: protocol.EndReason = done.reason if done is not None else "error"
         turn.reply, turn.reason = stream.reply, reason
         state = {"cancelled": "stopped", "error": "failed"}.get(reason, "done")
 
-        def finish(draft: Draft) -> None:
-            leases.finish_line(draft, self._fence, turn, state, self._settings)  # type: ignore[arg-type]
+        def finish(tx: SessionTransaction) -> None:
+            leases.finish_line(tx, self._fence, turn, state, self._settings)  # type: ignore[arg-type]
 
         self._sessions.update(self._key, finish)
         stats = of_reply(
@@ -251,7 +250,7 @@ class Telling:
             memory_mb=self._memory_mb,
             grid_kg_per_kwh=self._settings.grid_kg_per_kwh,
         )
-        self._post(wire.End(turn.id, turn.take, reason, stats, turn.notes))
+        self._post(protocol.End(turn.id, turn.take, reason, stats, turn.notes))
         if done is not None and done.tokens:
             self._sessions.add_to_totals(stats.tokens, stats.usd, stats.mwh)
             self._metrics.add_metric("Replies", MetricUnit.Count, 1)
@@ -259,12 +258,12 @@ class Telling:
             self._metrics.add_metric("TimeToFirstToken", MetricUnit.Milliseconds, stats.ttft_ms)
 
     def _give_back(self, *, only_if_idle: bool = True) -> bool:
-        def release(draft: Draft) -> bool:
-            return leases.release(draft, self._fence, self._settings, only_if_idle=only_if_idle)
+        def release(tx: SessionTransaction) -> bool:
+            return leases.release(tx, self._fence, self._settings, only_if_idle=only_if_idle)
 
         return self._sessions.update(self._key, release)
 
-    def _post(self, message: wire.ServerMessage) -> None:
+    def _post(self, message: protocol.ServerMessage) -> None:
         """Posts to the connection last heard of; if it is gone, to the one the session has now."""
         if not self._connections.post(self._connection, message):
             connection = self._sessions.read(self._key).connection
@@ -308,4 +307,4 @@ class _Listener:
             raise Fenced from None
         if time.monotonic() - self._renewed_at > self._settings.lease_s / 4:
             self._renewed_at = time.monotonic()
-            self._sessions.update(self._key, lambda draft: leases.renew(draft, self._fence, self._settings))
+            self._sessions.update(self._key, lambda tx: leases.renew(tx, self._fence, self._settings))

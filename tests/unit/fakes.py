@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from moto import mock_aws
 
-from overture import wire
+from overture import protocol
 from overture.connections import Busy, Connections, Gone
 from overture.sessions import Session, Sessions
 from overture.table import Table
@@ -25,13 +25,13 @@ class FakeConnections(Connections):
     """Keeps what was posted, per connection; `gone` and `busy` act as the gateway's 410 and 429."""
 
     def __init__(self) -> None:
-        self.posted: dict[str, list[wire.ServerMessage]] = {}
+        self.posted: dict[str, list[protocol.ServerMessage]] = {}
         self.gone: set[str] = set()
         self.closed: list[str] = []
         self.busy = 0
 
-    def try_post(self, connection: str, message: wire.ServerMessage) -> None:
-        wire.write(message)
+    def try_post(self, connection: str, message: protocol.ServerMessage) -> None:
+        protocol.write(message)
         if connection in self.gone:
             raise Gone
         if self.busy:
@@ -42,7 +42,7 @@ class FakeConnections(Connections):
     def close(self, connection: str) -> None:
         self.closed.append(connection)
 
-    def take(self, connection: str = "c1") -> list[wire.ServerMessage]:
+    def take(self, connection: str = "c1") -> list[protocol.ServerMessage]:
         """What was posted to a connection since last asked."""
         return self.posted.pop(connection, [])
 

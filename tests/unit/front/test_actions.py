@@ -10,15 +10,15 @@ import pytest
 from aws_lambda_powertools import Metrics
 from botocore.exceptions import ClientError
 
-from front.lines import Lines
-from front.stage import Stage
-from front.wakes import Wakes
-from overture import leases, wire
+from front.actions import Stage
+from front.invoker import StorytellerInvoker
+from front.turns import Lines
+from overture import leases, protocol
 from overture.sessions import Sessions, Turn, key_of
 from overture.settings import Settings
 from prologue.book import Found, Match
 from prologue.world import load_world
-from tests.unit.house import FakeConnections, FakeLambda
+from tests.unit.fakes import FakeConnections, FakeLambda
 
 WORLD = load_world(Path("prologue/worlds/emerald_city"))
 
@@ -50,7 +50,7 @@ class House:
     ) -> None:
         self.settings = Settings(**settings)
         self.sessions, self.connections, self.aws_lambda = sessions, connections, aws_lambda
-        self.wakes = Wakes(self.settings, sessions, connections, aws_lambda)  # type: ignore[arg-type]
+        self.wakes = StorytellerInvoker(self.settings, sessions, connections, aws_lambda)  # type: ignore[arg-type]
         self.book = FakeBook()
         metrics = Metrics(namespace="Test", service="front")
         book: Any = self.book
@@ -59,25 +59,25 @@ class House:
         self.secret = ""
         self.count = 0
 
-    def send(self, action: str, *, connection: str = "c1", **fields: Any) -> list[wire.ServerMessage]:
+    def send(self, action: str, *, connection: str = "c1", **fields: Any) -> list[protocol.ServerMessage]:
         frame = {"action": action, **fields}
         self.stage.act(connection, "192.0.2.1", json.dumps(frame))
         return self.connections.take(connection)
 
-    def do(self, action: str, *, connection: str = "c1", **fields: Any) -> list[wire.ServerMessage]:
+    def do(self, action: str, *, connection: str = "c1", **fields: Any) -> list[protocol.ServerMessage]:
         """An action that has an id, expecting its ok first."""
         self.count += 1
         got = self.send(action, connection=connection, id=f"a{self.count}", **fields)
         ok = got[0]
-        assert isinstance(ok, wire.Ok), got
+        assert isinstance(ok, protocol.Ok), got
         assert ok.to == f"a{self.count}"
         is_line = action == "say" and "ask" not in fields
-        assert ok.answered == (any(isinstance(message, wire.Answer) for message in got) if is_line else None)
+        assert ok.answered == (any(isinstance(message, protocol.Answer) for message in got) if is_line else None)
         return got[1:]
 
-    def hello(self, connection: str = "c1", **fields: Any) -> list[wire.ServerMessage]:
+    def hello(self, connection: str = "c1", **fields: Any) -> list[protocol.ServerMessage]:
         got = self.send("hello", connection=connection, **fields)
-        assert isinstance(got[0], wire.Welcome), got
+        assert isinstance(got[0], protocol.Welcome), got
         self.secret = got[0].session
         return got
 
@@ -88,19 +88,19 @@ class House:
     def told(self, turn_id: str, reply: str = "A scene.") -> None:
         """What a storyteller would do: takes its invocation, tells all lines up to this one, gives the lease back."""
         sent = self.aws_lambda.sent[-1]
-        fence = self.sessions.update(self.key, lambda draft: leases.confirm(draft, sent["token"], self.settings)) or ""
+        fence = self.sessions.update(self.key, lambda tx: leases.confirm(tx, sent["token"], self.settings)) or ""
 
-        def take(draft: Any) -> Turn | None:
-            return leases.take_line(draft, fence, self.settings)
+        def take(tx: Any) -> Turn | None:
+            return leases.take_line(tx, fence, self.settings)
 
         while (turn := self.sessions.update(self.key, take)) is not None:
             turn.reply += reply
             self._finish(fence, turn)
-        assert self.sessions.update(self.key, lambda draft: leases.release(draft, fence, self.settings))
+        assert self.sessions.update(self.key, lambda tx: leases.release(tx, fence, self.settings))
         assert turn_id in [turn.id for turn in self.sessions.turns(self.key)]
 
     def _finish(self, fence: str, turn: Turn) -> None:
-        self.sessions.update(self.key, lambda draft: leases.finish_line(draft, fence, turn, "done", self.settings))
+        self.sessions.update(self.key, lambda tx: leases.finish_line(tx, fence, turn, "done", self.settings))
 
 
 @pytest.fixture
@@ -120,24 +120,24 @@ def story(house: House) -> House:
     return house
 
 
-def kinds(messages: list[wire.ServerMessage]) -> list[str]:
+def kinds(messages: list[protocol.ServerMessage]) -> list[str]:
     return [type(message).__name__ for message in messages]
 
 
-def error(messages: list[wire.ServerMessage]) -> wire.Error:
+def error(messages: list[protocol.ServerMessage]) -> protocol.Error:
     assert kinds(messages) == ["Error"], messages
-    assert isinstance(messages[0], wire.Error)
+    assert isinstance(messages[0], protocol.Error)
     return messages[0]
 
 
 def test_hello_begins_a_session_the_prologue_and_the_waking(house: House) -> None:
     welcome, wake, beat = house.hello()
-    assert isinstance(welcome, wire.Welcome)
+    assert isinstance(welcome, protocol.Welcome)
     assert (welcome.resumed, welcome.turns, welcome.world, welcome.protocol) == (False, [], "emerald_city", 1)
     assert (welcome.title, welcome.fields[0].label) == ("The Emerald City", "Your name")
     assert len(welcome.session) >= 22, "at least 128 random bits"
-    assert wake == wire.Wake("waking", progress=0.0)
-    assert isinstance(beat, wire.Beat)
+    assert wake == protocol.Wake("waking", progress=0.0)
+    assert isinstance(beat, protocol.Beat)
     assert [sent["session"] for sent in house.aws_lambda.sent] == [key_of(welcome.session)]
 
 
@@ -162,7 +162,7 @@ def test_a_bad_frame_is_refused_and_the_session_goes_on(house: House, frame: str
     house.hello()
     house.stage.act("c1", "192.0.2.1", frame)
     assert error(house.connections.take()).code in ("bad_json", "unknown_action", "bad_field")
-    assert house.send("ping") == [wire.Pong()]
+    assert house.send("ping") == [protocol.Pong()]
 
 
 def test_another_world_is_not_played_here(house: House) -> None:
@@ -171,11 +171,11 @@ def test_another_world_is_not_played_here(house: House) -> None:
 
 def test_the_whole_prologue_fills_the_profile_and_ends_with_the_opening(house: House) -> None:
     got = house.hello()
-    house.sessions.update(house.key, lambda draft: setattr(draft.session.waking, "state", "ready"))
+    house.sessions.update(house.key, lambda tx: setattr(tx.session.wake, "state", "ready"))
     replies = {"name": "Nim", "companion": "a clockwork owl", "reason": "to see the Wizard", "spectacles": ""}
     beat = got[-1]
     for _ in range(40):
-        assert isinstance(beat, wire.Beat)
+        assert isinstance(beat, protocol.Beat)
         if beat.ask:
             text = replies[beat.ask.key] or (beat.ask.choices or [""])[0]
             got = house.do("say", text=text, ask=beat.ask.key)
@@ -195,12 +195,12 @@ def test_the_whole_prologue_fills_the_profile_and_ends_with_the_opening(house: H
 
 def test_an_action_sent_twice_is_done_once(house: House) -> None:
     beat = house.hello()[-1]
-    assert isinstance(beat, wire.Beat)
+    assert isinstance(beat, protocol.Beat)
     first = house.send("next", id="n1", beat=beat.id)
     assert kinds(first) == ["Ok", "Beat"]
     assert kinds(house.send("next", id="n1", beat=beat.id)) == ["Ok"]
     for _ in range(2):
-        assert house.send("say", id="s1", text="A line") == [wire.Ok("s1", answered=False)]
+        assert house.send("say", id="s1", text="A line") == [protocol.Ok("s1", answered=False)]
     assert [turn.id for turn in house.sessions.turns(house.key)] == ["s1"]
     assert [line.turn for line in house.sessions.read(house.key).inbox] == ["s1"]
 
@@ -229,12 +229,12 @@ def test_a_line_said_early_is_the_opening(house: House) -> None:
 def test_a_common_question_is_answered_from_the_book_without_the_storyteller(house: House) -> None:
     house.hello()
     (answer,) = house.do("say", text="What can you do?")
-    assert isinstance(answer, wire.Answer)
+    assert isinstance(answer, protocol.Answer)
     assert (answer.text, answer.matched, answer.score) == ("I tell stories.", "What can you do", 0.93)
-    assert answer.saved == wire.Saved(0, 0.0, 0.0), "nothing measured yet, so nothing is claimed"
+    assert answer.saved == protocol.Saved(0, 0.0, 0.0), "nothing measured yet, so nothing is claimed"
     house.sessions.add_to_totals(100, 0.001, 2.0)
     (answer,) = house.do("say", text="What can you do?")
-    assert isinstance(answer, wire.Answer)
+    assert isinstance(answer, protocol.Answer)
     assert answer.saved.tokens == 100
     assert 0 < answer.saved.usd <= 0.001
     assert not house.sessions.read(house.key).in_story
@@ -244,7 +244,7 @@ def test_a_common_question_is_answered_from_the_book_without_the_storyteller(hou
 
 def test_in_the_story_the_book_is_asked_as_in_a_story(story: House) -> None:
     (answer,) = story.do("say", text="What can you do?")
-    assert isinstance(answer, wire.Answer)
+    assert isinstance(answer, protocol.Answer)
     assert story.book.asked[-1] == ("What can you do?", "story")
 
 
@@ -304,7 +304,7 @@ def test_a_blank_line(story: House) -> None:
 def test_coming_back_shows_the_turns_and_takes_the_session_over(story: House) -> None:
     got = story.send("hello", connection="c2", session=story.secret)
     welcome = got[0]
-    assert isinstance(welcome, wire.Welcome)
+    assert isinstance(welcome, protocol.Welcome)
     assert welcome.resumed
     assert [(turn.id, turn.said, turn.reply, turn.state) for turn in welcome.turns] == [
         ("opening", "", "A scene.", "done"),
@@ -322,16 +322,16 @@ def test_coming_back_shows_the_turns_and_takes_the_session_over(story: House) ->
 
 def test_an_unknown_session_begins_anew(house: House) -> None:
     welcome = house.hello(session="f" * 32)[0]
-    assert isinstance(welcome, wire.Welcome)
+    assert isinstance(welcome, protocol.Welcome)
     assert not welcome.resumed
     assert welcome.session != "f" * 32
 
 
 def test_nobodys_session_shows_anothers_text(story: House) -> None:
     other = story.send("hello", connection="c9")[0]
-    assert isinstance(other, wire.Welcome)
+    assert isinstance(other, protocol.Welcome)
     assert other.turns == []
-    assert story.send("history", connection="c9", before="first")[0] == wire.Error(
+    assert story.send("history", connection="c9", before="first")[0] == protocol.Error(
         "unknown_turn", "There is no turn `first` in this story.", False, "first"
     )
 
@@ -408,13 +408,13 @@ def test_only_the_last_turn_can_be_changed(story: House, action: str) -> None:
 def test_stop_takes_back_a_line_nobody_tells_and_flags_one_that_is_told(story: House) -> None:
     story.send("say", id="one", text="One")
     token = story.aws_lambda.sent[-1]["token"]
-    fence = story.sessions.update(story.key, lambda draft: leases.confirm(draft, token, story.settings)) or ""
-    story.sessions.update(story.key, lambda draft: leases.take_line(draft, fence, story.settings))
+    fence = story.sessions.update(story.key, lambda tx: leases.confirm(tx, token, story.settings)) or ""
+    story.sessions.update(story.key, lambda tx: leases.take_line(tx, fence, story.settings))
     story.send("say", id="two", text="Two")
     assert story.send("stop", of="one") == []
     assert story.sessions.read(story.key).stop == "one"
     (end,) = story.send("stop", of="two")
-    assert isinstance(end, wire.End)
+    assert isinstance(end, protocol.End)
     assert (end.to, end.reason) == ("two", "cancelled")
     assert story.send("stop", of="long_gone") == []
 
@@ -429,9 +429,9 @@ def test_the_profile_can_be_changed_and_forgotten(story: House) -> None:
 
 def test_history_sends_what_came_before(story: House) -> None:
     (older,) = story.send("history", before="first")
-    assert isinstance(older, wire.Turns)
+    assert isinstance(older, protocol.Turns)
     assert [turn.id for turn in older.turns] == ["opening"]
-    assert story.send("history", before="opening") == [wire.Turns("opening", [])]
+    assert story.send("history", before="opening") == [protocol.Turns("opening", [])]
 
 
 def test_a_lost_storyteller_is_told_of_and_sent_for_again(story: House) -> None:
@@ -441,7 +441,7 @@ def test_a_lost_storyteller_is_told_of_and_sent_for_again(story: House) -> None:
     story.wakes.settle(record)
     told = story.connections.take()
     assert kinds(told) == ["Error", "Wake"]
-    assert isinstance(told[0], wire.Error)
+    assert isinstance(told[0], protocol.Error)
     assert (told[0].code, told[0].to, told[0].retryable) == ("storyteller_lost", "x", True)
     again = story.aws_lambda.sent[-1]
     assert again["token"] != sent["token"]
@@ -450,7 +450,7 @@ def test_a_lost_storyteller_is_told_of_and_sent_for_again(story: House) -> None:
     story.wakes.settle({**record, "requestPayload": again})
     told = story.connections.take()
     assert kinds(told) == ["Error", "End"]
-    assert isinstance(told[0], wire.Error)
+    assert isinstance(told[0], protocol.Error)
     assert told[0].code == "given_up"
     assert story.aws_lambda.sent[-1] == again, "given up after two tries"
     story.do("say", text="Something else")
@@ -460,8 +460,8 @@ def test_a_lost_storyteller_is_told_of_and_sent_for_again(story: House) -> None:
 def test_a_storyteller_that_cannot_be_sent_for(story: House) -> None:
     story.aws_lambda.refuse = ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
     wake, refused = story.do("say", text="On")
-    assert wake == wire.Wake("failed")
-    assert isinstance(refused, wire.Error)
+    assert wake == protocol.Wake("failed")
+    assert isinstance(refused, protocol.Error)
     assert refused.retryable
     story.aws_lambda.refuse = None
     story.do("say", text="And on")
@@ -474,17 +474,17 @@ def test_beyond_the_concurrency_the_visitor_hears_their_place(
     house = House(sessions, connections, aws_lambda, concurrency=1)
     house.hello("c1")
     first = aws_lambda.sent[-1]
-    assert wire.Wake("queued", position=1) in house.hello("c2")
-    assert wire.Wake("queued", position=2) in house.hello("c3")
+    assert protocol.Wake("queued", position=1) in house.hello("c2")
+    assert protocol.Wake("queued", position=2) in house.hello("c3")
     third = house.secret
     assert len(aws_lambda.sent) == 1
 
-    fence = sessions.update(first["session"], lambda draft: leases.confirm(draft, first["token"], house.settings)) or ""
-    sessions.update(first["session"], lambda draft: leases.release(draft, fence, house.settings))
+    fence = sessions.update(first["session"], lambda tx: leases.confirm(tx, first["token"], house.settings)) or ""
+    sessions.update(first["session"], lambda tx: leases.release(tx, fence, house.settings))
     house.wakes.settle({"requestContext": {"condition": "Success"}, "requestPayload": first})
     assert len(aws_lambda.sent) == 2
-    assert connections.take("c2") == [wire.Wake("waking", progress=0.0)]
-    assert connections.take("c3") == [wire.Wake("queued", position=1)]
+    assert connections.take("c2") == [protocol.Wake("waking", progress=0.0)]
+    assert connections.take("c3") == [protocol.Wake("queued", position=1)]
     house.stage.leave("c3")
     assert sessions.house()[0].queue == []
     assert sessions.read(key_of(third)).connection is None
@@ -496,11 +496,11 @@ def test_wakes_are_capped_per_address(sessions: Sessions, connections: FakeConne
         house.hello(f"c{n}")
     got = house.hello("c9")
     assert kinds(got) == ["Welcome", "Wake", "Error", "Beat"]
-    assert isinstance(got[2], wire.Error)
+    assert isinstance(got[2], protocol.Error)
     assert got[2].code == "wakes_exhausted"
     for action, fields in (("say", {"text": "I knock."}), ("skip", {})):
         assert error(house.send(action, connection="c9", id=action, **fields)).code == "wakes_exhausted"
-    assert isinstance(house.send("say", connection="c9", id="q", text="What can you do?")[1], wire.Answer)
+    assert isinstance(house.send("say", connection="c9", id="q", text="What can you do?")[1], protocol.Answer)
     assert len(aws_lambda.sent) == 2
 
 

@@ -13,7 +13,7 @@ import pytest
 from front import tickets
 from overture.settings import Settings
 from overture.table import Table
-from tests.unit.house import TABLE
+from tests.unit.fakes import TABLE
 
 ORIGIN = "https://play.example"
 CONTEXT = SimpleNamespace(
@@ -30,7 +30,7 @@ def handlers(table: Table, monkeypatch: pytest.MonkeyPatch) -> tuple[Handler, Ha
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Test")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "service_undefined")
     monkeypatch.setenv("POWERTOOLS_TRACE_DISABLED", "1")
-    importlib.reload(importlib.import_module("front.door"))
+    importlib.reload(importlib.import_module("front.shared"))
     ticket = importlib.reload(importlib.import_module("front.ticket"))
     authorizer = importlib.reload(importlib.import_module("front.authorizer"))
     return ticket.lambda_handler, authorizer.lambda_handler

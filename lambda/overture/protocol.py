@@ -1,7 +1,7 @@
 """The wire: protocol 1, every message between a client and Overture as a typed structure.
 
 One JSON text frame is one message. A client's messages carry `action`, the server's `type`.
-`read` turns a frame into a `ClientMessage` or raises `WireError` with a sentence that names the
+`read` turns a frame into a `ClientMessage` or raises `ProtocolError` with a sentence that names the
 field; `write` turns a `ServerMessage` into text and checks it on the way out.
 
 This module knows no socket, no session and no AWS. `docs/protocol.md` describes the same
@@ -38,7 +38,7 @@ WakeState = Literal["waking", "queued", "ready", "failed"]
 EndReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 
 
-class WireError(Exception):
+class ProtocolError(Exception):
     """What a client asked cannot be done. `code` is stable, `message` is for a person."""
 
     def __init__(self, code: str, message: str, *, to: str | None = None, retryable: bool = False) -> None:
@@ -305,29 +305,29 @@ _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _ACTIONS.items()
 def read(frame: str | bytes) -> ClientMessage:
     """Reads one frame from a client.
 
-    Raises `WireError` with `code` `bad_json` (not a JSON object), `unknown_action` or `bad_field`;
+    Raises `ProtocolError` with `code` `bad_json` (not a JSON object), `unknown_action` or `bad_field`;
     `to` is the frame's `id` where it has a usable one, so that the client knows what was refused.
     """
     try:
         raw: Any = msgspec.json.decode(frame)
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise WireError("bad_json", f"This frame is not JSON ({error}). Send one JSON object per frame.") from None
+        raise ProtocolError("bad_json", f"This frame is not JSON ({error}). Send one JSON object per frame.") from None
     if not isinstance(raw, dict):
-        raise WireError("bad_json", "This frame is JSON, but not an object. Send one JSON object per frame.")
+        raise ProtocolError("bad_json", "This frame is JSON, but not an object. Send one JSON object per frame.")
     to = raw.get("id")
     to = to if isinstance(to, str) and 0 < len(to) <= 64 else None
     action = raw.get("action")
     if not isinstance(action, str) or action not in _ACTIONS:
         said = f"{action!r:.40}" if "action" in raw else "missing"
-        raise WireError(
+        raise ProtocolError(
             "unknown_action", f"The field `action` is {said}; it must be one of {', '.join(_ACTIONS)}.", to=to
         )
     try:
         message: ClientMessage = _DECODERS[action].decode(frame)
     except msgspec.ValidationError as error:
-        raise WireError("bad_field", f"This `{action}` cannot be used: {_explain(str(error))}", to=to) from None
+        raise ProtocolError("bad_field", f"This `{action}` cannot be used: {_explain(str(error))}", to=to) from None
     if getattr(message, "id", None) == OPENING:
-        raise WireError(
+        raise ProtocolError(
             "bad_field",
             f"This `{action}` cannot be used: the id `{OPENING}` belongs to the first scene; choose another.",
         )

@@ -10,29 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overture import wire
+from overture import protocol
 
-GOOD: list[tuple[dict[str, Any], wire.ClientMessage]] = [
-    ({"action": "hello"}, wire.Hello()),
-    ({"action": "hello", "session": "s" * 32, "world": "emerald_city"}, wire.Hello("s" * 32, "emerald_city")),
-    ({"action": "say", "id": "a1", "text": "Hallo"}, wire.Say("a1", "Hallo")),
-    ({"action": "say", "id": "a1", "text": "Nim", "ask": "name"}, wire.Say("a1", "Nim", "name")),
-    ({"action": "next", "id": "a2", "beat": "gate"}, wire.Next("a2", "gate")),
-    ({"action": "skip", "id": "a3"}, wire.Skip("a3")),
-    ({"action": "stop", "of": "a1"}, wire.Stop("a1")),
-    ({"action": "retry", "id": "a4", "of": "opening"}, wire.Retry("a4", "opening")),
-    ({"action": "undo", "id": "a5", "of": "a1"}, wire.Undo("a5", "a1")),
-    ({"action": "edit", "id": "a6", "of": "a1", "text": "No"}, wire.Edit("a6", "a1", "No")),
-    ({"action": "continue", "id": "a7", "of": "a1"}, wire.Continue("a7", "a1")),
-    ({"action": "remember", "id": "a8", "profile": {"name": "Nim"}}, wire.Remember("a8", {"name": "Nim"})),
-    ({"action": "history", "before": "a1"}, wire.History("a1")),
-    ({"action": "ping", "of": "a field nobody knows yet"}, wire.Ping()),
+GOOD: list[tuple[dict[str, Any], protocol.ClientMessage]] = [
+    ({"action": "hello"}, protocol.Hello()),
+    ({"action": "hello", "session": "s" * 32, "world": "emerald_city"}, protocol.Hello("s" * 32, "emerald_city")),
+    ({"action": "say", "id": "a1", "text": "Hallo"}, protocol.Say("a1", "Hallo")),
+    ({"action": "say", "id": "a1", "text": "Nim", "ask": "name"}, protocol.Say("a1", "Nim", "name")),
+    ({"action": "next", "id": "a2", "beat": "gate"}, protocol.Next("a2", "gate")),
+    ({"action": "skip", "id": "a3"}, protocol.Skip("a3")),
+    ({"action": "stop", "of": "a1"}, protocol.Stop("a1")),
+    ({"action": "retry", "id": "a4", "of": "opening"}, protocol.Retry("a4", "opening")),
+    ({"action": "undo", "id": "a5", "of": "a1"}, protocol.Undo("a5", "a1")),
+    ({"action": "edit", "id": "a6", "of": "a1", "text": "No"}, protocol.Edit("a6", "a1", "No")),
+    ({"action": "continue", "id": "a7", "of": "a1"}, protocol.Continue("a7", "a1")),
+    ({"action": "remember", "id": "a8", "profile": {"name": "Nim"}}, protocol.Remember("a8", {"name": "Nim"})),
+    ({"action": "history", "before": "a1"}, protocol.History("a1")),
+    ({"action": "ping", "of": "a field nobody knows yet"}, protocol.Ping()),
 ]
 
 
 @pytest.mark.parametrize(("frame", "message"), GOOD, ids=lambda value: str(value)[:40])
-def test_reads_every_action(frame: dict[str, Any], message: wire.ClientMessage) -> None:
-    assert wire.read(json.dumps(frame)) == message
+def test_reads_every_action(frame: dict[str, Any], message: protocol.ClientMessage) -> None:
+    assert protocol.read(json.dumps(frame)) == message
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_reads_every_action(frame: dict[str, Any], message: wire.ClientMessage) 
     ],
 )
 def test_refuses_in_a_sentence(frame: str, code: str, to: str | None, words: str) -> None:
-    with pytest.raises(wire.WireError) as caught:
-        wire.read(frame)
+    with pytest.raises(protocol.ProtocolError) as caught:
+        protocol.read(frame)
     assert (caught.value.code, caught.value.to) == (code, to)
     assert words in caught.value.message
 
 
 def test_a_line_may_have_2000_characters_however_many_bytes() -> None:
     frame = {"action": "say", "id": "a", "text": "🌀" * 2000}
-    assert wire.read(json.dumps(frame)) == wire.Say("a", "🌀" * 2000)
-    with pytest.raises(wire.WireError, match="2000"):
-        wire.read(json.dumps({**frame, "text": "🌀" * 2001}))
+    assert protocol.read(json.dumps(frame)) == protocol.Say("a", "🌀" * 2000)
+    with pytest.raises(protocol.ProtocolError, match="2000"):
+        protocol.read(json.dumps({**frame, "text": "🌀" * 2001}))
 
 
 @given(
@@ -84,14 +84,14 @@ def test_no_json_makes_reading_fail_in_any_other_way(value: Any) -> None:
         {"action": "remember", "id": "a", "profile": value},
     ):
         try:
-            wire.read(json.dumps(frame))
-        except wire.WireError as refusal:
+            protocol.read(json.dumps(frame))
+        except protocol.ProtocolError as refusal:
             assert refusal.message  # noqa: PT017  either a message or a refusal, never another error
 
 
 def test_writes_what_a_client_reads() -> None:
-    beat = wire.Beat("gate", [wire.BeatLine("Halt.", 0.0)], False, "Guardian", wire.BeatAsk("name", "Who?"))
-    assert json.loads(wire.write(beat)) == {
+    beat = protocol.Beat("gate", [protocol.BeatLine("Halt.", 0.0)], False, "Guardian", protocol.BeatAsk("name", "Who?"))
+    assert json.loads(protocol.write(beat)) == {
         "type": "beat",
         "id": "gate",
         "speaker": "Guardian",
@@ -99,18 +99,23 @@ def test_writes_what_a_client_reads() -> None:
         "ask": {"key": "name", "text": "Who?"},
         "final": False,
     }
-    assert json.loads(wire.write(wire.Wake("waking", progress=0.0))) == {
+    assert json.loads(protocol.write(protocol.Wake("waking", progress=0.0))) == {
         "type": "wake",
         "state": "waking",
         "progress": 0.0,
     }
-    assert json.loads(wire.write(wire.Pong())) == {"type": "pong"}
+    assert json.loads(protocol.write(protocol.Pong())) == {"type": "pong"}
 
 
 @pytest.mark.parametrize(
     "message",
-    [wire.Wake("waking", progress=1.5), wire.Token("a", 0, 0, "x"), wire.Token("a", 1, -1, "x"), wire.Wake("asleep")],  # type: ignore[arg-type]
+    [
+        protocol.Wake("waking", progress=1.5),
+        protocol.Token("a", 0, 0, "x"),
+        protocol.Token("a", 1, -1, "x"),
+        protocol.Wake("asleep"),
+    ],  # type: ignore[arg-type]
 )
-def test_writing_checks_too(message: wire.ServerMessage) -> None:
+def test_writing_checks_too(message: protocol.ServerMessage) -> None:
     with pytest.raises(msgspec.ValidationError):
-        wire.write(message)
+        protocol.write(message)

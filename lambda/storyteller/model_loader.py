@@ -1,6 +1,6 @@
-"""Waking: the model loads in a thread begun at import, and says how far it is.
+"""ModelLoader: the model loads in a thread begun at import, and says how far it is.
 
-`Waking` knows when the engine will be there, from the true bytes read; it knows no session and
+`ModelLoader` knows when the engine will be there, from the true bytes read; it knows no session and
 posts nothing.
 """
 
@@ -24,7 +24,7 @@ class Progress(NamedTuple):
     eta_s: float | None
 
 
-class Waking:
+class ModelLoader:
     """Loads an engine in a thread. `load` takes a callback for bytes done and bytes in all."""
 
     def __init__(self, load: Load) -> None:
@@ -35,7 +35,7 @@ class Waking:
         self._ends_at: float | None = None
         self._engine: Engine | None = None
         self._error: BaseException | None = None
-        threading.Thread(target=self._run, name="waking", daemon=True).start()
+        threading.Thread(target=self._run, name="model-loader", daemon=True).start()
 
     def wait(self, timeout_s: float) -> bool:
         """Waits for the engine that long at most; True when it is there or cannot come."""

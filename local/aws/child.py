@@ -1,6 +1,6 @@
 """One child process: its own session and group, its output line by line, never an orphan.
 
-Knows nothing of Lambda; `local.environment` and `local.table` do.
+Knows nothing of Lambda; `local.aws.environment` and `local.aws.dynamodb` do.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from local.keeper import Keeper
-from local.logs import Lines
+from local.aws.keeper import Keeper
+from local.aws.logs import Lines
 
 
 class Child:

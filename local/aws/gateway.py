@@ -1,6 +1,6 @@
 """API Gateway's WebSocket API: who comes in, where each message goes, who is still there.
 
-`Gateway.connect` is the handler of the WebSocket's own address; `local.connections` is the face that
+`Gateway.connect` is the handler of the WebSocket's own address; `local.aws.connections` is the face that
 functions post to. Limits and error bodies are AWS's:
 https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 """
@@ -16,13 +16,13 @@ from typing import Any
 
 from aiohttp import web
 
-from local import events
-from local.authorizer import AuthorizerError, judge
-from local.environment import Outcome
-from local.frames import Socket, problem
+from local.aws import events
+from local.aws.authorizer import AuthorizerError, judge
+from local.aws.environment import Outcome
+from local.aws.frames import Socket, problem
+from local.aws.pool import ThrottledError
+from local.aws.service import LambdaService
 from local.plan import Plan
-from local.pool import ThrottledError
-from local.service import LambdaService
 
 
 class Connection:

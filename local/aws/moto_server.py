@@ -1,4 +1,4 @@
-"""moto's DynamoDB in a process of its own: `python -m local.moto_server`, started by `local.table`.
+"""moto's DynamoDB in a process of its own: `python -m local.aws.moto_server`, started by `local.aws.dynamodb`.
 
 moto's own `moto_server` greets, warns and dispatches between two hundred services; this one loads
 DynamoDB alone, listens on any free port and prints the number as its first line.

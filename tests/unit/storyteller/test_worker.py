@@ -12,16 +12,16 @@ import msgspec
 import pytest
 from aws_lambda_powertools import Metrics
 
-from overture import leases, wire
-from overture.sessions import Draft, Session, Sessions
+from overture import leases, protocol
+from overture.sessions import Session, Sessions, SessionTransaction
 from overture.settings import Settings
 from overture.table import Conflict, Put
 from prologue.prompt import fixed_messages
 from prologue.world import load_world
 from storyteller.engine import Completion, EngineError, Sampling
-from storyteller.loading import Waking
-from storyteller.telling import Telling
-from tests.unit.house import FakeConnections, put_session
+from storyteller.model_loader import ModelLoader
+from storyteller.worker import ReplyWorker
+from tests.unit.fakes import FakeConnections, put_session
 
 WORLD = load_world(Path("prologue/worlds/emerald_city"))
 SETTINGS = Settings(gather_s=0.01, grace_s=0.2)
@@ -89,16 +89,16 @@ class Shift:
         self.settings = SETTINGS
 
     def say(self, turn_id: str, said: str = "I knock.", notes: Sequence[str] = ()) -> str | None:
-        def put(draft: Draft) -> Any:
-            leases.append(draft, draft.add_turn(turn_id, said, notes=notes))
-            return leases.reserve(draft, self.settings)
+        def put(tx: SessionTransaction) -> Any:
+            leases.append(tx, tx.add_turn(turn_id, said, notes=notes))
+            return leases.reserve(tx, self.settings)
 
         token: str | None = self.sessions.update(self.key, put)
         return token
 
-    def work(self, token: str | None, waking: Waking | None = None) -> None:
+    def work(self, token: str | None, loader: ModelLoader | None = None) -> None:
         assert token is not None
-        Telling(
+        ReplyWorker(
             self.settings,
             self.sessions,
             self.connections,
@@ -108,7 +108,7 @@ class Shift:
             token=token,
             memory_mb=10240,
             remaining_s=lambda: self.remaining_s,
-        ).work(waking or Waking(lambda note: self.engine))  # type: ignore[arg-type, return-value]
+        ).work(loader or ModelLoader(lambda note: self.engine))  # type: ignore[arg-type, return-value]
 
     def story(self) -> list[str]:
         """What the last prompt holds after the messages that are the same for everybody."""
@@ -124,12 +124,12 @@ def shift(sessions: Sessions, connections: FakeConnections) -> Shift:
     return Shift(sessions, connections)
 
 
-def ends(messages: list[wire.ServerMessage]) -> list[wire.End]:
-    return [message for message in messages if isinstance(message, wire.End)]
+def ends(messages: list[protocol.ServerMessage]) -> list[protocol.End]:
+    return [message for message in messages if isinstance(message, protocol.End)]
 
 
-def text(messages: list[wire.ServerMessage], turn_id: str) -> str:
-    tokens = [message for message in messages if isinstance(message, wire.Token) and message.to == turn_id]
+def text(messages: list[protocol.ServerMessage], turn_id: str) -> str:
+    tokens = [message for message in messages if isinstance(message, protocol.Token) and message.to == turn_id]
     shown = ""
     for token in tokens:
         assert token.at <= len(shown)
@@ -140,22 +140,20 @@ def text(messages: list[wire.ServerMessage], turn_id: str) -> str:
 def test_it_wakes_tells_the_line_and_gives_the_lease_back(shift: Shift) -> None:
     shift.work(shift.say("a"))
     posted = shift.connections.take()
-    assert wire.Wake("ready", progress=1.0) in posted
+    assert protocol.Wake("ready", progress=1.0) in posted
     assert text(posted, "a") == "You stand at the gate."
     (end,) = ends(posted)
     assert (end.to, end.take, end.reason, end.stats.tokens) == ("a", 1, "stop", 5)
     assert end.stats.usd > 0
     assert shift.reply("a") == ("You stand at the gate.", "done")
     session = shift.sessions.read(shift.key)
-    assert (session.lease, session.inbox, session.waking.state) == (None, [], "ready")
+    assert (session.lease, session.inbox, session.wake.state) == (None, [], "ready")
     assert shift.sessions.totals().replies == 1
 
 
 def test_the_prompt_has_the_profile_and_the_story_so_far_without_written_answers(shift: Shift) -> None:
     shift.work(shift.say("a", "I knock."))
-    shift.sessions.update(
-        shift.key, lambda draft: draft.add_turn("q", "What can you do?", reply="Tell.", state="answered")
-    )
+    shift.sessions.update(shift.key, lambda tx: tx.add_turn("q", "What can you do?", reply="Tell.", state="answered"))
     shift.work(shift.say("b", "I go in."))
     assert shift.story() == ["My name: Nim\n\nI knock.", "You stand at the gate.", "I go in."]
 
@@ -234,15 +232,15 @@ def test_a_session_that_changes_all_the_time_keeps_the_storyteller_waiting_but_n
 def test_waking_goes_on_when_a_note_of_it_cannot_be_written(shift: Shift, monkeypatch: pytest.MonkeyPatch) -> None:
     token = shift.say("a")
     noted: list[str] = []
-    note = Telling._note_waking
+    note = ReplyWorker._note_wake
 
-    def refuse_once(telling: Telling, state: Any) -> Session:
+    def refuse_once(telling: ReplyWorker, state: Any) -> Session:
         noted.append(state.state)
         if len(noted) == 1:
             raise Conflict
         return note(telling, state)
 
-    monkeypatch.setattr(Telling, "_note_waking", refuse_once)
+    monkeypatch.setattr(ReplyWorker, "_note_wake", refuse_once)
     awake = threading.Event()
     threading.Timer(0.5, awake.set).start()
 
@@ -250,7 +248,7 @@ def test_waking_goes_on_when_a_note_of_it_cannot_be_written(shift: Shift, monkey
         awake.wait()
         return shift.engine
 
-    shift.work(token, Waking(load))  # type: ignore[arg-type]
+    shift.work(token, ModelLoader(load))  # type: ignore[arg-type]
     assert noted == ["waking", "ready"]
     assert shift.reply("a")[1] == "done"
 
@@ -272,7 +270,7 @@ def test_stop_is_heard_in_the_middle(shift: Shift) -> None:
     shift.engine.words = ["word "] * 500
 
     def stop() -> None:
-        shift.sessions.update(shift.key, lambda draft: setattr(draft.session, "stop", "a"))
+        shift.sessions.update(shift.key, lambda tx: setattr(tx.session, "stop", "a"))
         shift.engine.between = lambda: time.sleep(0.01)
 
     shift.engine.between = stop
@@ -290,7 +288,7 @@ def test_whoever_is_fenced_says_no_more(shift: Shift) -> None:
     token = shift.say("a")
 
     def lose() -> None:
-        shift.sessions.update(shift.key, lambda draft: leases.settle(draft, token or "", shift.settings, failed=True))
+        shift.sessions.update(shift.key, lambda tx: leases.settle(tx, token or "", shift.settings, failed=True))
         shift.connections.take()
         shift.engine.between = lambda: time.sleep(0.01)
 
@@ -323,19 +321,17 @@ def test_near_its_end_an_invocation_leaves_the_line_to_the_next(shift: Shift) ->
     shift.remaining_s = 20
     shift.work(token)
     assert shift.engine.prompts == []
-    left = shift.sessions.update(
-        shift.key, lambda draft: leases.settle(draft, token or "", shift.settings, failed=False)
-    )
+    left = shift.sessions.update(shift.key, lambda tx: leases.settle(tx, token or "", shift.settings, failed=False))
     assert left is not None
     assert left.token is not None
 
 
-def go_on(draft: Draft) -> Any:
-    turn = draft.turn(1)
+def go_on(tx: SessionTransaction) -> Any:
+    turn = tx.turn(1)
     turn.base, turn.state = len(turn.reply), "waiting"
-    draft.put(turn)
-    leases.append(draft, turn)
-    return leases.reserve(draft, SETTINGS)
+    tx.put(turn)
+    leases.append(tx, turn)
+    return leases.reserve(tx, SETTINGS)
 
 
 def test_a_reply_that_was_cut_goes_on_in_the_middle(shift: Shift) -> None:
@@ -346,7 +342,7 @@ def test_a_reply_that_was_cut_goes_on_in_the_middle(shift: Shift) -> None:
     shift.work(shift.sessions.update(shift.key, go_on))
     assert shift.engine.went_on == [False, True]
     assert shift.engine.prompts[-1][-1] == {"role": "assistant", "content": "You stand at the gate."}
-    tokens = [message for message in shift.connections.take() if isinstance(message, wire.Token)]
+    tokens = [message for message in shift.connections.take() if isinstance(message, protocol.Token)]
     assert tokens[0].at == len("You stand at the gate.")
     assert shift.reply("a") == ("You stand at the gate. It opens.", "done")
 
@@ -376,7 +372,7 @@ def test_a_line_the_engine_refuses_ends_with_its_reason(shift: Shift) -> None:
     shift.engine.error = EngineError("The prompt is too long; shorten it.")
     shift.work(shift.say("a"))
     posted = shift.connections.take()
-    errors = [message for message in posted if isinstance(message, wire.Error)]
+    errors = [message for message in posted if isinstance(message, protocol.Error)]
     assert [(error.code, error.message, error.to) for error in errors] == [
         ("engine", "The prompt is too long; shorten it.", "a")
     ]
@@ -393,16 +389,16 @@ def test_while_it_wakes_the_visitor_hears_true_progress_and_the_lease_lives(shif
         return shift.engine
 
     token = shift.say("a")
-    worker = threading.Thread(target=shift.work, args=(token, Waking(load)))
+    worker = threading.Thread(target=shift.work, args=(token, ModelLoader(load)))
     worker.start()
     time.sleep(1.6)
     session = shift.sessions.read(shift.key)
     assert session.lease is not None
     assert session.lease.fence is not None
-    assert (session.waking.state, session.waking.progress) == ("waking", 0.25)
+    assert (session.wake.state, session.wake.progress) == ("waking", 0.25)
     go.set()
     worker.join()
-    wakes = [message for message in shift.connections.take() if isinstance(message, wire.Wake)]
+    wakes = [message for message in shift.connections.take() if isinstance(message, protocol.Wake)]
     assert len(wakes) >= 3
     assert [wake.state for wake in wakes] == ["waking"] * (len(wakes) - 1) + ["ready"]
     assert wakes[0].progress == 0.25
@@ -410,8 +406,8 @@ def test_while_it_wakes_the_visitor_hears_true_progress_and_the_lease_lives(shif
 
 
 def test_nobody_waits_for_the_waking_any_more(shift: Shift) -> None:
-    token = shift.sessions.update(shift.key, lambda draft: leases.reserve(draft, shift.settings))
-    shift.sessions.update(shift.key, lambda draft: setattr(draft.session, "connection", None))
+    token = shift.sessions.update(shift.key, lambda tx: leases.reserve(tx, shift.settings))
+    shift.sessions.update(shift.key, lambda tx: setattr(tx.session, "connection", None))
     never = threading.Event()
 
     def load(note: Callable[[int, int], None]) -> Any:
@@ -419,7 +415,7 @@ def test_nobody_waits_for_the_waking_any_more(shift: Shift) -> None:
         return shift.engine
 
     assert isinstance(token, str)
-    shift.work(token, Waking(load))
+    shift.work(token, ModelLoader(load))
     never.set()
     assert shift.sessions.read(shift.key).lease is None
 
@@ -429,8 +425,8 @@ def test_a_model_that_cannot_be_loaded_fails_the_invocation(shift: Shift) -> Non
         raise EngineError("models/demo has no config.json; pack the model again.")
 
     with pytest.raises(EngineError, match=r"no config\.json"):
-        shift.work(shift.say("a"), Waking(load))
-    assert wire.Wake("ready", progress=1.0) not in shift.connections.take()
+        shift.work(shift.say("a"), ModelLoader(load))
+    assert protocol.Wake("ready", progress=1.0) not in shift.connections.take()
 
 
 def test_the_estimate_never_jumps_back() -> None:
@@ -444,11 +440,11 @@ def test_the_estimate_never_jumps_back() -> None:
         go.wait(10)
         return object()
 
-    waking = Waking(load)
+    loader = ModelLoader(load)
     fractions = []
-    while not waking.wait(0.02):
-        fractions.append(waking.progress().fraction)
+    while not loader.wait(0.02):
+        fractions.append(loader.progress().fraction)
         if fractions[-1] >= 0.9:
             go.set()
     assert fractions == sorted(fractions)
-    assert waking.progress().fraction == 1.0
+    assert loader.progress().fraction == 1.0

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from front.wakes import CAPPED, Wakes, ended_by_error
-from overture import leases, wire
+from front.invoker import CAPPED, StorytellerInvoker, ended_by_error
+from overture import leases, protocol
 from overture.connections import Connections
 from overture.costs import saved_by_answer
 from overture.leases import Queued
-from overture.sessions import INBOX_LINES, Draft, Sessions, Turn
+from overture.protocol import ProtocolError
+from overture.sessions import INBOX_LINES, Sessions, SessionTransaction, Turn
 from overture.settings import Settings
-from overture.wire import WireError
 from prologue.book import MOST_NOTES, Book
 from prologue.slots import clean
 from prologue.world import World
@@ -33,7 +33,7 @@ class Lines:
         settings: Settings,
         sessions: Sessions,
         connections: Connections,
-        wakes: Wakes,
+        wakes: StorytellerInvoker,
         world: World,
         book: Book,
         metrics: Metrics,
@@ -43,19 +43,19 @@ class Lines:
         self._wakes, self._world, self._book = wakes, world, book
         self._metrics, self._memory_mb = metrics, memory_mb
 
-    def open(self, draft: Draft) -> str | Queued | None:
+    def open(self, tx: SessionTransaction) -> str | Queued | None:
         """The prologue is over: the first scene, with what the world knows about what brought the visitor."""
-        session = draft.session
+        session = tx.session
         session.in_story = True
         about = [session.profile.get(field.key, "") for field in self._world.profile if field.recalls]
         notes = dict.fromkeys(note for value in about for note in self._facts(value))
-        return self._put_in_inbox(draft, draft.add_turn(wire.OPENING, "", notes=[*notes][:MOST_NOTES]))
+        return self._put_in_inbox(tx, tx.add_turn(protocol.OPENING, "", notes=[*notes][:MOST_NOTES]))
 
     def _facts(self, text: str) -> list[str]:
         """What the world knows that bears on a text, where the house looks that up at all."""
         return self._book.facts(text) if self._settings.knowledge_tokens and text.strip() else []
 
-    def say(self, key: str, connection: str, message: wire.Say) -> None:
+    def say(self, key: str, connection: str, message: protocol.Say) -> None:
         """A line: answered from the book, or put in the storyteller's inbox."""
         _check(message.text)
         began = time.perf_counter()
@@ -72,51 +72,51 @@ class Lines:
             grid_kg_per_kwh=self._settings.grid_kg_per_kwh,
         )
 
-        def note(draft: Draft) -> None:
-            if message.id not in draft.session.done:
-                draft.session.remember_done(message.id)
-                draft.add_turn(message.id, message.text, reply=match.text, state="answered")
+        def note(tx: SessionTransaction) -> None:
+            if message.id not in tx.session.done:
+                tx.session.remember_done(message.id)
+                tx.add_turn(message.id, message.text, reply=match.text, state="answered")
 
         self._sessions.update(key, note)
         self._connections.post(
             connection,
-            wire.Ok(message.id, answered=True),
-            wire.Answer(message.id, match.text, match.matched, round(match.score, 4), saved),
+            protocol.Ok(message.id, answered=True),
+            protocol.Answer(message.id, match.text, match.matched, round(match.score, 4), saved),
         )
         self._count("Answers")
         self._metrics.add_metric("SavedTokens", MetricUnit.Count, saved.tokens)
         self._metrics.add_metric("SavedMicrodollars", MetricUnit.Count, saved.usd * 1e6)
 
-    def _tell(self, key: str, connection: str, message: wire.Say, notes: list[str]) -> None:
-        def put(draft: Draft) -> str | Queued | None:
-            session = draft.session
+    def _tell(self, key: str, connection: str, message: protocol.Say, notes: list[str]) -> None:
+        def put(tx: SessionTransaction) -> str | Queued | None:
+            session = tx.session
             if message.id in session.done:
                 return None
             if len(session.inbox) >= INBOX_LINES:
-                raise WireError(
+                raise ProtocolError(
                     "inbox_full",
                     f"{INBOX_LINES} lines are waiting already; say this when one was told.",
                     retryable=True,
                 )
             session.remember_done(message.id)
             session.in_story = True  # a line said before the prologue's end ends it
-            return self._put_in_inbox(draft, draft.add_turn(message.id, message.text, notes=notes))
+            return self._put_in_inbox(tx, tx.add_turn(message.id, message.text, notes=notes))
 
         reserved = self._sessions.update(key, put)
-        self._connections.post(connection, wire.Ok(message.id, answered=False))
+        self._connections.post(connection, protocol.Ok(message.id, answered=False))
         self._wakes.send(key, reserved, connection)
         self._count("Lines")
 
-    def stop(self, key: str, connection: str, message: wire.Stop) -> None:
+    def stop(self, key: str, connection: str, message: protocol.Stop) -> None:
         """Stops the telling of a turn, or takes its line back out of the inbox."""
 
-        def flag(draft: Draft) -> Turn | None:
-            session = draft.session
+        def flag(tx: SessionTransaction) -> Turn | None:
+            session = tx.session
             line = next((line for line in session.inbox if line.turn == message.of), None)
             if line is None:
                 return None
-            if leases.withdraw(draft, message.of):
-                return draft.turn(line.seq)
+            if leases.withdraw(tx, message.of):
+                return tx.turn(line.seq)
             session.stop = message.of
             return None
 
@@ -124,7 +124,7 @@ class Lines:
         if withdrawn is not None:
             self._connections.post(connection, ended_by_error(withdrawn, "cancelled"))
 
-    def retry(self, key: str, connection: str, message: wire.Retry) -> None:
+    def retry(self, key: str, connection: str, message: protocol.Retry) -> None:
         """Has the last turn told again."""
 
         def change(turn: Turn) -> None:
@@ -134,7 +134,7 @@ class Lines:
 
         self._again(key, connection, message.id, message.of, change)
 
-    def edit(self, key: str, connection: str, message: wire.Edit) -> None:
+    def edit(self, key: str, connection: str, message: protocol.Edit) -> None:
         """Changes what was said last, and has it told again."""
         _check(message.text)
         notes = self._facts(message.text)
@@ -145,63 +145,63 @@ class Lines:
 
         self._again(key, connection, message.id, message.of, change)
 
-    def go_on(self, key: str, connection: str, message: wire.Continue) -> None:
+    def go_on(self, key: str, connection: str, message: protocol.Continue) -> None:
         """Has the last reply continued."""
 
         def change(turn: Turn) -> None:
             if turn.state == "answered":
-                raise WireError("not_a_story", "A written answer has no more to it; say a line instead.")
+                raise ProtocolError("not_a_story", "A written answer has no more to it; say a line instead.")
             turn.base = len(turn.reply)
 
         self._again(key, connection, message.id, message.of, change)
 
-    def undo(self, key: str, connection: str, message: wire.Undo) -> None:
+    def undo(self, key: str, connection: str, message: protocol.Undo) -> None:
         """Takes the last turn back."""
 
-        def remove(draft: Draft) -> None:
-            if message.id not in draft.session.done:
-                turn = self._last(draft, message.of)
+        def remove(tx: SessionTransaction) -> None:
+            if message.id not in tx.session.done:
+                turn = self._last(tx, message.of)
                 earlier = self._sessions.turns(key, before=turn.seq)
                 if turn.state != "answered" and all(before.state == "answered" for before in earlier):
-                    raise WireError("not_undoable", "The story begins here; `retry` or `edit` tells it anew.")
-                draft.session.remember_done(message.id)
-                draft.delete(turn)
+                    raise ProtocolError("not_undoable", "The story begins here; `retry` or `edit` tells it anew.")
+                tx.session.remember_done(message.id)
+                tx.delete(turn)
 
         self._sessions.update(key, remove)
-        self._connections.post(connection, wire.Ok(message.id))
+        self._connections.post(connection, protocol.Ok(message.id))
 
     def _again(self, key: str, connection: str, action: str, of: str, change: Callable[[Turn], None]) -> None:
-        def put(draft: Draft) -> str | Queued | None:
-            if action in draft.session.done:
+        def put(tx: SessionTransaction) -> str | Queued | None:
+            if action in tx.session.done:
                 return None
-            turn = self._last(draft, of)
+            turn = self._last(tx, of)
             change(turn)
             turn.state = "waiting"
-            draft.session.in_story = True  # a written answer of the prologue that is to be told after all
-            draft.session.remember_done(action)
-            draft.put(turn)
-            return self._put_in_inbox(draft, turn)
+            tx.session.in_story = True  # a written answer of the prologue that is to be told after all
+            tx.session.remember_done(action)
+            tx.put(turn)
+            return self._put_in_inbox(tx, turn)
 
         reserved = self._sessions.update(key, put)
-        self._connections.post(connection, wire.Ok(action))
+        self._connections.post(connection, protocol.Ok(action))
         self._wakes.send(key, reserved, connection)
 
-    def _last(self, draft: Draft, of: str) -> Turn:
+    def _last(self, tx: SessionTransaction, of: str) -> Turn:
         """The turn `of`, if it is the last (written answers after it do not count) and at rest."""
-        for turn in draft.recent(20):
+        for turn in tx.recent(20):
             if turn.id == of:
                 if turn.state in ("waiting", "telling"):
-                    raise WireError("busy", "This turn is still being told: stop it first.", retryable=True)
+                    raise ProtocolError("busy", "This turn is still being told: stop it first.", retryable=True)
                 return turn
             if turn.state != "answered":
                 break
-        raise WireError("not_last", f"`{of}` is not the last turn; only that can be changed.")
+        raise ProtocolError("not_last", f"`{of}` is not the last turn; only that can be changed.")
 
-    def _put_in_inbox(self, draft: Draft, turn: Turn) -> str | Queued | None:
-        if draft.session.capped and not draft.session.has_lease(draft.now):
-            raise WireError(CAPPED.code, CAPPED.message)
-        leases.append(draft, turn)
-        return leases.reserve(draft, self._settings)
+    def _put_in_inbox(self, tx: SessionTransaction, turn: Turn) -> str | Queued | None:
+        if tx.session.capped and not tx.session.has_lease(tx.now):
+            raise ProtocolError(CAPPED.code, CAPPED.message)
+        leases.append(tx, turn)
+        return leases.reserve(tx, self._settings)
 
     def _count(self, name: str) -> None:
         self._metrics.add_metric(name, MetricUnit.Count, 1)
@@ -209,7 +209,7 @@ class Lines:
 
 def _check(text: str) -> None:
     if not clean(text):
-        raise WireError("bad_field", "The field `text` is blank: say something.")
+        raise ProtocolError("bad_field", "The field `text` is blank: say something.")
 
 
 def _anew(turn: Turn) -> None:

@@ -11,9 +11,9 @@ import uuid
 
 from aiohttp import web
 
+from local.aws.pool import ThrottledError
+from local.aws.service import LambdaService, UnknownFunctionError
 from local.plan import ACCOUNT, REGION
-from local.pool import ThrottledError
-from local.service import LambdaService, UnknownFunctionError
 
 
 def lambda_app(service: LambdaService) -> web.Application:

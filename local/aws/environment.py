@@ -1,8 +1,8 @@
 """One Lambda execution environment: a process that asks for events, one at a time, frozen between.
 
-The process runs a Lambda runtime (`awslambdaric`, or `local.runtime_client` where that has no wheel)
-and talks to the methods here through `local.runtime_api`. Which event it gets, and when a new one is
-started, is `local.pool`'s business.
+The process runs a Lambda runtime (`awslambdaric`, or `local.aws.runtime_client` where that has no wheel)
+and talks to the methods here through `local.aws.runtime_api`. Which event it gets, and when a new one is
+started, is `local.aws.pool`'s business.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from local.child import Child
-from local.keeper import Keeper
-from local.logs import Logs
+from local.aws.child import Child
+from local.aws.keeper import Keeper
+from local.aws.logs import Logs
 from local.plan import Function
 
 State = Literal["starting", "idle", "busy", "ended"]
@@ -57,7 +57,7 @@ class RuntimeGoneError(Exception):
 def runtime_argv(handler: str) -> list[str]:
     """The command that runs `handler`: AWS's own runtime client where it is installed, else ours."""
     native = all(importlib.util.find_spec(name) is not None for name in ("awslambdaric", "runtime_client"))
-    return [sys.executable, "-m", "awslambdaric" if native else "local.runtime_client", handler]
+    return [sys.executable, "-m", "awslambdaric" if native else "local.aws.runtime_client", handler]
 
 
 class Environment:
