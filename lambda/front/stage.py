@@ -23,7 +23,7 @@ from overture.leases import Queued
 from overture.sessions import Draft, NoSession, Session, Sessions, Waking, key_of, new_secret
 from overture.settings import Settings
 from overture.wire import WireError
-from prologue.script import Beat, ReplyError
+from prologue.script.player import Beat, ReplyError
 from prologue.world import World
 
 logger = Logger(child=True)
