@@ -1,6 +1,6 @@
 """What INT4 costs: perplexity and agreement on the likeliest token, a bundle against its 16-bit checkpoint.
 
-    python -m bench.quality <checkpoint folder> --text <file> [--bundle <bundle>]
+    python -m bench.quality <folder, GGUF file or hub id> --text <file> [--bundle <bundle>]
 
 Both read the same passages and are compared token by token. Give a text that the model cannot have learnt by
 heart and that is no calibration text. Without `--bundle` the checkpoint is packed first.
@@ -100,7 +100,7 @@ def summarize(seen: Sequence[Seen]) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description="What INT4 costs in quality.")
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", help="a checkpoint folder, a GGUF file or a hub id")
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--text", type=Path, required=True, help="a text file in UTF-8")
     parser.add_argument("--embedding", choices=["int8", "int4"], default="int8")
@@ -110,15 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args(arguments)
     try:
+        from model_build.resolve import model_folder
+
+        checkpoint = model_folder(options.checkpoint)
         with tempfile.TemporaryDirectory() as folder:
             bundle = options.bundle
             if bundle is None:
                 from model_build.pack import pack
                 from model_build.pack_source import open_source
 
-                bundle, source = Path(folder) / "bundle", open_source(str(options.checkpoint), None)
+                bundle, source = Path(folder) / "bundle", open_source(options.checkpoint)
                 pack(source, bundle, embedding=options.embedding, calibration=options.calibration, show=True)
-            exact = load_engine(options.checkpoint, dtype="bfloat16", chat=False, texts=1)
+            exact = load_engine(checkpoint, dtype="bfloat16", chat=False, texts=1)
             packed = load_engine(bundle, chat=False, texts=1)
             ids = exact.encode(options.text.read_text(encoding="utf-8"))
             pieces = cut(ids, min(options.length, exact.context - 1), options.passages)

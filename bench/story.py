@@ -1,6 +1,6 @@
 """One line to the storyteller, in 16 bits and then in INT4: first token, speed, total time.
 
-    python -m bench.story <checkpoint folder> [--bundle B] [--line "Knock on the gate"] [--tokens 128]
+    python -m bench.story <folder, GGUF file or hub id> [--bundle B] [--line "Knock on the gate"] [--tokens 128]
 
 The storyteller's own prompt of the world and one visitor's line. Each model plays several times, in
 turns; the median is told. INT4 plays five times over: plainly, drafting ahead, with the prompt's prefix
@@ -61,7 +61,7 @@ def row(told: list[Completion]) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench.story", description="A story's line in 16 bits and in INT4.")
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", help="a checkpoint folder, a GGUF file or a hub id")
     parser.add_argument("--bundle", type=Path, help="its bundle (default: pack it now)")
     parser.add_argument("--world", type=Path, default=ROOT / "prologue" / "worlds" / "emerald_city")
     parser.add_argument("--line", default="I knock on the green gate and wait.")
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         rows = measure(options)
-    except (EngineError, OSError) as error:
+    except (EngineError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{'':22}{'first token':>12}{'speed':>13}{'total':>9}{'prompt':>8}{'reused':>8}{'drafts right':>14}")
@@ -92,16 +92,17 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     from model_build.pack import pack
     from model_build.pack_prefix import add_prefix
     from model_build.pack_source import open_source
+    from model_build.resolve import model_folder
 
     world = load_world(options.world)
     first = [Turn(options.line)]
     with tempfile.TemporaryDirectory() as folder:
         bundle = options.bundle
         if bundle is None:
-            bundle = pack(open_source(str(options.checkpoint), None), Path(folder) / "bundle", show=True)
+            bundle = pack(open_source(options.checkpoint), Path(folder) / "bundle", show=True)
             add_prefix(bundle, options.world)
         engines = {
-            "16-bit": load_engine(options.checkpoint, dtype="bfloat16", texts=1),
+            "16-bit": load_engine(model_folder(options.checkpoint), dtype="bfloat16", texts=1),
             "INT4": load_engine(bundle, texts=1, speculate=False),
             "INT4, drafting": load_engine(bundle, texts=1),
         }

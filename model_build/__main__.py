@@ -17,6 +17,7 @@ COMMANDS: tuple[str, ...] = (
     "model_build.pack",
     "model_build.pack_prefix",
     "model_build.finetune",
+    "model_build.resolve",
     "model_build.generate",
     "model_build.serve",
 )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_build.dialogues import DialogueError, Row, encode, read_dialogues, world_of
+from model_build.resolve import model_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +53,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Adds `finetune` to the commands of `python -m model_build`."""
     standard = Recipe()
     parser = commands.add_parser("finetune", help="learn a LoRA adapter from written dialogues")
-    parser.add_argument("--model", required=True, help="a checkpoint folder, a hub id or a GGUF file")
+    parser.add_argument("--model", required=True, help="a checkpoint folder, a GGUF file, a hub id or `smollm2`")
     parser.add_argument("--dialogues", type=Path, nargs="+", required=True, help="files named <world>[.<part>].jsonl")
     parser.add_argument("--world", type=Path, help="the world of all the files (default: the one each is named after)")
     parser.add_argument("--out", type=Path, required=True, help="the adapter's folder")
@@ -97,7 +98,7 @@ def finetune(
 
     if threads:
         torch.set_num_threads(threads)
-    folder = Path(model)
+    folder = model_folder(model)
     rows = read_rows(folder, files, world)
     learned, held_out = split(rows, recipe)
     trainer = Trainer(folder, recipe)

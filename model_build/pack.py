@@ -57,8 +57,12 @@ class PackError(ValueError):
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `pack` and `verify` to the commands of `python -m model_build`."""
-    parser = commands.add_parser("pack", help="quantize a Hugging Face Llama to INT4 and pack it into a bundle")
-    parser.add_argument("source", help="a checkpoint folder, or a hub id such as meta-llama/Llama-3.1-8B-Instruct")
+    parser = commands.add_parser("pack", help="quantize a Llama to INT4 and pack it into a bundle")
+    parser.add_argument(
+        "source",
+        help="a checkpoint folder, a GGUF file, `smollm2`, or a hub id such as meta-llama/Llama-3.1-8B-Instruct",
+    )
+    parser.add_argument("--adapter", type=Path, help="a folder with a LoRA of PEFT's, merged into the weights first")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--revision", help="a branch, tag or commit of the hub's repository")
     parser.add_argument("--embedding", choices=["int8", "int4"], default="int8", help="how the embedding is kept")
@@ -74,7 +78,13 @@ def run_pack(options: argparse.Namespace) -> None:
     """The command `pack`."""
     from model_build.pack_source import open_source
 
-    source = open_source(options.source, options.revision)
+    source = open_source(options.source, options.revision, adapter=options.adapter)
+    if source.rounded:
+        print(
+            f"The weights of {source.name} were rounded once already ({', '.join(source.rounded)}) and lose more "
+            "by it than 16-bit ones: pack the model's 16-bit weights where you can have them.",
+            file=sys.stderr,
+        )
     pack(source, options.out, embedding=options.embedding, calibration=options.calibration, show=True)
     if options.world:
         from model_build.pack_prefix import add_prefix
@@ -113,7 +123,7 @@ def pack(
     out.mkdir(parents=True, exist_ok=True)
     calibrated = calibrate(source, calibration, tokenizer.encode)
     settings = {"embedding": embedding, "calibration": sha256(calibration) if calibration else None, "layout": LAYOUT}
-    progress = Progress(out, {"source": source.name, "revision": source.revision, **settings})
+    progress = Progress(out, {"source": source.origin, **settings})
     if progress.resumed and show:
         print("Going on where the last packing was broken off.", file=sys.stderr)
     tensors = expected(source.config, embedding)
@@ -146,7 +156,7 @@ def pack(
         "layout": LAYOUT,
         "embedding": embedding,
         "eos_ids": list(stop_ids(source.config, tokenizer)),
-        "source": {"name": source.name, "revision": source.revision},
+        "source": source.origin,
         "quantization": {"bits": 4, "calibrated": bool(calibration), **report.summary()},
         "made_with": {name: version(name) for name in ("torch", "torchao", "numpy")}
         | {"python": platform.python_version(), "machine": platform.machine()},
@@ -231,8 +241,9 @@ class Packer:
             "down": ["mlp.down"],
         }[name]
         weight = stack([self._source.rows(f"{at}{part}_proj.weight") for part in names])
-        biases = [f"{at}{part}_proj.bias" for part in names]
-        bias = stack([self._source.rows(part) for part in biases]) if biases[0] in self._source.spans else None
+        config = self._source.config
+        has_bias = config.attention_bias if name in ("qkv", "out") else config.mlp_bias
+        bias = stack([self._source.rows(f"{at}{part}_proj.bias") for part in names]) if has_bias else None
         return self._matrix(weight, bias, self._importance_of(int(number)).get(name))
 
     def _importance_of(self, layer: int) -> dict[str, Tensor]:

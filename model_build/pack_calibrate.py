@@ -47,7 +47,8 @@ class Calibration:
 
         def matrix(block: str, *names: str) -> Dense:
             weights = [source.rows(f"{at}{block}.{name}_proj.weight") for name in names]
-            biases = [source.rows(f"{at}{block}.{name}_proj.bias") for name in names if _has(source, at, block, name)]
+            has_bias = config.attention_bias if block == "self_attn" else config.mlp_bias
+            biases = [source.rows(f"{at}{block}.{name}_proj.bias") for name in names if has_bias]
             return Dense(stack(weights), stack(biases) if biases else None)
 
         first, second = source.rows(at + "input_layernorm.weight"), source.rows(at + "post_attention_layernorm.weight")
@@ -81,7 +82,3 @@ def each_layer(calibration: Calibration | None, layers: int) -> Iterator[Importa
     """Layer by layer the importance of inputs; nothing known without a calibration."""
     for number in range(layers):
         yield calibration.layer(number) if calibration else {}
-
-
-def _has(source: Source, at: str, block: str, name: str) -> bool:
-    return f"{at}{block}.{name}_proj.bias" in source.spans

@@ -1,9 +1,11 @@
 """An OpenAI-compatible server on the engine, so that tools for evaluating models can be pointed at it.
 
-    python -m model_build serve <bundle or folder> [--port 8000]
+    python -m model_build serve <model> [--port 8000]
 
 Chat and plain completions, streamed or whole, with log-probabilities; a plain prompt may be text or
 token ids, and `echo` gives the prompt's own log-probabilities, which is how lm-eval scores answers.
+An answer may be held to a form: `response_format` (text, json_object, json_schema) as OpenAI names it,
+`guided_json`, `guided_regex`, `guided_choice`, `guided_grammar` or `structured_outputs` as vLLM does.
 For one user at a time on one's own machine: no key is asked for, and it listens on loopback only.
 """
 
@@ -22,6 +24,8 @@ from typing import Any
 
 from aiohttp import web
 
+from model_build.resolve import add_model, model_folder
+from model_build.serve_grammar import read_grammar
 from storyteller.engine import Completion, Engine, EngineError, Sampling, TokenLogprob, load_engine
 
 _BODY_BYTES = 8 << 20
@@ -30,7 +34,7 @@ _BODY_BYTES = 8 << 20
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `serve` to the commands of `python -m model_build`."""
     parser = commands.add_parser("serve", help="serve a model with OpenAI's protocol on this machine")
-    parser.add_argument("model", type=Path, help="a bundle, or a checkpoint folder (which runs in float32)")
+    add_model(parser)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--context", type=int, default=4096, help="tokens of prompt and reply (default 4096)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: as many as there are)")
@@ -39,8 +43,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> None:
     """The command; raises EngineError in a sentence."""
-    engine = load_engine(options.model, chat=False, context=options.context, threads=options.threads)
-    name = options.model.resolve().name
+    folder = model_folder(options.model, options.adapter)
+    engine = load_engine(folder, chat=False, context=options.context, threads=options.threads)
+    name = Path(options.model).resolve().name
     print(f"{name} on http://127.0.0.1:{options.port}/v1 ({engine.kernel})")
     web.run_app(make_app(engine, name), host="127.0.0.1", port=options.port, print=None)
 
@@ -160,6 +165,8 @@ class Server:
     async def _stream(
         self, request: web.Request, answer: Answer, ids: list[int], sampling: Sampling
     ) -> web.StreamResponse:
+        if sampling.grammar:  # once the stream has begun, an error could no longer be told
+            await asyncio.to_thread(self._engine.check_grammar, sampling.grammar)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await response.prepare(request)
         gone = threading.Event()
@@ -203,6 +210,7 @@ class Server:
             max_tokens=room if limit is None else _number({"max_tokens": limit}, "max_tokens", 16, int),
             stop=(stop,) if isinstance(stop, str) else tuple(str(text) for text in stop),
             logprobs=logprobs,
+            grammar=read_grammar(body),
         )
 
     def _name_of(self, token: int) -> str:

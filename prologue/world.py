@@ -1,7 +1,7 @@
 """A world: one content pack, a folder of files a writer can edit, read and checked.
 
     world.yaml       name, title, what is remembered of a visitor, the line that asks for the opening,
-                     examples of replies
+                     examples of replies, the form of a reply
     storyteller.md   the storyteller's instructions; a line with a placeholder such as `{name}` is said of the visitor
     script.yaml      the prologue
     answers.yaml     questions and their written answers, and
@@ -16,16 +16,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
+from prologue.form import ReplyForm
 from prologue.placeholders import fill, flatten, placeholders
 from prologue.script.player import ProfileField, Script
 from prologue.script.reader import read_script
 from prologue.yaml_file import Key, OneOrMore, Text, WorldError, as_tuple, one_line, read_text, read_yaml
 
-__all__ = ["ProfileField", "World", "WorldError", "load_world"]
+__all__ = ["ProfileField", "ReplyForm", "World", "WorldError", "load_world"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -39,7 +40,10 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class World:
-    """A content pack. `storyteller` is the system prompt; `visitor` are lines with placeholders, about the visitor."""
+    """A content pack. `storyteller` is the system prompt; `visitor` are lines with placeholders, about the visitor.
+
+    `opening` asks for the first scene. `reply` is the form of every reply; None where the storyteller is free.
+    """
 
     name: str
     title: str
@@ -50,6 +54,7 @@ class World:
     opening: str
     script: Script
     folder: Path
+    reply: ReplyForm | None = None
 
     def known(self, profile: Mapping[str, str]) -> dict[str, str]:
         """What the visitor has said of themselves, flattened; what means nothing ("nobody") is left out."""
@@ -66,6 +71,9 @@ class World:
         return "\n".join(fill(line, known) for line in self.visitor if set(placeholders(line)) <= known.keys())
 
 
+_Sentences = Annotated[int, msgspec.Meta(ge=1, le=20)]
+
+
 class _Field(msgspec.Struct, forbid_unknown_fields=True):
     key: Key
     label: Text
@@ -79,12 +87,22 @@ class _Example(msgspec.Struct, forbid_unknown_fields=True):
     reply: Text
 
 
+class _Reply(msgspec.Struct, forbid_unknown_fields=True):
+    sentences: tuple[_Sentences, _Sentences]
+    choices: Annotated[int, msgspec.Meta(ge=0, le=6)] = 0
+
+    def __post_init__(self) -> None:
+        if self.sentences[0] > self.sentences[1]:
+            raise ValueError("`sentences` must be the least and the most, such as [2, 6]")
+
+
 class _World(msgspec.Struct, forbid_unknown_fields=True):
     name: Text
     title: Text
     opening: Text
     profile: list[_Field] = []
     examples: list[_Example] = []
+    reply: _Reply | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -120,6 +138,7 @@ def load_world(path: str | Path) -> World:
         opening=one_line(raw.opening),
         script=read_script(folder / "script.yaml", fields),
         folder=folder,
+        reply=ReplyForm(*raw.reply.sentences, raw.reply.choices) if raw.reply else None,
     )
 
 

@@ -29,6 +29,7 @@ def _load(note: Callable[[int, int], None]) -> Engine:
         context=settings.context,
         threads=settings.threads or None,
         pace_s=settings.load_s,
+        prepare_grammars=True,
         # A snapshot carries the process's own memory; pages of a mapped file would be read anew.
         copy=snapshots.is_coming(),
     )

@@ -28,7 +28,7 @@ from prologue.world import World
 from storyteller.loading import Waking
 
 if TYPE_CHECKING:
-    from storyteller.engine import Completion, Engine
+    from storyteller.engine import Completion, Engine, Grammar
 
 logger = Logger(child=True)
 
@@ -188,7 +188,8 @@ class Telling:
         try:
             # kept, so that later prompts say the same
             turn.notes = fit_notes(turn.notes, self._settings.knowledge_tokens, lambda text: len(engine.encode(text)))
-            prompt = self._prompt(engine, turn)
+            prompt, begun = self._prompt(engine, turn)
+            grammar, begun = _form(self._world, begun)
             if _had_ended(turn):
                 stream.write(_PARAGRAPH)
             done = engine.generate(
@@ -200,6 +201,8 @@ class Telling:
                     repetition_penalty=settings.repetition_penalty,
                     seed=None,
                     max_tokens=settings.max_tokens,
+                    grammar=grammar,
+                    begun=begun,
                 ),
                 emit=stream.write,
                 cancelled=stream.cancelled.is_set,
@@ -216,7 +219,8 @@ class Telling:
         self._finish(turn, stream, done)
         return stream.abandoned
 
-    def _prompt(self, engine: Engine, turn: Turn) -> list[int]:
+    def _prompt(self, engine: Engine, turn: Turn) -> tuple[list[int], str]:
+        """The prompt's ids, and the part of the reply that it ends with."""
         turns = [told for told in reversed(self._sessions.turns(self._key, limit=_TURNS)) if told.state != "answered"]
         turns = [told for told in turns if told.seq < turn.seq]
         profile = self._sessions.read(self._key).profile
@@ -226,7 +230,8 @@ class Telling:
             asked.append(StoryTurn(_GO_ON))
         room = engine.context - self._settings.max_tokens
         messages = compose_within(self._world, profile, asked, room, engine.count_chat)
-        return engine.encode_chat(messages, go_on=messages[-1]["role"] == "assistant")
+        go_on = messages[-1]["role"] == "assistant"
+        return engine.encode_chat(messages, go_on=go_on), messages[-1]["content"] if go_on else ""
 
     def _finish(self, turn: Turn, stream: ReplyStream, done: Completion | None) -> None:
         reason: wire.EndReason = done.reason if done is not None else "error"
@@ -265,6 +270,16 @@ class Telling:
             connection = self._sessions.read(self._key).connection
             if connection != self._connection and self._connections.post(connection, message):
                 self._connection = connection
+
+
+def _form(world: World, begun: str) -> tuple[Grammar | None, str]:
+    """The grammar of the world's replies, and the part of `begun` that it has to read."""
+    from storyteller.engine import Grammar
+
+    form = world.reply
+    if form is None:
+        return None, ""
+    return Grammar("lark", form.first_part(), form.next_part), form.begun(begun)
 
 
 def _had_ended(turn: Turn) -> bool:

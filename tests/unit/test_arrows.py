@@ -30,6 +30,8 @@ HOMES = {
     "torch": {"storyteller.engine", "model_build"},
     "torchao": {"model_build"},
     "transformers": {"model_build"},
+    "gguf": {"model_build"},
+    "peft": {"model_build"},
     "boto3": {"overture", "front", "storyteller", "infra", "local"},
     "aws_cdk": {"infra"},
 }

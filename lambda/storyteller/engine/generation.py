@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .drafting import Drafter
 from .errors import EngineError
-from .request import Completion, Reason, Sampling, TokenLogprob
+from .grammar import Grammars, Matcher
+from .request import Completion, Grammar, Reason, Sampling, TokenLogprob
 from .texts import Text, Texts
 from .tokenizer import TextStream, Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .sampling import Sampler
 
 #: Tokens of a prompt computed at a time, where their number could change the result.
 CHUNK = 64
@@ -62,10 +65,12 @@ class Engine:
         texts: int = 2,
         prefix: Text | None = None,
         speculate: bool = True,
+        grammars: Grammars | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._stop_ids = frozenset(stop_ids)
+        self._grammars = grammars or Grammars(tokenizer, model.vocab, self._stop_ids)
         self._texts = Texts(model, texts, prefix)
         self._drafter = Drafter() if speculate and model.steady and model.batches else None
         self._chunk = CHUNK
@@ -99,6 +104,10 @@ class Engine:
         """The prompt for chat `messages`; with `go_on` the assistant's last message is continued."""
         return self._tokenizer.encode_chat(messages, go_on=go_on)
 
+    def check_grammar(self, grammar: Grammar) -> None:
+        """Raises EngineError, in a sentence, for a grammar that does not compile."""
+        self._grammars.check(grammar)
+
     def count_chat(self, messages: Sequence[Mapping[str, str]]) -> int:
         """How many tokens the prompt for `messages` has."""
         return len(self.encode_chat(messages))
@@ -115,7 +124,8 @@ class Engine:
 
         `cancelled` is asked before each token and each part of the prompt; `deadline` is on
         `time.monotonic()`'s clock. What the last call left in the cache is used as far as it is the
-        same. Raises EngineError when `ids` is empty, holds an unknown id or does not fit the context.
+        same. Raises EngineError when `ids` is empty, holds an unknown id or does not fit the context, and
+        for a grammar that does not compile.
         """
         with self._lock:
             return self._generate(list(ids), sampling, emit, cancelled, deadline)
@@ -132,12 +142,13 @@ class Engine:
 
         began = time.monotonic()
         self._check(prompt)
+        matcher = self._grammars.matcher(sampling.grammar, sampling.begun) if sampling.grammar else None
         text, reused = self._texts.take(prompt)
         limit = min(sampling.max_tokens, self.context - len(prompt))
         sampler, reply = Sampler(sampling), Reply(self._tokenizer, prompt, self._stop_ids, sampling.stop, limit, emit)
         history, logprobs, first = list(prompt), list[TokenLogprob](), 0.0
         drafted = accepted = 0
-        reason: Reason | None = None
+        reason: Reason | None = "stop" if matcher and matcher.complete else None
         while reason is None:
             if cancelled():
                 reason = "cancelled"
@@ -153,9 +164,11 @@ class Engine:
             draft = self._draft(history, limit - reply.tokens - 1, began=first > 0)
             logits = self._compute(text, fresh + draft, rows=1 + len(draft))
             for row, guess in enumerate([*draft, None]):
-                token = sampler.pick(logits[row], history)
+                token = _choose(sampler, matcher, logits[row], history)
                 first = first or time.monotonic()
                 reason = reply.push(token)
+                if matcher and matcher.complete:
+                    reason = "stop"
                 if token not in self._stop_ids:
                     history.append(token)
                     if sampling.logprobs is not None:
@@ -185,6 +198,7 @@ class Engine:
             logprobs=tuple(logprobs),
             drafted_tokens=drafted,
             accepted_tokens=accepted,
+            refused_tokens=matcher.refused if matcher else 0,
         )
 
     def score(self, ids: Sequence[int], rivals: int = 0) -> list[TokenLogprob]:
@@ -236,6 +250,17 @@ class Engine:
             fitting = int(len(ids) * _CHUNK_S / max(time.monotonic() - began, 1e-6)) // 8 * 8
             self._chunk = max(_CHUNK_LEAST, min(fitting, _CHUNK_MOST, 2 * self._chunk))
         return logits
+
+
+def _choose(sampler: Sampler, matcher: Matcher | None, logits: Tensor, history: Sequence[int]) -> int:
+    """The next token: the sampler's own choice, or one among those that the grammar allows."""
+    token = sampler.pick(logits, history)
+    if matcher is None or matcher.accept(token):
+        return token
+    token = sampler.pick(matcher.mask(logits), history)
+    if not matcher.accept(token):
+        raise EngineError(f"The grammar allows token {token} and then refuses it: this is a fault; please report it.")
+    return token
 
 
 class Reply:

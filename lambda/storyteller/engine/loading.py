@@ -15,6 +15,7 @@ from .checkpoint import CheckpointReading
 from .config import LlamaConfig, read_config
 from .errors import EngineError
 from .generation import Engine
+from .grammar import Grammars
 from .reading import Progress
 from .tokenizer import Tokenizer
 
@@ -34,6 +35,7 @@ def load_engine(
     copy: bool = False,
     texts: int = 2,
     speculate: bool = True,
+    prepare_grammars: bool = False,
     check: bool | None = None,
 ) -> Engine:
     """The engine for a bundle, or for a Hugging Face Llama checkpoint folder.
@@ -41,7 +43,8 @@ def load_engine(
     `progress(done, total)` gets the true count of weight bytes read, from another thread, never
     falling, and (total, total) last. `context` is cut to what the model was made for. `threads` is
     the number of CPU threads (None: as many as this process may use). `pace_s` makes the reading
-    take at least so many seconds, to try the wait that larger weights bring. `dtype` is what a
+    take at least so many seconds, to try the wait that larger weights bring. `prepare_grammars` does
+    meanwhile what the first reply with a grammar would wait for. `dtype` is what a
     16 or 32-bit checkpoint is computed in. Without `chat`, a missing chat template is no error.
 
     Of a bundle only: `kernel` is which code multiplies; `copy` reads the weights into this process's
@@ -76,6 +79,13 @@ def load_engine(
         from .model import Llama, build_dense
 
         tokenizer = load_tokenizer(path, config, chat=chat)
+        stops = stop_ids(config, tokenizer)
+        grammars = Grammars(tokenizer, config.vocab, stops)
+        if prepare_grammars:
+            try:
+                grammars.prepare()
+            except EngineError as error:  # told again to whoever asks for a grammar
+                _log.warning("%s", error)
         model: Llama
         torch.set_num_threads(count)
         if isinstance(weights, BundleReading):
@@ -89,7 +99,7 @@ def load_engine(
         weights.reading.abandon()
         raise
     progress(weights.reading.total, weights.reading.total)
-    return Engine(model, tokenizer, stop_ids(config, tokenizer), texts=texts, prefix=prefix, speculate=speculate)
+    return Engine(model, tokenizer, stops, texts=texts, prefix=prefix, speculate=speculate, grammars=grammars)
 
 
 def load_tokenizer(folder: Path, config: LlamaConfig, *, chat: bool) -> Tokenizer:

@@ -16,7 +16,7 @@ class Sampler:
     """One reply's choices. The same seed and the same logits give the same tokens, on any machine.
 
     Each choice but a greedy one draws exactly one random number, so that drafting tokens ahead
-    changes nothing.
+    changes nothing; a token that a grammar refuses takes a second choice.
     """
 
     def __init__(self, sampling: Sampling) -> None:

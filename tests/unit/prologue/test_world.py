@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from prologue.world import WorldError, load_world
+from prologue.world import ReplyForm, WorldError, load_world
 
 WORLD: dict[str, Any] = {
     "name": "tiny",
@@ -53,6 +53,13 @@ def test_shipped_files_read_alike_with_and_without_libyaml(path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        ({"world": {"reply": 3}}, "`reply` must be a mapping of keys or nothing, found a whole number"),
+        ({"world": {"reply": {"choices": 2}}}, "`sentences` is missing"),
+        ({"world": {"reply": {"sentences": [4, 2]}}}, "`sentences` must be the least and the most"),
+        ({"world": {"reply": {"sentences": [1, True]}}}, "`sentences` must be a whole number, found true or false"),
+        ({"world": {"reply": {"sentences": [1, 2], "choices": 9}}}, "`choices` must be at most 6"),
+        ({"world": {"reply": {"sentences": [1, 2], "choices": 1.5}}}, "`choices` must be a whole number, found"),
+        ({"world": {"reply": {"sentences": [1, 2], "choice": 1}}}, "`choice` is not a key that belongs here"),
         ({"script": {"scenes": []}}, "script.yaml, line 5: `scenes` must be a list of 1 or more"),
         ({"script": {"final": None}}, "script.yaml, line 1: `final` must be a mapping of keys, found nothing"),
         ({"script": {"extra": 1}}, "script.yaml, line 1: `extra` is not a key that belongs here"),
@@ -83,9 +90,9 @@ def test_shipped_files_read_alike_with_and_without_libyaml(path: Path) -> None:
             "a line without `when`",
         ),
         ({"world": {"name": "Not A Name"}}, "world.yaml, line 1: `name` is 'Not A Name'"),
-        ({"world": {"title": ""}}, "line 5: `title` is an empty text"),
+        ({"world": {"title": ""}}, "`title` is an empty text"),
         ({"world": {"profile": [{"key": "name"}]}}, "line 4, name: `label` is missing"),
-        ({"world": {"profile": WORLD["profile"] * 2}}, "`profile` has one key twice"),
+        ({"world": {"profile": [dict(field) for field in WORLD["profile"] * 2]}}, "`profile` has one key twice"),
         ({"storyteller": "  "}, "storyteller.md has no instructions"),
         ({"storyteller": "My name: {name}"}, "storyteller.md has no instructions"),
         ({"world": {"examples": [{"said": "hello"}]}}, "`reply` is missing"),
@@ -96,6 +103,13 @@ def test_shipped_files_read_alike_with_and_without_libyaml(path: Path) -> None:
 def test_a_wrong_file_is_named_with_its_place(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(WorldError, match=said):
         load_world(write(tmp_path, **wrong))
+
+
+def test_the_form_of_a_reply_may_be_said(tmp_path: Path) -> None:
+    assert load_world(write(tmp_path)).reply is None
+    assert load_world(write(tmp_path, world={"reply": {"sentences": [1, 4]}})).reply == ReplyForm(1, 4, 0)
+    world = load_world(write(tmp_path, world={"reply": {"sentences": [2, 6], "choices": 3}}))
+    assert world.reply == ReplyForm(2, 6, 3)
 
 
 def test_a_missing_world_and_a_missing_file(tmp_path: Path) -> None:

@@ -351,6 +351,18 @@ def test_a_reply_that_was_cut_goes_on_in_the_middle(shift: Shift) -> None:
     assert shift.reply("a") == ("You stand at the gate. It opens.", "done")
 
 
+def test_every_line_is_held_to_the_form_of_the_world_from_where_it_stands(shift: Shift) -> None:
+    shift.engine.reason = "length"
+    shift.work(shift.say("a"))
+    shift.work(shift.sessions.update(shift.key, go_on))
+    first, continued = shift.engine.sampled
+    assert WORLD.reply is not None
+    assert first.grammar is not None
+    assert first.grammar.text == WORLD.reply.first_part()
+    assert (first.begun, continued.begun) == ("", "You stand at the gate.")
+    assert continued.grammar is not None
+
+
 def test_a_reply_that_had_ended_gets_another_paragraph(shift: Shift) -> None:
     shift.work(shift.say("a"))
     shift.engine.words = ["It ", "opens."]
