@@ -26,8 +26,8 @@ from bench.storyteller_lines import Dialogue, Line, read_dialogues
 from bench.storyteller_reading import write_pairs, write_singles
 from model_build.resolve import add_model, model_folder
 from overture.settings import Settings
-from prologue.book import MOST_NOTES, load_book
-from prologue.errors import BookError, EmbedderError
+from prologue.answers.index import MOST_FACTS, load_answer_index
+from prologue.errors import AnswerIndexError, EmbedderError
 from prologue.prompt import Turn, compose_within, fit_notes, fixed_messages
 from prologue.world import World, WorldError, load_world
 from storyteller.engine import EngineError, Grammar, Sampling, load_engine
@@ -102,7 +102,7 @@ class Player:
         )
         found = dict.fromkeys(fact for text in about if text for fact in self._facts(text))
         count = self._engine.encode
-        return fit_notes([*found][:MOST_NOTES], self._settings.knowledge_tokens, lambda text: len(count(text)))
+        return fit_notes([*found][:MOST_FACTS], self._settings.knowledge_tokens, lambda text: len(count(text)))
 
 
 def form_of(world: World) -> Grammar | None:
@@ -149,7 +149,7 @@ def play(options: argparse.Namespace) -> None:
     world = load_world(options.world)
     if not options.examples:
         world = replace(world, examples=())
-    settings, book = Settings.read(), load_book(options.book)
+    settings, book = Settings.read(), load_answer_index(options.book)
     if left:
         folder = model_folder(options.model, options.adapter)
         engine = load_engine(folder, threads=options.threads, context=settings.context, dtype=options.dtype)
@@ -168,8 +168,8 @@ def play(options: argparse.Namespace) -> None:
 def score(options: argparse.Namespace) -> None:
     """The command `score`."""
     from bench import storyteller_scores as scores
-    from prologue.embedder import Embedder
-    from prologue.embedder_build import build_embedder
+    from prologue.answers.embedder import Embedder
+    from prologue.answers.embedder_build import build_embedder
 
     runs: dict[str, list[Played]] = {}
     for path in options.files:
@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except (BenchError, BookError, EmbedderError, EngineError, WorldError, OSError, ValueError) as error:
+    except (BenchError, AnswerIndexError, EmbedderError, EngineError, WorldError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -67,7 +67,8 @@ def check_bundle(folder: Path) -> str | None:
 def _check_manifest(manifest: Path) -> str | None:
     """Checks every file of a bundle against its size and hash. (The manifest itself has the model's config.)"""
     try:
-        files = {name: (part["bytes"], part["sha256"]) for name, part in json.loads(manifest.read_text())["files"].items()}
+        listed = json.loads(manifest.read_text())["files"]
+        files = {name: (part["bytes"], part["sha256"]) for name, part in listed.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{manifest} is not a bundle's manifest: pack the model again."
     if "tokenizer.json" not in files or not any(name.endswith(".safetensors") for name in files):

@@ -23,7 +23,7 @@ from overture.leases import Queued
 from overture.protocol import ProtocolError
 from overture.sessions import NoSession, Session, Sessions, SessionTransaction, WakeStatus, key_of, new_secret
 from overture.settings import Settings
-from prologue.script import Beat, ReplyError
+from prologue.script.player import Beat, ReplyError
 from prologue.world import World
 
 logger = Logger(child=True)

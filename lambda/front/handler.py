@@ -21,7 +21,7 @@ from overture.connections import Connections
 from overture.sessions import Sessions
 from overture.settings import Settings
 from overture.table import Table
-from prologue.book import load_book
+from prologue.answers.index import load_answer_index
 from prologue.world import load_world
 
 logger = Logger()
@@ -33,7 +33,7 @@ sessions = Sessions(Table(settings.table), life_days=settings.session_days)
 connections = Connections()
 wakes = StorytellerInvoker(settings, sessions, connections)
 world = load_world(settings.world)
-book = load_book(settings.book, budget=settings.answer_budget)
+book = load_answer_index(settings.book, budget=settings.answer_budget)
 memory_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"))
 lines = Lines(settings, sessions, connections, wakes, world, book, metrics, memory_mb)
 stage = Stage(settings, sessions, connections, wakes, world, lines, metrics)

@@ -20,8 +20,8 @@ from overture.leases import Queued
 from overture.protocol import ProtocolError
 from overture.sessions import INBOX_LINES, Sessions, SessionTransaction, Turn
 from overture.settings import Settings
-from prologue.book import MOST_NOTES, Book
-from prologue.slots import clean
+from prologue.answers.index import MOST_FACTS, AnswerIndex
+from prologue.placeholders import clean
 from prologue.world import World
 
 
@@ -35,7 +35,7 @@ class Lines:
         connections: Connections,
         wakes: StorytellerInvoker,
         world: World,
-        book: Book,
+        book: AnswerIndex,
         metrics: Metrics,
         memory_mb: int,
     ) -> None:
@@ -49,7 +49,7 @@ class Lines:
         session.in_story = True
         about = [session.profile.get(field.key, "") for field in self._world.profile if field.recalls]
         notes = dict.fromkeys(note for value in about for note in self._facts(value))
-        return self._put_in_inbox(tx, tx.add_turn(protocol.OPENING, "", notes=[*notes][:MOST_NOTES]))
+        return self._put_in_inbox(tx, tx.add_turn(protocol.OPENING, "", notes=[*notes][:MOST_FACTS]))
 
     def _facts(self, text: str) -> list[str]:
         """What the world knows that bears on a text, where the house looks that up at all."""

@@ -137,8 +137,8 @@ def test_everything_that_is_imported_is_compiled_already() -> None:
 
 FRONT = """
 import front.authorizer, front.handler, front.ticket
-from prologue.book import load_book
-found = load_book("/var/task/book").find("What can you do?", "lobby")
+from prologue.answers.index import load_answer_index
+found = load_answer_index("/var/task/book").find("What can you do?")
 print(found.id)
 """
 

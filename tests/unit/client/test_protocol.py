@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from client.session import protocol
-from overture import wire
+from overture import protocol as wire
 
 WEB = Path(__file__).parents[3] / "client" / "web"
 
