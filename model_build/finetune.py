@@ -279,6 +279,7 @@ class Trainer:
         import torch
         from safetensors.torch import load_file, save_file
 
+        self._adapted.peft_config["default"].base_model_name_or_path = settings["model"]
         self._adapted.save_pretrained(out)
         (out / "README.md").unlink(missing_ok=True)  # PEFT's empty card
         path = out / "adapter_model.safetensors"
