@@ -13,7 +13,7 @@ READY := .venv/.ready $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-.venv/.ready: requirements.txt constraints.txt scripts/setup
+.venv/.ready: pyproject.toml constraints.txt scripts/setup
 	@scripts/setup
 
 $(BOOK)/.built: .venv/.ready $(wildcard prologue/*.py prologue/*.txt $(WORLD)/*)
