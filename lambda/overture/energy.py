@@ -60,7 +60,9 @@ CONSTANTS = {
         "Cloud Carbon Footprint: 4; Amazon's annual report 2024: 6",
     ),
     "network_kwh_gb": Constant(
-        Range(0.0, 0.001, 0.001), "kWh a GB moved between data centres", "Cloud Carbon Footprint methodology"
+        Range(0, 0, 0.001),
+        "kWh a GB moved",
+        "Cloud Carbon Footprint: 0.001 between data centres, and nothing for what stays in a region",
     ),
     "ssd_wh_tbh": Constant(
         Range.exactly(1.2), "Wh for a TB and hour on SSD, each copy", "Cloud Carbon Footprint methodology"
@@ -180,7 +182,7 @@ def of_energy(it_wh: Range, grid: Grid, embodied_g: Range = Range.ZERO) -> Footp
 
 
 def moved(gigabytes: float, grid: Grid) -> Footprint:
-    """The footprint of data that is moved between data centres; the last mile is outside the boundary."""
+    """The footprint of data that is moved inside AWS; the last mile is outside the boundary."""
     return of_energy(CONSTANTS["network_kwh_gb"].value * (gigabytes * 1000), grid)
 
 

@@ -22,6 +22,7 @@ HOUSE: dict[str, tuple[str, set[str]]] = {
     "local": ("local", set()),
     "client": ("client", set()),
     "infra": ("infra", set()),
+    "planner": ("planner", {"overture", "infra"}),
 }
 NAMES = {name.partition(".")[0] for name in HOUSE} | {"bench", "tests"}
 
@@ -30,7 +31,7 @@ HOMES = {
     "torch": {"storyteller.engine", "model_build"},
     "torchao": {"model_build"},
     "transformers": {"model_build"},
-    "boto3": {"overture", "front", "storyteller", "infra", "local"},
+    "boto3": {"overture", "front", "storyteller", "infra", "local", "planner"},
     "aws_cdk": {"infra"},
 }
 
@@ -92,3 +93,11 @@ def test_the_storyteller_needs_neither_torchao_nor_transformers() -> None:
         env={"PYTHONPATH": f"{ROOT}:{ROOT / 'lambda'}", "AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin"},
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_the_planner_takes_nothing_but_prices_from_infra() -> None:
+    for path in files("planner"):
+        modules = {
+            node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.module
+        }  # fmt: skip
+        assert {module for module in modules if module.startswith("infra")} <= {"infra.prices"}, path.name
