@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +62,7 @@ def play(system: System, visitors: Iterable[Visitor]) -> Result:
             idle.pop(0)
             result.warm_s += system.keep_s
 
-    def visit(visitor: Visitor) -> Iterator[Any]:
+    def visit(visitor: Visitor) -> Generator[simpy.Event, Any, None]:
         yield world.timeout(visitor.at)
         story = Story(visitor)
         story.at_work = True
@@ -86,7 +86,7 @@ def play(system: System, visitors: Iterable[Visitor]) -> Result:
                 result.left += 1
                 return
 
-    def invocation(story: Story) -> Iterator[Any]:
+    def invocation(story: Story) -> Generator[simpy.Event, Any, None]:
         with slots.request() as slot:
             yield slot
             if story.asked and story.asked[1] + story.visitor.patience_s <= world.now:
@@ -129,7 +129,7 @@ def play(system: System, visitors: Iterable[Visitor]) -> Result:
         story.asked, story.over = None, True
         story.told.succeed(False)
 
-    def tell(story: Story, machine: Machine) -> Iterator[Any]:
+    def tell(story: Story, machine: Machine) -> Generator[simpy.Event, Any, None]:
         assert story.asked
         line, asked = story.asked
         visitor = story.visitor
