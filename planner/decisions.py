@@ -196,6 +196,7 @@ def _system(scenario: Scenario, fast: Speeds, tokens_per_s: float) -> System:
         first_fixed_s=fast.first_fixed_s,
         prompt_tokens=visit.prompt_tokens * (1 - reused),
         turn_tokens=visit.reply_tokens + 20,
+        cache_slots=model.cache_slots,
         start_s=fast.start_s,
         cap=0 if fixed or place.kind == "api" else place.cap,
         keep_s=place.keep_s,

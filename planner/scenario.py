@@ -140,6 +140,14 @@ class Model(Struct, forbid_unknown_fields=True, frozen=True):
     prefix_shipped: Annotated[
         bool, Meta(description="The world's prompt comes with the model.", extra={"source": "what `pack` does"})
     ] = True
+    cache_slots: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Stories whose cache an environment keeps; another one is computed again when it returns.",
+            extra={"source": "the engine keeps 2 (storyteller/engine)"},
+        ),
+    ] = 2
     tokens_per_s: Annotated[
         float | None,
         Meta(description="Decode speed; null: from planner/speeds.py.", extra={"source": "null: calibrated"}),

@@ -42,6 +42,8 @@ class System:
     prompt_tokens: float = 0.0
     turn_tokens: float = 0.0
     context: float = 4_096.0
+    #: Stories whose cache an environment keeps for their return.
+    cache_slots: int = 2
     start_s: float = 0.0
     cap: int = 0
     keep_s: float = 600.0
@@ -129,11 +131,11 @@ class _Session:
 
 
 class _Environment:
-    __slots__ = ("idle_since", "last", "prepared", "running", "updated", "version")
+    __slots__ = ("idle_since", "prepared", "running", "stories", "updated", "version")
 
     def __init__(self, prepared: bool = False) -> None:
         self.idle_since = 0.0
-        self.last = -1
+        self.stories: list[int] = []
         self.prepared = prepared
         # A machine's streams, which share its speed.
         self.running: list[_Session] = []
@@ -382,9 +384,13 @@ class _Run:
         assert env is not None
         visitor = session.visitor
         fresh = system.prompt_tokens
-        if env.last != visitor.number or system.streams > 1:
+        if visitor.number in env.stories:
+            env.stories.remove(visitor.number)
+        else:
             fresh = min(system.context, fresh + session.line * system.turn_tokens)
-        env.last = visitor.number
+        env.stories.append(visitor.number)
+        if len(env.stories) > system.cache_slots:
+            del env.stories[0]
         first_s = system.first_fixed_s + fresh / system.prefill_per_s
         tokens = visitor.tokens[session.line]
         decode_s = (tokens - 1) / system.tokens_per_s if tokens > 1 else 0.0

@@ -34,7 +34,7 @@ class Machine:
 
     ready: bool = False
     since: float = 0.0
-    last: int = -1
+    stories: dict[int, None] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -138,9 +138,12 @@ def play(system: System, visitors: Iterable[Visitor]) -> Result:
             leave(story)
             return
         tokens = system.prompt_tokens
-        if machine.last != visitor.number:
+        if visitor.number not in machine.stories:
             tokens = min(system.context, tokens + line * system.turn_tokens)
-        machine.last = visitor.number
+        machine.stories.pop(visitor.number, None)
+        machine.stories[visitor.number] = None
+        for oldest in list(machine.stories)[: -system.cache_slots]:
+            del machine.stories[oldest]
         first = system.first_fixed_s + tokens / system.prefill_per_s
         rest = max(0.0, visitor.tokens[line] - 1) / system.tokens_per_s
         began = world.now

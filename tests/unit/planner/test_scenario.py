@@ -7,6 +7,7 @@ import pytest
 from infra import prices as stack_prices
 from infra.settings import Settings
 from overture import settings as run_time
+from planner import documents
 from planner.hand_off import settings, write
 from planner.prices import INSTANCES
 from planner.scenario import Scenario, ScenarioError, defaults, load, parse, with_values
@@ -144,3 +145,7 @@ def test_a_plan_becomes_settings_that_the_stack_takes(tmp_path: Path) -> None:
 def test_a_place_that_the_stack_does_not_deploy_to_is_refused() -> None:
     with pytest.raises(ScenarioError, match=r"place.kind is ec2: the stack deploys to lambda or snapstart only"):
         settings(parse("place: {kind: ec2}"))
+
+
+def test_the_pages_are_current() -> None:
+    assert documents.main(["--check"]) == 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,7 @@ def _random_system(rng: random.Random) -> System:
         start_s=rng.choice([3.0, 20.0, 50.0]),
         cap=rng.choice([0, 1, 2, 3, 10]),
         keep_s=rng.choice([120.0, 600.0]),
+        cache_slots=rng.choice([1, 2, 4]),
         linger_s=rng.choice([0.0, 0.0, 15.0, 60.0]),
         prologue_s=rng.choice([0.0, 25.0, 60.0]),
         provisioned=rng.choice([0, 0, 1]),
@@ -165,11 +167,13 @@ def test_a_lingering_storyteller_holds_its_slot() -> None:
 
 
 def test_a_cold_cache_computes_the_story_so_far_again() -> None:
-    system = fast(cap=1, prompt_tokens=10, turn_tokens=100)
+    system = fast(cap=1, prompt_tokens=10, turn_tokens=100, cache_slots=1)
     alone = run(system, one(0, 2, 2, think=50))
     disturbed = run(system, one(0, 2, 2, think=50), one(20, 2, number=1))
     assert list(alone.later) == [10]
     assert max(disturbed.later) == 110
+    kept = run(replace(system, cache_slots=2), one(0, 2, 2, think=50), one(20, 2, number=1))
+    assert max(kept.later) == 10
 
 
 def test_a_visitor_without_patience_leaves_the_line_and_holds_nobody_up() -> None:
