@@ -8,7 +8,7 @@ KERNEL := build/kernel
 STORYTELLER := build/models/storyteller
 READY := .venv/.ready $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
 
-.PHONY: help setup run chat test lint arm64 clean synth wheels image deploy destroy bootstrap lock docs
+.PHONY: help setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -51,7 +51,6 @@ arm64: .venv/.ready $(KERNEL)/.built  ## Test the engine on the real arm64 kerne
 
 # --- AWS (settings: SET="memory=3008 concurrency=0", docs/settings.md)
 CONTEXT := $(foreach one,$(SET),-c $(one))
-CDK := PATH=$(CURDIR)/.venv/bin:$$PATH npx --yes aws-cdk@2.1148.1
 
 wheels: .venv/.ready  ## Stage Front's arm64 wheels (the one step of synth that needs a network)
 	@$(PY) -m infra.deploy.package
@@ -63,14 +62,16 @@ image: .venv/.ready $(if $(MODEL),,$(STORYTELLER)/bundle.json)  ## Build the sto
 	@scripts/image $(or $(MODEL),$(STORYTELLER))
 
 bootstrap: .venv/.ready  ## Prepare an AWS account and region for the CDK, once
-	@$(PY) -m infra.node
-	@$(CDK) bootstrap $(CONTEXT) -c image=none
+	@$(PY) -m infra.deploy --bootstrap $(CONTEXT)
 
 deploy: .venv/.ready wheels  ## Check, show what it costs, deploy (SET="name=value …", YES=--yes)
 	@$(PY) -m infra.deploy $(CONTEXT) $(YES)
 
 destroy: .venv/.ready  ## Delete everything on AWS (SET, YES as for deploy)
 	@$(PY) -m infra.deploy --destroy $(CONTEXT) $(YES)
+
+smoke: .venv/.ready  ## Play a deployed stack once and report figures (URL=page, FUNCTION=name: the kill switch too)
+	@$(PY) -m bench.smoke $(URL) $(if $(FUNCTION),--function $(FUNCTION))
 
 lock: .venv/.ready  ## Pin the arm64 wheels of infra/front.in and lambda/storyteller/requirements.in again
 	@scripts/lock

@@ -13,6 +13,11 @@ from typing import Any, Literal, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: The cost allocation tag on everything of the stack; its value is the stack's name.
+TAG = "overture"
+#: The image tag that `make deploy` moves to the image it has deployed.
+LIVE = "live"
+
 #: Lambda's most memory, and the most that accounts start with.
 MOST_MEMORY_MB, NEW_ACCOUNT_MEMORY_MB = 10_240, 3_008
 #: What CloudWatch Logs offers as retention that is worth offering here, in days.
@@ -118,13 +123,14 @@ class Settings:
     region: str = _setting(
         "us-east-1",
         _matching(r"[a-z]{2}(-[a-z]+)+-\d", "a region such as `eu-north-1`"),
-        "Where it all runs. Without it the AWS CLI's region is taken, else `us-east-1`. "
+        "Where it all runs. Without it: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's region, else `us-east-1`. "
         "It also decides the carbon of the grid that Backstage shows.",
     )
     bundle: str = _setting(
         "build/models/storyteller",
         _Kind(str, "a folder, or `s3://bucket/prefix` with `build=cloud`"),
-        "The model in the storyteller's image: a bundle, or a Hugging Face Llama folder.",
+        "The model in the storyteller's image: a bundle, or a Hugging Face Llama folder. On S3 a new model takes a new "
+        "prefix: the address tells CloudFormation that something has changed.",
     )
     world: str = _setting(
         "prologue/worlds/emerald_city",
@@ -138,9 +144,15 @@ class Settings:
         "see [costs](costs.md)).",
     )
     memory: int = _setting(
-        MOST_MEMORY_MB,
+        0,
         _between(512, MOST_MEMORY_MB, " MB"),
-        f"The storyteller's memory in MB; CPU comes in proportion. New accounts are capped at {NEW_ACCOUNT_MEMORY_MB}.",
+        "The storyteller's memory; CPU comes in proportion. Without it, what fits the model on this machine, or "
+        f"{MOST_MEMORY_MB}. New accounts are capped at {NEW_ACCOUNT_MEMORY_MB}.",
+    )
+    visits_per_day: int = _setting(
+        10,
+        _between(0, 1_000_000),
+        "Visits a day that you expect: `make deploy` compares the two starts by it. It changes nothing in the stack.",
     )
     concurrency: int = _setting(
         2,
@@ -206,6 +218,22 @@ class Settings:
         _between(100, 100_000_000, " GB-seconds"),
         "GB-seconds in any 24 hours at which the kill switch turns the storyteller off ($2 for the default).",
     )
+    tickets_per_second: int = _setting(
+        20,
+        _between(1, 10_000),
+        "Tickets a second over all visitors; the page of a visitor above that tries again.",
+    )
+    frames_per_second: int = _setting(
+        100,
+        _between(1, 10_000),
+        "Frames a second over all connections. 100 are some 500 visitors, each with a line every five seconds.",
+    )
+    api_log_role: Literal["stack", "account"] = _setting(
+        "stack",
+        _choice("stack", "account"),
+        "Whose role API Gateway writes logs with: one of the stack's, or the one that the account has. "
+        "`make deploy` looks and chooses.",
+    )
     wakes_per_day: int = _setting(
         100,
         _between(0, 1_000_000),
@@ -255,6 +283,11 @@ class Settings:
             raise SettingError(f"bundle={self.bundle} is read by CodeBuild only: add -c build=cloud, or name a folder.")
 
     @property
+    def memory_mb(self) -> int:
+        """The storyteller's memory, once it is fitted to the model (`infra.deploy.checks.fit_memory`)."""
+        return self.memory or MOST_MEMORY_MB
+
+    @property
     def bundle_folder(self) -> Path | None:
         """The model's folder on this machine, or None where it is on S3."""
         return None if self.bundle.startswith("s3://") else ROOT / self.bundle
@@ -289,6 +322,6 @@ def table() -> str:
     """The settings as a Markdown table."""
     lines = ["| setting | default | may be | what it does |", "|---|---|---|---|"]
     for one in fields(Settings):
-        default = f"`{one.default}`" if one.default != "" else "none"
+        default = "none" if one.default == "" else "fitted" if one.name == "memory" else f"`{one.default}`"
         lines.append(f"| `{one.name}` | {default} | {one.metadata['kind'].says} | {one.metadata['about']} |")
     return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import CfnOutput, Environment, Stack
+from aws_cdk import CfnOutput, Environment, Stack, Tags
 from constructs import Construct
 
 from infra.constructs.cloud_build import CloudBuild
@@ -14,12 +14,13 @@ from infra.constructs.front import Front, PackagedFunction
 from infra.constructs.images import ImageRepository, image_code
 from infra.constructs.monitoring import Monitoring
 from infra.constructs.nag_suppressions import suppress_cdk_own
+from infra.constructs.roles import log_bucket_deletion
 from infra.constructs.site import Site
 from infra.constructs.storyteller import Destinations, Storyteller
 from infra.constructs.ticket_api import TicketApi
 from infra.constructs.websocket import WebSocket
 from infra.functions import AUTHORIZER, TICKET
-from infra.settings import Settings
+from infra.settings import TAG, Settings
 
 
 class OvertureStack(Stack):
@@ -32,6 +33,7 @@ class OvertureStack(Stack):
             env=Environment(region=settings.region),
             description="Overture: a Llama that scales to zero behind a scripted prologue",
         )
+        Tags.of(self).add(TAG, settings.stack)
         images = ImageRepository(self, "Images")
         self._output("Repository", images.repository.repository_uri, "The repository of the storyteller's image")
         if settings.image == "none":
@@ -53,7 +55,8 @@ class OvertureStack(Stack):
             self,
             "Storyteller",
             settings,
-            code=image_code(settings, images.repository, built.digest if built else None),
+            code=image_code(settings, images.repository),
+            built=built,
             database=database,
             websocket=websocket,
         )
@@ -111,6 +114,7 @@ class OvertureStack(Stack):
             cost_guard=cost_guard,
         )
         suppress_cdk_own(self, site.bucket)
+        log_bucket_deletion(self, settings)
 
         self._output("Page", site.url, "The play")
         self._output("Chat", f"make chat URL={site.url}", "The play in a terminal")

@@ -1,8 +1,9 @@
 """`build=cloud`: a CodeBuild project on arm64 builds the image into the stack's repository.
 
-For laptops that cannot build arm64 or push five gigabytes. The build's inputs go up as one small
-archive; a model too large for it is read from S3 (`bundle=s3://…`). The function waits for the build: a
-custom resource starts it, and the build itself answers CloudFormation with the image's digest.
+For laptops without Docker, or that cannot push five gigabytes. The build's inputs are uploaded as one small archive; a
+model too large for it is read from S3 (`bundle=s3://…`). A custom resource starts the build, and the storyteller's
+function waits for it. The build answers CloudFormation with the image's digest; if it ends in any other way,
+EventBridge calls the starter, which answers at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 from aws_cdk import Aws, CfnResource, CustomResource, Duration, IgnoreMode, Stack
 from aws_cdk import aws_codebuild as codebuild
 from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
@@ -26,11 +29,12 @@ from infra.settings import ROOT, SettingError, Settings
 CODE = Path(__file__).resolve().parent / "cloud_build_starter"
 #: A bundle larger than this does not go up with the sources.
 MOST_UPLOADED = 500 * 1024 * 1024
-_DEADLINE = Duration.hours(1)
+#: CloudFormation waits for an hour at most, so a build that is late must end before.
+_QUEUED, _BUILDING, _ANSWERED = Duration.minutes(10), Duration.minutes(45), Duration.hours(1)
 
 
 class CloudBuild(Construct):
-    """The project, what starts it, and the digest that comes of it."""
+    """The project and its starter. `image_uri` is known when the build is done, `inputs` at synth already."""
 
     def __init__(self, scope: Construct, name: str, settings: Settings, *, repository: ecr.Repository) -> None:
         super().__init__(scope, name)
@@ -46,7 +50,8 @@ class CloudBuild(Construct):
                 privileged=True,  # Docker in it
             ),
             source=codebuild.Source.s3(bucket=source.bucket, path=source.s3_object_key),
-            timeout=_DEADLINE,
+            timeout=_BUILDING,
+            queued_timeout=_QUEUED,
             grant_report_group_permissions=False,
             logging=codebuild.LoggingOptions(
                 cloud_watch=codebuild.CloudWatchLoggingOptions(log_group=make_log_group(self, "BuildLogs", settings))
@@ -70,22 +75,19 @@ class CloudBuild(Construct):
             )
         self._suppress_findings(project)
         starter = self._starter(settings, project)
-        self.resource = CustomResource(
+        self.inputs = f"{source.asset_hash} {key} {settings.world}"
+        build = CustomResource(
             self,
             "Build",
             service_token=starter.function_arn,
-            properties={"Project": project.project_name, "Inputs": f"{source.asset_hash} {key} {settings.world}"},
+            properties={"Project": project.project_name, "Inputs": self.inputs},
         )
-        resource = self.resource.node.default_child
+        resource = build.node.default_child
         assert isinstance(resource, CfnResource)
-        # As a number, which CloudFormation wants; CDK's own property writes a string.
-        resource.add_property_override("ServiceTimeout", _DEADLINE.to_seconds())
-        self.resource.node.add_dependency(project)
-
-    @property
-    def digest(self) -> str:
-        """The image's digest, known when the build is done."""
-        return self.resource.get_att_string("Digest")
+        # As a number, which CloudFormation wants; the CDK's own property writes a string.
+        resource.add_property_override("ServiceTimeout", _ANSWERED.to_seconds())
+        build.node.add_dependency(project)
+        self.image_uri = repository.repository_uri_for_digest(build.get_att_string("Digest"))
 
     def _model(self, settings: Settings) -> tuple[s3_assets.Asset | str, str, str]:
         """Where the model is, what stands for it among the inputs, and the command that fetches it."""
@@ -122,14 +124,28 @@ class CloudBuild(Construct):
             log_group=own.log_group,
         )
         suppress_runtime(starter)
+        events.Rule(
+            self,
+            "Ended",
+            description="Overture: tells CloudFormation of a build that ended without an image",
+            event_pattern=events.EventPattern(
+                source=["aws.codebuild"],
+                detail_type=["CodeBuild Build State Change"],
+                detail={
+                    "project-name": [project.project_name],
+                    "build-status": events.Match.anything_but("IN_PROGRESS", "SUCCEEDED"),
+                },
+            ),
+            targets=[targets.LambdaFunction(starter)],
+        )
         return starter
 
     def _suppress_findings(self, project: codebuild.Project) -> None:
         stack = Stack.of(self)
         resource = project.node.default_child
         assert isinstance(resource, codebuild.CfnProject)
-        assets = f"arn:<AWS::Partition>:s3:::{asset_bucket(stack)}/*"
-        logs = f"arn:<AWS::Partition>:logs:{stack.region}:<AWS::AccountId>:log-group:/aws/codebuild"
+        assets = f"arn:aws:s3:::{asset_bucket(stack)}/*"
+        logs = f"arn:aws:logs:{stack.region}:<AWS::AccountId>:log-group:/aws/codebuild"
         for rule, reason in {
             "CB4": "The project keeps no artifacts of its own; what it builds goes to ECR, encrypted there.",
             "CB3": "Docker needs privileged mode; the project builds this repository's Dockerfile only.",
@@ -149,22 +165,18 @@ def _buildspec(repository: str, world: str, fetch: str) -> dict[str, object]:
     return {
         "version": "0.2",
         "phases": {
-            "pre_build": {
+            "build": {
+                "on-failure": "ABORT",
                 "commands": [
                     "mkdir -p model",
                     fetch,
                     f"aws ecr get-login-password | docker login --username AWS --password-stdin {host}",
-                ]
-            },
-            "build": {
-                "commands": [
                     "export TAG=build-$(date +%Y%m%d%H%M%S)",
                     f"docker buildx build --platform linux/arm64 --provenance=false --build-context model=model "
                     f"--build-arg WORLD={world} --file {DOCKERFILE} --tag {repository}:$TAG --push "
                     "--metadata-file built.json .",
-                ]
+                    "python3 infra/constructs/cloud_build_starter/handler.py",
+                ],
             },
-            # Runs after a failed build as well: CloudFormation must hear of that, too.
-            "post_build": {"commands": ["python3 infra/constructs/cloud_build_starter/handler.py"]},
         },
     }

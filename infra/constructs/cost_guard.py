@@ -19,7 +19,8 @@ from constructs import Construct
 
 from infra.constructs.nag_suppressions import suppress_runtime
 from infra.constructs.roles import NAMESPACE, allow, make_role_and_logs
-from infra.settings import Settings
+from infra.regions import WITHOUT_BUDGETS
+from infra.settings import TAG, Settings
 
 CODE = Path(__file__).resolve().parent / "kill_switch"
 
@@ -38,8 +39,6 @@ class CostGuard(Construct):
     ) -> None:
         super().__init__(scope, name)
         self._settings = settings
-        # Two alarms call one function: each needs a permission with a logical id of its own.
-        self.node.set_context("@aws-cdk/aws-cloudwatch-actions:changeLambdaPermissionLogicalIdForLambdaAction", True)
         own = make_role_and_logs(self, settings)
         self.function = lambda_.Function(
             self,
@@ -76,12 +75,12 @@ class CostGuard(Construct):
             self._kill_at("BilledCeiling", self.spent["billed"]),
             self._kill_at("Ceiling", self.spent["handled"]),
         ]
-        if settings.email:
+        if settings.email and settings.region not in WITHOUT_BUDGETS:
             self._add_budget(settings)
 
     def _gb_seconds(self, name: str, milliseconds: cloudwatch.IMetric) -> cloudwatch.MathExpression:
         return cloudwatch.MathExpression(
-            expression=f"{self._settings.memory / 1024:g} * {name} / 1000",
+            expression=f"{self._settings.memory_mb / 1024:g} * {name} / 1000",
             label=f"GB-seconds {name}",
             period=Duration.days(1),
             using_metrics={name: milliseconds},
@@ -113,7 +112,8 @@ class CostGuard(Construct):
                 budget_type="COST",
                 time_unit="MONTHLY",
                 budget_limit=budgets.CfnBudget.SpendProperty(amount=settings.budget, unit="USD"),
-                cost_filters={"Service": ["AWS Lambda", "Amazon API Gateway", "Amazon DynamoDB"]},
+                # This stack alone. `make deploy` activates the tag for cost allocation.
+                cost_filters={"TagKeyValue": [f"user:{TAG}${settings.stack}"]},
             ),
             notifications_with_subscribers=[
                 budgets.CfnBudget.NotificationWithSubscribersProperty(

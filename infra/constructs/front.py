@@ -10,8 +10,8 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.constructs.database import Database
-from infra.constructs.nag_suppressions import suppress_runtime
-from infra.constructs.roles import NAMESPACE, allow, make_role_and_logs
+from infra.constructs.nag_suppressions import suppress_runtime, suppress_snap_start_warning
+from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, allow, make_role_and_logs
 from infra.constructs.websocket import WebSocket
 from infra.functions import BOOK_PATH, FRONT, WORLD_PATH, FunctionSpec
 from infra.settings import Settings
@@ -36,6 +36,7 @@ class PackagedFunction(Construct):
         database: Database,
         table_actions: Sequence[str] = (),
         snap_start: bool = False,
+        recursive_loop: lambda_.RecursiveLoop | None = None,
     ) -> None:
         super().__init__(scope, name)
         own = make_role_and_logs(self, settings)
@@ -54,6 +55,7 @@ class PackagedFunction(Construct):
             log_group=own.log_group,
             tracing=lambda_.Tracing.ACTIVE,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
+            recursive_loop=recursive_loop,
             environment={
                 "POWERTOOLS_SERVICE_NAME": spec.name,
                 "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
@@ -64,6 +66,8 @@ class PackagedFunction(Construct):
         if table_actions:
             database.table.grant(own.role, *table_actions)
         suppress_runtime(self.function)
+        if snap_start:
+            suppress_snap_start_warning(self.function)
 
 
 class Front(Construct):
@@ -91,6 +95,7 @@ class Front(Construct):
             package=package,
             database=database,
             snap_start=True,
+            recursive_loop=RECURSIVE_LOOP,
             environment={
                 "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": websocket.callback_url,
                 "OVERTURE_STORYTELLER": storyteller.function_arn,

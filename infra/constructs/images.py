@@ -12,7 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.bundle import DOCKERFILE, bundle_hash, world_argument
-from infra.settings import ROOT, Settings
+from infra.settings import LIVE, ROOT, Settings
 
 
 class ImageRepository(Construct):
@@ -26,16 +26,29 @@ class ImageRepository(Construct):
             empty_on_delete=True,
             removal_policy=RemovalPolicy.DESTROY,
             image_scan_on_push=True,
-            image_tag_mutability=ecr.TagMutability.IMMUTABLE,
-            lifecycle_rules=[ecr.LifecycleRule(description="An image and the one before it", max_image_count=2)],
+            image_tag_mutability=ecr.TagMutability.IMMUTABLE_WITH_EXCLUSION,
+            image_tag_mutability_exclusion_filters=[ecr.ImageTagMutabilityExclusionFilter.wildcard(LIVE)],
+            lifecycle_rules=[
+                # One image at most has this tag, so the rule never expires it, and no later rule may.
+                ecr.LifecycleRule(
+                    description="The image that is live", rule_priority=1, tag_prefix_list=[LIVE], max_image_count=1
+                ),
+                ecr.LifecycleRule(
+                    description="The ten newest images: their layers are mostly shared",
+                    rule_priority=2,
+                    max_image_count=10,
+                ),
+            ],
         )
 
 
-def image_code(settings: Settings, repository: ecr.IRepository, built: str | None) -> lambda_.DockerImageCode:
-    """A digest in the repository (`built` by CodeBuild, or a setting), or an image that the CDK builds and pushes."""
-    digest = built or settings.image
-    if digest:
-        return lambda_.DockerImageCode.from_ecr(repository, tag_or_digest=digest)
+def image_code(settings: Settings, repository: ecr.IRepository) -> lambda_.DockerImageCode:
+    """An image in the repository, by its digest, or one that the CDK builds and pushes.
+
+    With `build=cloud` the digest is not known yet: `Storyteller` writes the address.
+    """
+    if settings.image or settings.build == "cloud":
+        return lambda_.DockerImageCode.from_ecr(repository, tag_or_digest=settings.image or None)
     folder = settings.bundle_folder
     assert folder is not None
     return lambda_.DockerImageCode.from_image_asset(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import Duration
+from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -31,13 +32,22 @@ class Monitoring(Construct):
         ticket: lambda_.Function,
         authorizer: lambda_.Function,
         storyteller: lambda_.Function,
-        table: dynamodb.Table,
+        table: dynamodb.TableV2,
         cost_guard: CostGuard,
     ) -> None:
         super().__init__(scope, name)
         self._settings = settings
         self._functions = {"front": front, "storyteller": storyteller, "ticket": ticket, "authorizer": authorizer}
         self.topic = sns.Topic(self, "Alarms", display_name=f"{settings.stack}: alarms", enforce_ssl=True)
+        # `enforce_ssl` writes a topic policy, which replaces SNS's default one: CloudWatch must be allowed again.
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
         if settings.email:
             self.topic.add_subscription(subscriptions.EmailSubscription(settings.email))
         for alarm in cost_guard.alarms:

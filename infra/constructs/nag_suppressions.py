@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import Acknowledgment, Annotations, Stack, Validations
 from aws_cdk.aws_s3 import Bucket, CfnBucket
 from constructs import IConstruct
 
@@ -20,12 +20,17 @@ def suppress_runtime(function: IConstruct) -> None:
     )
 
 
+def suppress_snap_start_warning(function: IConstruct) -> None:
+    """The CDK warns that a snapshot needs a published version; every function here has its alias."""
+    Annotations.of(function).acknowledge_warning("@aws-cdk/aws-lambda:snapStartRequirePublish", "Invoked by its alias.")
+
+
 def suppress_cdk_own(stack: Stack, bucket: Bucket) -> None:
     """Accepts findings on the functions that the CDK adds to upload the page and to empty buckets."""
     reason = "Part of the CDK: runs while deploying or destroying, never for a visitor, and takes no other role."
     pages = bucket.node.default_child
     assert isinstance(pages, CfnBucket)
-    assets = f"arn:<AWS::Partition>:s3:::{asset_bucket(stack)}/*"
+    assets = f"arn:aws:s3:::{asset_bucket(stack)}/*"
     for child in stack.node.children:
         if not child.node.id.startswith("Custom::"):
             continue

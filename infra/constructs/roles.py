@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from aws_cdk import RemovalPolicy
+from aws_cdk import CfnResource, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
@@ -15,6 +16,9 @@ from infra.settings import Settings
 
 #: The CloudWatch namespace of all functions' metrics.
 NAMESPACE = "Overture"
+#: Front invokes the storyteller, whose destination invokes Front, which invokes it for the next visitor in line. Lambda
+#: takes a chain of more than 16 for a runaway loop and drops the event; `concurrency` and the kill switch limit ours.
+RECURSIVE_LOOP = lambda_.RecursiveLoop.ALLOW
 
 
 class RoleAndLogs(NamedTuple):
@@ -41,6 +45,15 @@ def make_role_and_logs(scope: Construct, settings: Settings) -> RoleAndLogs:
     log_group.grant_write(role)
     suppress(role, "AwsSolutions-IAM5[Resource::*]", "X-Ray's actions cannot be narrowed to a resource.")
     return RoleAndLogs(role, log_group)
+
+
+def log_bucket_deletion(stack: Stack, settings: Settings) -> None:
+    """Gives the CDK's function that empties buckets a log group: Lambda would make one that outlives the stack."""
+    provider = stack.node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider")
+    function = provider.node.find_child("Handler")
+    assert isinstance(function, CfnResource)
+    group = make_log_group(stack, "BucketDeletionLogs", settings)
+    function.add_property_override("LoggingConfig.LogGroup", group.log_group_name)
 
 
 def allow(role: iam.IRole, actions: Sequence[str], *resources: str) -> None:

@@ -13,6 +13,7 @@ from aws_cdk import aws_s3_deployment as deployment
 from constructs import Construct
 
 from infra.constructs.nag_suppressions import suppress
+from infra.constructs.roles import make_log_group
 from infra.constructs.ticket_api import TicketApi
 from infra.constructs.websocket import WebSocket
 from infra.settings import ROOT, SettingError, Settings
@@ -26,6 +27,7 @@ class Site(Construct):
         self, scope: Construct, name: str, settings: Settings, *, websocket: WebSocket, ticket_api: TicketApi
     ) -> None:
         super().__init__(scope, name)
+        self._settings = settings
         if not (PAGES / "index.html").is_file():
             raise SettingError(f"{PAGES} has no index.html: get the whole repository.")
         self.bucket = bucket = s3.Bucket(
@@ -41,6 +43,9 @@ class Site(Construct):
         certificate = (
             acm.Certificate.from_certificate_arn(self, "Certificate", settings.certificate) if settings.domain else None
         )
+        # CloudFront is global: without the region in their names, the same stack in a second region could not be made.
+        self._name = f"{settings.stack}-{settings.region}"
+        access = cloudfront.S3OriginAccessControl(self, "Access", origin_access_control_name=self._name)
         self.distribution = cloudfront.Distribution(
             self,
             "Distribution",
@@ -48,11 +53,12 @@ class Site(Construct):
             default_root_object="index.html",
             domain_names=[settings.domain] if settings.domain else None,
             certificate=certificate,
-            minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021,
+            # CloudFront's own certificate has its own protocols.
+            minimum_protocol_version=(cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021 if settings.domain else None),
             http_version=cloudfront.HttpVersion.HTTP2_AND_3,
             price_class=cloudfront.PriceClass.PRICE_CLASS_100,
             default_behavior=cloudfront.BehaviorOptions(
-                origin=origins.S3BucketOrigin.with_origin_access_control(bucket),
+                origin=origins.S3BucketOrigin.with_origin_access_control(bucket, origin_access_control=access),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
                 cache_policy=cloudfront.CachePolicy.CACHING_OPTIMIZED,
                 response_headers_policy=self._headers(websocket, ticket_api),
@@ -95,6 +101,7 @@ class Site(Construct):
             # A browser asks each time whether it has the newest; CloudFront keeps all until the next deployment.
             cache_control=[deployment.CacheControl.from_string("no-cache")],
             memory_limit=512,
+            log_group=make_log_group(self, "UploadLogs", self._settings),
         )
 
     def _headers(self, websocket: WebSocket, ticket_api: TicketApi) -> cloudfront.ResponseHeadersPolicy:
@@ -120,6 +127,7 @@ class Site(Construct):
         return cloudfront.ResponseHeadersPolicy(
             self,
             "Headers",
+            response_headers_policy_name=self._name,
             comment="Overture: the page talks to its own stack only",
             security_headers_behavior=cloudfront.ResponseSecurityHeadersBehavior(
                 content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(

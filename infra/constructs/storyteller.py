@@ -7,8 +7,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from infra.constructs.cloud_build import CloudBuild
 from infra.constructs.database import Database
-from infra.constructs.roles import NAMESPACE, make_role_and_logs
+from infra.constructs.nag_suppressions import suppress_snap_start_warning
+from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, make_role_and_logs
 from infra.constructs.websocket import WebSocket
 from infra.functions import STORYTELLER, STORYTELLER_EVENT_AGE_S, STORYTELLER_RETRIES
 from infra.settings import Settings
@@ -24,6 +26,7 @@ class Storyteller(Construct):
         settings: Settings,
         *,
         code: lambda_.DockerImageCode,
+        built: CloudBuild | None,
         database: Database,
         websocket: WebSocket,
     ) -> None:
@@ -37,12 +40,14 @@ class Storyteller(Construct):
             description="Overture: the storyteller, a Llama that scales to zero",
             code=code,
             architecture=lambda_.Architecture.ARM_64,
-            memory_size=settings.memory,
+            memory_size=settings.memory_mb,
             timeout=Duration.seconds(STORYTELLER.timeout_s),
             reserved_concurrent_executions=settings.concurrency or None,
             role=own.role,
             log_group=own.log_group,
             tracing=lambda_.Tracing.ACTIVE,
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if settings.start == "snapstart" else None,
+            recursive_loop=RECURSIVE_LOOP,
             # The engine logs its kernel at INFO, by Python's own logging: this is what lets it through.
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
@@ -59,10 +64,14 @@ class Storyteller(Construct):
                 "OVERTURE_KNOWLEDGE_TOKENS": str(settings.knowledge_tokens),
             },
         )
-        if settings.start == "snapstart":
+        if built is not None:
+            # The CDK sees a digest only in a literal, and a version's id does not depend on tokens: the address is
+            # written here, and what the image is built from makes the new version.
             resource = self.function.node.default_child
             assert isinstance(resource, lambda_.CfnFunction)
-            resource.snap_start = lambda_.CfnFunction.SnapStartProperty(apply_on="PublishedVersions")
+            resource.add_property_override("Code.ImageUri", built.image_uri)
+            self.function.invalidate_version_based_on(built.inputs)
+        suppress_snap_start_warning(self.function)
         database.grant_sessions(own.role)
         websocket.grant_connections(own.role, "POST")
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)

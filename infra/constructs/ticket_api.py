@@ -19,8 +19,6 @@ from infra.constructs.roles import make_log_group
 from infra.functions import TICKET_PATH
 from infra.settings import Settings
 
-RATE, BURST = 20, 40
-
 _LOGGED = {
     "time": "$context.requestTime",
     "request": "$context.requestId",
@@ -38,8 +36,9 @@ class TicketApi(Construct):
 
     def __init__(self, scope: Construct, name: str, settings: Settings) -> None:
         super().__init__(scope, name)
-        # With a token the browser sends a preflight (OPTIONS), which the API answers to every page:
-        # which of them gets a ticket is decided by the function.
+        # Any page may read the answers, the API's own 429 among them: the stack's page then says that it is busy.
+        # Which pages get a ticket is decided by the function. (The page's address cannot be named here: it depends,
+        # by the page's headers, on this API's.)
         cors = apigatewayv2.CorsPreflightOptions(
             allow_origins=["*"],
             allow_methods=[apigatewayv2.CorsHttpMethod.POST],
@@ -51,7 +50,7 @@ class TicketApi(Construct):
             "Api",
             description="Overture: tickets",
             create_default_stage=False,
-            cors_preflight=cors if settings.auth == "cognito" else None,
+            cors_preflight=cors,
         )
         apigatewayv2.HttpStage(
             self,
@@ -59,7 +58,9 @@ class TicketApi(Construct):
             http_api=self.api,
             stage_name="$default",
             auto_deploy=True,
-            throttle=apigatewayv2.ThrottleSettings(rate_limit=RATE, burst_limit=BURST),
+            throttle=apigatewayv2.ThrottleSettings(
+                rate_limit=settings.tickets_per_second, burst_limit=2 * settings.tickets_per_second
+            ),
             access_log_settings=AccessLog(make_log_group(self, "Logs", settings), _LOGGED),
         )
         self.members = Members(self, "Members", settings) if settings.auth == "cognito" else None

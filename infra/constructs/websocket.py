@@ -20,8 +20,6 @@ from infra.functions import TICKET_PARAMETER, WEBSOCKET_ROUTES
 from infra.settings import Settings
 
 STAGE = "play"
-#: Frames a second over all visitors, and at one moment: far above what the storytellers can answer.
-RATE, BURST = 100, 200
 
 #: No query string: the ticket is in it.
 _LOGGED = {
@@ -49,17 +47,20 @@ class WebSocket(Construct):
             description="Overture: the play, protocol 1",
             route_selection_expression="$request.body.action",
         )
-        account = self._make_logging_role()
+        account = self._make_logging_role() if settings.api_log_role == "stack" else None
         self.stage = apigatewayv2.WebSocketStage(
             self,
             "Stage",
             web_socket_api=self.api,
             stage_name=STAGE,
             auto_deploy=True,
-            throttle=apigatewayv2.ThrottleSettings(rate_limit=RATE, burst_limit=BURST),
+            throttle=apigatewayv2.ThrottleSettings(
+                rate_limit=settings.frames_per_second, burst_limit=2 * settings.frames_per_second
+            ),
             access_log_settings=AccessLog(make_log_group(self, "Logs", settings), _LOGGED),
         )
-        self.stage.node.add_dependency(account)
+        if account is not None:
+            self.stage.node.add_dependency(account)
 
     def add_routes(self, front: lambda_.IFunction, authorizer: lambda_.IFunction) -> None:
         """Routes everything to Front, with the authorizer before `$connect`."""
@@ -108,7 +109,7 @@ class WebSocket(Construct):
                 arn_format=ArnFormat.SLASH_RESOURCE_NAME,
             )
             allow(role, ["execute-api:ManageConnections"], arn)
-            finding = f"arn:<AWS::Partition>:execute-api:{stack.region}:<AWS::AccountId>:<{api}>"
+            finding = f"arn:aws:execute-api:{stack.region}:<AWS::AccountId>:<{api}>"
             suppress(
                 role,
                 f"AwsSolutions-IAM5[Resource::{finding}/{STAGE}/{method}/@connections/*]",
@@ -120,9 +121,10 @@ class WebSocket(Construct):
         return f"{self.api.api_id}.execute-api.{Stack.of(self).region}.{Aws.URL_SUFFIX}"
 
     def _make_logging_role(self) -> apigateway.CfnAccount:
-        """A WebSocket's logs need a role of the account, one in a region.
+        """Access logs of a WebSocket need the account's logging role, one in a region.
 
-        It stays when the stack goes: other APIs of the account may log by it, and it costs nothing.
+        `make deploy` leaves out this one where the account has a role. CloudFormation must not delete it while other
+        APIs may log by it; `make destroy` takes it out of the account's settings first.
         """
         role = iam.Role(
             self,
@@ -132,12 +134,12 @@ class WebSocket(Construct):
                 iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AmazonAPIGatewayPushToCloudWatchLogs")
             ],
         )
-        role.apply_removal_policy(RemovalPolicy.RETAIN)
+        role.apply_removal_policy(RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
         suppress(
             role,
             "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]",
             "The account's logging role serves every API in it; AWS's own policy is what it is meant to have.",
         )
         account = apigateway.CfnAccount(self, "Account", cloud_watch_role_arn=role.role_arn)
-        account.apply_removal_policy(RemovalPolicy.RETAIN)
+        account.apply_removal_policy(RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
         return account

@@ -9,23 +9,22 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from infra.bundle import find_manifest
+from infra.deploy import starts
+from infra.deploy.stack_state import Client, check_status, own_reservation
 from infra.node import require_node
 from infra.settings import NEW_ACCOUNT_MEMORY_MB, SettingError, Settings
 
 GB = 1024**3
 #: Lambda's limit for an image, and what of it is not the model.
 MOST_IMAGE_BYTES, IMAGE_BESIDE_MODEL = 10 * GB, GB
-#: Python, torch, and what a reply needs beside the weights (a cache of 4,096 tokens of an 8B: 0.5 GB).
-MEMORY_BESIDE_MODEL_MB = 1024
 #: Lambda keeps at least this many executions unreserved.
 UNRESERVED = 100
-
-Client = Callable[[str], Any]
 
 
 def check(settings: Settings, client: Client | None) -> Iterator[str]:
@@ -44,7 +43,8 @@ def check(settings: Settings, client: Client | None) -> Iterator[str]:
         if settings.build == "local":
             yield from filter(None, [check_docker()])
     if client is not None:
-        yield from check_account(settings, client("lambda"))
+        yield from filter(None, [check_status(client, settings.stack)])
+        yield from check_account(settings, client("lambda"), own_reservation(client, settings.stack))
 
 
 def check_bundle(folder: Path) -> str | None:
@@ -67,8 +67,9 @@ def check_bundle(folder: Path) -> str | None:
 def _check_manifest(manifest: Path) -> str | None:
     """Checks every file of a bundle against its size and hash. (The manifest itself has the model's config.)"""
     try:
-        listed = json.loads(manifest.read_text())["files"]
-        files = {name: (part["bytes"], part["sha256"]) for name, part in listed.items()}
+        files = {
+            name: (part["bytes"], part["sha256"]) for name, part in json.loads(manifest.read_text())["files"].items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{manifest} is not a bundle's manifest: pack the model again."
     if "tokenizer.json" not in files or not any(name.endswith(".safetensors") for name in files):
@@ -96,13 +97,21 @@ def check_sizes(folder: Path, settings: Settings) -> str | None:
     size = size_of(folder)
     if size + IMAGE_BESIDE_MODEL > MOST_IMAGE_BYTES:
         return f"The model has {size / GB:.1f} GB; the image would be over Lambda's 10 GB: pack it to INT4."
-    needed = size // 1024**2 + MEMORY_BESIDE_MODEL_MB
-    if needed > settings.memory:
+    needed = size // 1024**2 + starts.MEMORY_BESIDE_MODEL_MB
+    if needed > settings.memory_mb:
         return (
-            f"The model needs about {needed} MB and memory={settings.memory} gives less: "
+            f"The model needs about {needed} MB and memory={settings.memory_mb} gives less: "
             "raise it with -c memory=, or take a smaller model."
         )
     return None
+
+
+def fit_memory(settings: Settings) -> Settings:
+    """The settings with memory that fits the model, where none is given and the model is on this machine."""
+    folder = settings.bundle_folder
+    if settings.memory or folder is None or not folder.is_dir():
+        return settings
+    return replace(settings, memory=starts.fit_memory(size_of(folder)))
 
 
 def check_docker() -> str | None:
@@ -116,16 +125,18 @@ def check_docker() -> str | None:
     return None
 
 
-def check_account(settings: Settings, client: Any) -> Iterator[str]:
-    """Checks the account's concurrency, and a new account's memory limit."""
-    limit = int(client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
-    if settings.concurrency and limit - settings.concurrency < UNRESERVED:
+def check_account(settings: Settings, client: Any, own: int = 0) -> Iterator[str]:
+    """Checks the account's concurrency and a new account's memory limit. `own`: what the stack has reserved already."""
+    limits = client.get_account_settings()["AccountLimit"]
+    limit, free = int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"]) + own
+    if settings.concurrency and free - settings.concurrency < UNRESERVED:
         yield (
-            f"This account may run {limit} functions at once and must leave {UNRESERVED} unreserved, so none can be "
-            f"reserved for {settings.concurrency} storytellers: deploy with -c concurrency=0, or raise the quota "
+            f"This account may run {limit} functions at once, of which {free} are not reserved, and {UNRESERVED} must "
+            f"stay so: {settings.concurrency} storytellers cannot be reserved; "
+            "deploy with -c concurrency=0, or raise the quota "
             "`Concurrent executions` (AWS console, Service Quotas, AWS Lambda)."
         )
-    if limit < UNRESERVED and settings.memory > NEW_ACCOUNT_MEMORY_MB:
+    if limit < UNRESERVED and settings.memory_mb > NEW_ACCOUNT_MEMORY_MB:
         yield (
             f"This looks like a new account, and those are capped at {NEW_ACCOUNT_MEMORY_MB} MB a function: "
             f"deploy with -c memory={NEW_ACCOUNT_MEMORY_MB} and a model of 1B or less, "

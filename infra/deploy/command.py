@@ -1,7 +1,8 @@
-"""`make deploy` and `make destroy`: checks, what it will cost, the image, the stack.
+"""`make deploy`, `make destroy` and `make bootstrap`.
 
     python -m infra.deploy [-c name=value ...] [--yes] [--dry-run]
-    python -m infra.deploy --destroy [-c name=value ...]
+    python -m infra.deploy --destroy [-c name=value ...] [--yes]
+    python -m infra.deploy --bootstrap [-c name=value ...]
 
 The image goes into the stack's own repository, which is deleted with the stack: first the repository is deployed
 (`image=none`), then the image is pushed, then the stack is deployed with the image's digest. (A bare `cdk deploy`
@@ -11,24 +12,27 @@ works too; its image is then in the CDK's own repository, and `--destroy` remove
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from infra.app import synthesize
 from infra.bundle import DOCKERFILE, bundle_hash, world_argument
-from infra.deploy.checks import Client, check, explain, size_of
-from infra.deploy.prices import summary
+from infra.deploy import stack_state
+from infra.deploy.checks import check, explain, fit_memory
+from infra.deploy.description import describe
+from infra.deploy.stack_state import Client
 from infra.node import require_node
-from infra.settings import ROOT, SettingError, Settings, refuse_unknown
+from infra.regions import WITHOUT_BUDGETS, check_region, find_region
+from infra.settings import LIVE, ROOT, TAG, SettingError, Settings, refuse_unknown
 
 #: The CDK's command line, pinned: 3.0.0 refuses the assemblies that our aws-cdk-lib writes.
 CDK = ["npx", "--yes", "aws-cdk@2.1148.1"]
+_LOG_IN = "There are no AWS credentials: run aws configure (or aws sso login), and make {} again."
 
 
 class DeployError(Exception):
@@ -36,49 +40,44 @@ class DeployError(Exception):
 
 
 def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, yes: bool, dry_run: bool) -> None:
-    """Deploys. Raises `DeployError` or `SettingError`."""
+    """Checks, shows, asks, and deploys. Raises `DeployError` or `SettingError`."""
     obstacles = list(check(settings, client))
     if obstacles:
         raise DeployError("\n".join(obstacles))
-    assembly = synthesize(given, ROOT / "cdk.out")
+    if client is not None and "api_log_role" not in given:
+        given = {**given, "api_log_role": stack_state.choose_log_role(client, settings.stack)}
+    assembly, _ = synthesize(given, ROOT / "cdk.out")
     print(describe(assembly, settings))
     if dry_run:
         return
     if client is None:
-        raise DeployError("There are no AWS credentials: run aws configure (or aws sso login), and make deploy again.")
-    if not yes and input("Deploy? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise DeployError(_LOG_IN.format("deploy"))
+    if not yes and not confirm(f"Deploy {settings.stack} to {settings.region}?"):
         raise DeployError("Nothing was deployed.")
     if settings.image or settings.build == "cloud":
-        _cdk(["deploy"], given)
-        return
-    _cdk(["deploy"], {**given, "image": "none"}, only_if_missing=(client, settings.stack))
-    digest = push(settings, client)
-    _cdk(["deploy"], {**given, "image": digest})
-
-
-def describe(assembly: Path, settings: Settings) -> str:
-    """What will be created, and its cost."""
-    template = json.loads((assembly / f"{settings.stack}.template.json").read_text())
-    kinds: dict[str, int] = {}
-    for resource in template["Resources"].values():
-        kinds[resource["Type"]] = kinds.get(resource["Type"], 0) + 1
-    shown = ", ".join(
-        f"{count} {kind.removeprefix('AWS::')}" for kind, count in sorted(kinds.items()) if kind.startswith("AWS::")
-    )
-    folder = settings.bundle_folder
-    size = size_of(folder) if folder is not None and folder.is_dir() else 0
-    lines = [
-        f"{settings.stack} in {settings.region}: {len(template['Resources'])} resources ({shown}).",
-        summary(size, settings.memory, snapstart=settings.start == "snapstart"),
-        f"The kill switch turns the storyteller off at {settings.ceiling} GB-seconds in 24 hours.",
-    ]
-    return "\n".join(lines)
+        run_cdk(["deploy"], given)
+    else:
+        if stack_state.find_status(client, settings.stack) is None:
+            run_cdk(["deploy"], {**given, "image": "none"})
+        run_cdk(["deploy"], {**given, "image": push(settings, client)})
+    stack_state.mark_live(client, settings.stack, LIVE)
+    if settings.email and settings.region in WITHOUT_BUDGETS:
+        print(
+            f"CloudFormation has no budgets in {settings.region}: none was made. Make one in Billing, Budgets, for the "
+            f"tag {TAG}={settings.stack}; the kill switch works without it."
+        )
+    elif settings.email and not stack_state.activate_tag(client, TAG):
+        print(
+            f"The budget counts nothing yet: AWS lists the tag `{TAG}` about a day after the first deployment. "
+            "Run make deploy again then, or activate the tag in Billing, Cost allocation tags."
+        )
 
 
 def push(settings: Settings, client: Client) -> str:
     """Builds the image and pushes it into the stack's repository; returns its digest."""
-    outputs = client("cloudformation").describe_stacks(StackName=settings.stack)["Stacks"][0]["Outputs"]
-    repository = next(one["OutputValue"] for one in outputs if one["OutputKey"] == "Repository")
+    repository = stack_state.find_output(client, settings.stack, "Repository")
+    if repository is None:
+        raise DeployError(f"The stack {settings.stack} has no image repository: run make destroy, then make deploy.")
     _log_in(repository, client)
     folder = settings.bundle_folder
     assert folder is not None
@@ -93,8 +92,6 @@ def push(settings: Settings, client: Client) -> str:
 
 
 def _log_in(repository: str, client: Client) -> None:
-    import base64
-
     token = client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
     host = repository.partition("/")[0]
@@ -109,50 +106,46 @@ def _log_in(repository: str, client: Client) -> None:
         raise DeployError(f"Docker could not log in to {host}: {done.stderr.strip()}")
 
 
-def destroy(settings: Settings, given: dict[str, str], *, client: Client | None, yes: bool) -> None:
-    """Destroys the stack, and the images that a bare `cdk deploy` left in the CDK's repository."""
+def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
+    """Deletes the stack, then what CloudFormation leaves: images of a bare `cdk deploy`, logs, the logging role."""
     if client is None:
-        raise DeployError("There are no AWS credentials: run aws configure (or aws sso login), and make destroy again.")
-    left = asset_images(client, settings.stack)
-    # A destroy needs the stack's name only: its smallest form synthesizes without wheels and weights.
-    context = {"stack": settings.stack, "region": settings.region, "image": "none"}
-    _cdk(["destroy", *(["--force"] if yes else [])], context)
-    for repository, tag in left:
+        raise DeployError(_LOG_IN.format("destroy"))
+    if stack_state.find_status(client, settings.stack) is None:
+        raise DeployError(
+            f"There is no stack {settings.stack} in {settings.region}: name another with -c stack= or -c region=."
+        )
+    question = f"Delete {settings.stack} in {settings.region} with its page, its sessions, its images and its logs?"
+    if not yes and not confirm(question):
+        raise DeployError("Nothing was deleted.")
+    images = stack_state.asset_images(client, settings.stack)
+    role = stack_state.own_log_role(client, settings.stack)
+    # The CDK asks only on a terminal, and refuses elsewhere: the question was ours. Deleting needs the stack's name
+    # alone, and its smallest form is synthesized without wheels and weights.
+    run_cdk(["destroy", "--force"], {"stack": settings.stack, "region": settings.region, "image": "none"})
+    for repository, tag in images:
         client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": tag}])
-        print(f"Removed the image {tag[:12]} from {repository}.")
+        print(f"Deleted the image {tag[:12]} from {repository}.")
+    for name in stack_state.left_log_groups(client, settings.stack):
+        client("logs").delete_log_group(logGroupName=name)
+        print(f"Deleted the log group {name}.")
+    if role is not None:
+        stack_state.release_log_role(client, role)
+        print("Deleted the role for API Gateway's logs.")
 
 
-def asset_images(client: Client, stack: str) -> list[tuple[str, str]]:
-    """The deployed stack's images in the CDK's own repository, as repository and tag (of a bare `cdk deploy`)."""
-    from botocore.exceptions import ClientError
-
+def confirm(question: str) -> bool:
+    """Asks on the terminal. Raises `DeployError` where nobody can answer."""
     try:
-        template = client("cloudformation").get_template(StackName=stack)["TemplateBody"]
-    except ClientError:
-        return []
-    text = template if isinstance(template, str) else json.dumps(template)
-    account = client("sts").get_caller_identity()["Account"]
-    name = r"cdk-\w+-container-assets-(?:\$\{AWS::AccountId\}|\d+)-[a-z0-9-]+"
-    found = re.findall(f"({name}):([0-9a-f]{{64}})", text)
-    return [(name.replace("${AWS::AccountId}", account), tag) for name, tag in dict.fromkeys(found)]
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:
+        raise DeployError("There is no terminal to answer on: add YES=--yes.") from None
 
 
-def _cdk(command: list[str], given: dict[str, str], *, only_if_missing: tuple[Client, str] | None = None) -> None:
-    if only_if_missing is not None and _is_there(*only_if_missing):
-        return
+def run_cdk(command: list[str], given: dict[str, str]) -> None:
     require_node()
     context = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
-    _run([*CDK, *command, "--require-approval", "never", *context], "The CDK failed")
-
-
-def _is_there(client: Client, stack: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        client("cloudformation").describe_stacks(StackName=stack)
-    except ClientError:
-        return False
-    return True
+    approval = ["--require-approval", "never"] if command[0] == "deploy" else []
+    _run([*CDK, *command, *approval, *context], "The CDK failed")
 
 
 def _run(command: list[str], what: str) -> None:
@@ -179,7 +172,8 @@ def find_client(region: str) -> Client | None:
         return None
 
     def client(name: str) -> Any:
-        return session.client(name)  # type: ignore[call-overload]
+        # Cost Explorer has one address for all regions.
+        return session.client(name, region_name="us-east-1" if name == "ce" else region)  # type: ignore[call-overload]
 
     return client
 
@@ -188,25 +182,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.deploy", description="Deploys the stack, or destroys it.")
     setting = "a setting (docs/settings.md)"
     parser.add_argument("-c", "--context", action="append", default=[], metavar="name=value", help=setting)
-    parser.add_argument("--destroy", action="store_true", help="take everything down")
+    parser.add_argument("--destroy", action="store_true", help="delete everything")
+    parser.add_argument("--bootstrap", action="store_true", help="prepare the account and region for the CDK, once")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="check and show, and stop there")
     options = parser.parse_args(argv)
+    from botocore.exceptions import BotoCoreError, ClientError
+
     given = dict(pair.partition("=")[::2] for pair in options.context)
     try:
         refuse_unknown(given)
-        settings = Settings.read(given, region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
-        given = {**given, "region": settings.region}
+        settings = fit_memory(Settings.read(given, region=find_region()))
+        check_region(settings.region, build=settings.build)
+        given = {**given, "region": settings.region, "memory": str(settings.memory_mb)}
         client = find_client(settings.region)
-        if options.destroy:
-            destroy(settings, given, client=client, yes=options.yes)
+        if options.bootstrap:
+            run_cdk(["bootstrap"], {"stack": settings.stack, "region": settings.region, "image": "none"})
+        elif options.destroy:
+            destroy(settings, client=client, yes=options.yes)
         else:
             deploy(settings, given, client=client, yes=options.yes, dry_run=options.dry_run)
     except (DeployError, SettingError) as error:
         print(error, file=sys.stderr)
         return 1
+    except (BotoCoreError, ClientError) as error:
+        print(f"AWS does not answer as it should: {error}", file=sys.stderr)
+        return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from infra.functions import FRONT
+
 MONTH_H = 730
 MONTH_S = 30 * 24 * 3600
 #: The image in ECR without its model, compressed.
@@ -46,7 +48,7 @@ PRICES = {
 #: What AWS gives each account and month for ever, where it matters here.
 FREE_ALARMS, FREE_DASHBOARDS = 10, 3
 #: The stack's own figures; tests/infra compares them with the template.
-FRONT_GB, STORYTELLER_GB, ALARMS = 0.5, 10.0, 8
+FRONT_GB, ALARMS = FRONT.memory_mb / 1024, 8
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Session:
     steps: int = 20
     #: What Front takes for a frame (bench/front.py, with the share of a slower processor that 512 MB give).
     front_s: float = 0.2
-    #: Tokens are gathered for 100 ms: at 4 tokens a second every token is a post.
+    #: Tokens are gathered for 100 ms: at less than 10 tokens a second every token is a post.
     posts_per_token: float = 1.0
     first_token_s: float = 2.0
 
@@ -69,41 +71,38 @@ VISIT = Session()
 
 
 def usd(name: str, units: float) -> float:
-    """What so many units cost."""
     return PRICES[name].usd * units
 
 
-def idle(image_gb: float, *, snapstart: bool = False, free: bool = True) -> dict[str, float]:
-    """A month in which nobody comes, by what is paid for."""
+def idle(image_gb: float, *, snapshot_gb: float = 0, free: bool = True) -> dict[str, float]:
+    """A month in which nobody comes. `snapshot_gb`: the storyteller's memory with `start=snapstart`."""
     costs = {
         "image in ECR": usd("ecr", image_gb),
         "Front's snapshot": usd("snapshot", FRONT_GB * MONTH_S),
         "alarms": usd("alarm", 0 if free else ALARMS),
         "dashboard": usd("dashboard", 0 if free else 1),
     }
-    if snapstart:
-        costs["the storyteller's snapshot"] = usd("snapshot", STORYTELLER_GB * MONTH_S)
+    if snapshot_gb:
+        costs["the storyteller's snapshot"] = usd("snapshot", snapshot_gb * MONTH_S)
     return costs
 
 
 def around(visit: Session = VISIT) -> dict[str, float]:
-    """All of a visit but the storyteller."""
+    """A visit without the storyteller."""
     frames = visit.turns + visit.steps
     posts = visit.turns * visit.reply_tokens * visit.posts_per_token
     return {
         "Front": usd("lambda", frames * visit.front_s * FRONT_GB) + usd("lambda_request", frames),
         "messages": usd("message", 2 * frames + posts) + usd("minute", visit.minutes) + usd("http", 1),
-        # Each frame reads and writes the session and the house; each post reads the session.
+        # Each frame reads and writes the session and the slots; each post reads the session.
         "table": usd("write", 4 * frames + 2 * visit.turns * 30) + usd("read", 4 * frames + posts),
     }
 
 
 def summary(model_bytes: int, memory_mb: int, *, snapstart: bool) -> str:
-    """What `make deploy` shows before it deploys: a month of nobody, and one minute of the storyteller."""
+    """What `make deploy` shows before it deploys: an idle month, and one minute of the storyteller."""
     image_gb = model_bytes / 1e9 + CODE_GB
-    costs = idle(image_gb, snapstart=snapstart)
-    if snapstart:
-        costs["the storyteller's snapshot"] *= memory_mb / 1024 / STORYTELLER_GB
+    costs = idle(image_gb, snapshot_gb=memory_mb / 1024 if snapstart else 0)
     minute = usd("lambda", memory_mb / 1024 * 60)
     listed = ", ".join(f"{name} {dollars(value)}" for name, value in costs.items() if value)
     return (

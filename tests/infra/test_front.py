@@ -36,9 +36,9 @@ def test_knows_the_storyteller_by_its_alias_and_the_page_by_its_origin(synth: Sy
 
 def test_may_invoke_the_storytellers_alias_post_and_close_and_nothing_else(synth: Synth) -> None:
     made = synth()
-    table = f"<{made.name('AWS::DynamoDB::Table')}.Arn>"
+    table = f"<{made.name('AWS::DynamoDB::GlobalTable')}.Arn>"
     api = made.name("AWS::ApiGatewayV2::Api", "WebSocket")
-    connections = f"arn:<AWS::Partition>:execute-api:us-east-1:<AWS::AccountId>:<{api}>/play"
+    connections = f"arn:aws:execute-api:us-east-1:<AWS::AccountId>:<{api}>/play"
     logs = f"<{made.name('AWS::Logs::LogGroup', 'FrontLogs')}.Arn>"
     assert {action: sorted(flat(one) for one in where) for action, where in made.allowed("Front").items()} == {
         **{f"dynamodb:{action}Item": [table] for action in ("Get", "Put", "Update", "Delete")},

@@ -37,11 +37,12 @@ def test_the_stack_breaks_no_rule(form: str, tmp_path: Path) -> None:
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks
 
+    from infra.app import feature_flags
     from infra.settings import Settings
     from infra.stack import OvertureStack
     from tests.infra.templates import fake_package
 
-    app = App(outdir=str(tmp_path / "cdk.out"))
+    app = App(outdir=str(tmp_path / "cdk.out"), context=feature_flags())
     OvertureStack(app, Settings.read(FORMS[form]), fake_package(tmp_path))
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     try:

@@ -1,7 +1,8 @@
-"""The two ends of the image's build in CloudFormation's eyes: what starts it, and what it answers.
+"""Starts the image's build for CloudFormation, and answers it.
 
-As a Lambda function (`lambda_handler`) it starts the build with the address that CloudFormation waits at.
-The build itself, at its end, runs this file as a script and answers there: a build takes longer than a function may.
+As a Lambda function: on CloudFormation's request it starts the build, with the address where CloudFormation waits for
+the answer in the build's environment; on EventBridge's report of a build that ended without an image it answers
+FAILED. As a script, the last command of a build: it answers SUCCESS with the image's digest.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: What an answer needs of the event, and the variables by which the build gets it.
+#: The parts of the request that an answer needs, and the environment variables in which the build has them.
 _VARIABLES = {
     "ResponseURL": "RESPONSE_URL",
     "StackId": "STACK_ID",
@@ -24,10 +25,16 @@ _VARIABLES = {
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> None:
-    """Starts a build on Create and Update; on Delete there is nothing to do: the repository takes its images along."""
-    if event["RequestType"] == "Delete":
+    if event.get("source") == "aws.codebuild":
+        answer_failure(event["detail"])
+    elif event["RequestType"] == "Delete":
+        # The repository deletes its images itself.
         answer(event, "SUCCESS")
-        return
+    else:
+        start_build(event)
+
+
+def start_build(event: Mapping[str, Any]) -> None:
     import boto3
 
     try:
@@ -43,8 +50,17 @@ def lambda_handler(event: dict[str, Any], context: object) -> None:
         raise
 
 
+def answer_failure(detail: Mapping[str, Any]) -> None:
+    """Answers for a build that failed, was stopped or timed out. Ignores builds that CloudFormation did not ask for."""
+    variables = detail["additional-information"]["environment"]["environment-variables"]
+    given = {one["name"]: one["value"] for one in variables}
+    if "RESPONSE_URL" in given:
+        event = {key: given[variable] for key, variable in _VARIABLES.items()}
+        build, status = detail["build-id"].rpartition("/")[2], detail["build-status"]
+        answer(event, "FAILED", reason=f"The image's build ended as {status}; its log has the reason: {build}.")
+
+
 def answer(event: Mapping[str, Any], status: str, *, reason: str = "", data: Mapping[str, str] | None = None) -> None:
-    """Puts the answer where CloudFormation waits for it."""
     body = {
         "Status": status,
         "Reason": reason or "See the build's log group.",
@@ -61,16 +77,10 @@ def answer(event: Mapping[str, Any], status: str, *, reason: str = "", data: Map
 
 
 def main() -> int:
-    """Reads Docker's metadata file and answers with the digest, or with the failure; silent outside a deployment."""
-    if not os.environ.get("RESPONSE_URL"):
-        return 0
-    event = {key: os.environ[variable] for key, variable in _VARIABLES.items()}
-    built = Path("built.json")
-    if os.environ.get("CODEBUILD_BUILD_SUCCEEDING") == "1" and built.is_file():
-        answer(event, "SUCCESS", data={"Digest": json.loads(built.read_text())["containerimage.digest"]})
-    else:
-        build = os.environ.get("CODEBUILD_BUILD_ID", "in CodeBuild")
-        answer(event, "FAILED", reason=f"The image's build failed; its log says why: {build}.")
+    """Answers with the digest in Docker's metadata file, if CloudFormation asked for the build."""
+    if os.environ.get("RESPONSE_URL"):
+        event = {key: os.environ[variable] for key, variable in _VARIABLES.items()}
+        answer(event, "SUCCESS", data={"Digest": json.loads(Path("built.json").read_text())["containerimage.digest"]})
     return 0
 
 
