@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
+from pytest_asyncio import fixture, is_async_test
 
 #: Without these Chromium, as root and without a network, does not start or looks for Google's hosts.
 FLAGS = [
@@ -35,7 +36,14 @@ def find_chromium() -> str:
     pytest.skip(remedy)
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One loop for all browser tests, so that they can share one Chromium; each has a context of its own."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     path = find_chromium()
     async with async_playwright() as playwright:
@@ -44,10 +52,10 @@ async def browser() -> AsyncIterator[Browser]:
         await chromium.close()
 
 
-@pytest.fixture
+@fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A desktop page; it fails the test where a script of the page fails."""
-    page = await browser.new_page(viewport={"width": 1200, "height": 800})
+    """A desktop page without motion; it fails the test where a script of the page fails."""
+    page = await browser.new_page(viewport={"width": 1200, "height": 800}, reduced_motion="reduce")
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
@@ -67,7 +75,7 @@ def keep_picture() -> Callable[[Page, str], Awaitable[None]]:
     return keep
 
 
-@pytest.fixture(params=[(360, 740), (1280, 800)], ids=["360", "1280"])
+@fixture(loop_scope="session", params=[(360, 740), (1280, 800)], ids=["360", "1280"])
 async def sized_page(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Page]:
     """A phone's page and a desktop's, without motion; each fails the test where a script of the page fails."""
     width, height = request.param

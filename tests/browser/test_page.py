@@ -75,7 +75,7 @@ async def test_the_whole_play(page: Page, keep_picture: Keep) -> None:
         choice = page.get_by_role("button", name="Ask the boy his name.")
         await expect(choice).to_be_visible(timeout=20_000)
         assert "|".join(await page.locator(".turn[data-id=opening] .told").all_text_contents()) == TOLD
-        await expect(page.locator(".turn.last footer .row")).to_have_text(
+        await expect(page.locator(".turn.last .stats")).to_have_text(
             "61 tokens · first after 0.21 s · 9.4 tokens/s · $0.00065 · 29 mWh"
         )
         await keep_picture(page, "4-story")
