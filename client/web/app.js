@@ -92,11 +92,12 @@ function goTo(other) {
   play.leave();
   pacer.stop();
   reading.voice.stop();
+  record.draft = composer.text;
   save();
   store.write(other?.session ?? null);
-  composer.write("");
   titleScreen.open();
   begin();
+  composer.write(record.draft);
   byId("line").focus();
 }
 
@@ -154,7 +155,8 @@ const HANDLERS = {
   forgotten: ({ unsent }) => {
     pacer.stop();
     record.gone = true;
-    if (record.turns.length || record.prologue.length) stories.write(record);
+    const isKept = record.turns.length + record.prologue.length > 0;
+    if (isKept) stories.write(record);
     record = newRecord(null);
     countdown = new Countdown();
     log.clear();
@@ -162,7 +164,7 @@ const HANDLERS = {
     const lines = [...unsent.map(({ text }) => text), composer.text.trim()].filter(Boolean);
     composer.write("");
     log.note([
-      make("p", `The server no longer has the story you were in. It is kept in this browser, under Keep, to read; this is a new one.${lines.length ? " These lines were not sent:" : ""}`),
+      make("p", `The server no longer has the story you were in${isKept ? "; you can still read it, under Keep" : ""}. This is a new one.${lines.length ? " These lines were not sent:" : ""}`),
       ...lines.map((text) => make("p.row", [make("q", text, { dir: "auto" }), make("button", "Take it up", { type: "button", onclick: () => takeUp(text) })])),
     ]);
   },

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 from pytest_asyncio import fixture, is_async_test
 
 #: Without these Chromium, as root and without a network, does not start or looks for Google's hosts.
@@ -21,6 +21,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+expect.set_options(timeout=20_000)  # a machine that others use, too, may be slow
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 
@@ -56,6 +57,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A desktop page without motion; it fails the test where a script of the page fails."""
     page = await browser.new_page(viewport={"width": 1200, "height": 800}, reduced_motion="reduce")
+    page.set_default_timeout(60_000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
@@ -83,6 +85,7 @@ async def sized_page(browser: Browser, request: pytest.FixtureRequest) -> AsyncI
         viewport={"width": width, "height": height}, has_touch=width < 600, reduced_motion="reduce"
     )
     page = await context.new_page()
+    page.set_default_timeout(60_000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     yield page

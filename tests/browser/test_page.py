@@ -187,7 +187,7 @@ async def test_something_new_is_always_on_screen(page: Page) -> None:
 
 async def test_two_windows(browser: Browser) -> None:
     async with FakePlay(wait_s=0.1) as house:
-        context = await browser.new_context()
+        context = await browser.new_context(reduced_motion="reduce")
         first, second = await context.new_page(), await context.new_page()
         await begin(first, house.address)
         await go_in(first)
