@@ -1,7 +1,7 @@
 """Finding the socket: from the page's address to an open WebSocket, by way of a ticket.
 
 `GET /config.json` says where the socket and the tickets are; a ticket opens the socket once. Every
-failure is a sentence for the visitor. This module knows nothing of what is said on the socket.
+failure is a sentence for the visitor.
 """
 
 from __future__ import annotations
@@ -115,16 +115,16 @@ def _refused(error: urllib.error.HTTPError, url: str, post: bool) -> ConnectErro
     code = error.code
     error.close()
     if post and code == 401:
-        return ConnectError("This house lets in who has signed in on its page; open it in a browser.", lasting=True)
+        return ConnectError("This deployment asks its visitors to sign in; open its page in a browser.", lasting=True)
     if post and code == 403:
         return ConnectError(
             f"The server gives no tickets to this origin (403 from {url}); use its own address.", lasting=True
         )
     if code == 429:
-        return ConnectError("Too many visitors are at the door; it will open again in a moment.")
+        return ConnectError("Too many visitors came at once; try again in a moment.")
     if code in (404, 405):
         return ConnectError(f"There is no Overture at {url} ({code}); give the address of its page.", lasting=True)
-    return ConnectError(f"The door at {url} answered {code}.")
+    return ConnectError(f"{url} answered {code}.")
 
 
 def explain_close(code: int | None, *, age_s: float, idle_s: float) -> str:

@@ -173,7 +173,7 @@ class SessionState:
                 return
         pending = next((pending for pending in self._queue if pending.is_meant_by(code, to)), None)
         if pending is None:
-            # Of a turn that will be told anew (`retryable`), or one that was given up.
+            # Of a turn that will be told again (`retryable`), or one that was given up.
             self._emit_all(self.story.failed(to, message) if to and not error.retryable else [])
             self._emit(Failed(code, message, turn=self.story.get(to) if to else None))
             return

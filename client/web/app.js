@@ -10,6 +10,7 @@ import { byId, make, setText } from "./dom.js";
 import { Keeping } from "./keeping.js";
 import { Log } from "./log.js";
 import { Memory } from "./memory.js";
+import { countDown, notice, noticed, problem } from "./notices.js";
 import { Panels } from "./panels.js";
 import { Pacer } from "./prologue.js";
 import { Reading, tint } from "./reading.js";
@@ -63,7 +64,6 @@ const composer = new Composer((text) => say(text));
 
 let record, countdown, wait, play;
 let lastNews = Date.now();
-let retryAt = 0;
 let saving = 0;
 
 titleScreen.name(keptTitle.read() ?? "Overture");
@@ -79,7 +79,7 @@ function begin(since = now()) {
   record = stories.of(store.read()) ?? newRecord(store.read());
   countdown = new Countdown();
   wait = new Wait(since);
-  retryAt = 0;
+  notice("");
   log.clear();
   setTheStage();
   log.replay(record.prologue);
@@ -92,11 +92,12 @@ function goTo(other) {
   play.leave();
   pacer.stop();
   reading.voice.stop();
+  record.draft = composer.text;
   save();
   store.write(other?.session ?? null);
-  composer.write("");
   titleScreen.open();
   begin();
+  composer.write(record.draft);
   byId("line").focus();
 }
 
@@ -140,12 +141,11 @@ function hear(event) {
 
 const HANDLERS = {
   connection: ({ state, sentence, retryMs }) => {
-    retryAt = state === "lost" ? Date.now() + retryMs : 0;
     if (state === "taken") notice("This story is open in another window, and goes on there.", "Take it back here");
     else if (state === "closed") {
       titleScreen.open(); // there is nothing to begin, but something to read
       notice(sentence, "Reload");
-    } else if (state === "lost") notice(sentence, "Now");
+    } else if (state === "lost") notice(sentence, "Now", retryMs);
     else if (state === "open") {
       notice("");
       wait.mark("door", now());
@@ -155,7 +155,8 @@ const HANDLERS = {
   forgotten: ({ unsent }) => {
     pacer.stop();
     record.gone = true;
-    if (record.turns.length || record.prologue.length) stories.write(record);
+    const isKept = record.turns.length + record.prologue.length > 0;
+    if (isKept) stories.write(record);
     record = newRecord(null);
     countdown = new Countdown();
     log.clear();
@@ -163,7 +164,7 @@ const HANDLERS = {
     const lines = [...unsent.map(({ text }) => text), composer.text.trim()].filter(Boolean);
     composer.write("");
     log.note([
-      make("p", `The server no longer has the story you were in. It is kept in this browser, under Keep, to read; this is a new one.${lines.length ? " These lines were not sent:" : ""}`),
+      make("p", `The server no longer has the story you were in${isKept ? "; you can still read it, under Keep" : ""}. This is a new one.${lines.length ? " These lines were not sent:" : ""}`),
       ...lines.map((text) => make("p.row", [make("q", text, { dir: "auto" }), make("button", "Take it up", { type: "button", onclick: () => takeUp(text) })])),
     ]);
   },
@@ -372,8 +373,8 @@ function tick() {
   sound.music.mood = begun ? "story" : waking.state === "ready" || (waking.leftS ?? 99) < 6 ? "nearly" : "prologue";
   bar.firstElementChild.style.transform = `scaleX(${waking.progress})`;
   for (const turn of play.story.turns) if (turn.live) log.wait(turn, waitInWords(turn, turn === live, waking));
-  if (retryAt) notice(document.querySelector("#connection p").dataset.sentence, "Now");
-  titleScreen.say(byId("connection").hidden ? words : byId("connection").firstElementChild.textContent);
+  countDown();
+  titleScreen.say(noticed() || words);
 }
 
 function waitInWords(turn, isNext, waking) {
@@ -386,23 +387,6 @@ function waitInWords(turn, isNext, waking) {
   if (turn.state === "telling") return silent >= 2 ? `The storyteller looks for a word… ${silent} s` : "";
   if (waking.state !== "ready") return `${inWords(waking)[0]}…`;
   return `The storyteller draws breath…${silent >= 1 ? ` ${silent} s` : ""}`;
-}
-
-function notice(sentence, offer = "") {
-  const box = byId("connection");
-  const [words, button] = box.children;
-  box.hidden = !sentence;
-  words.dataset.sentence = sentence;
-  const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : null;
-  setText(words, seconds === null ? sentence : `${sentence} ${seconds ? `Coming back in ${seconds} s.` : "Coming back…"}`);
-  setText(button, offer);
-  button.hidden = !offer;
-}
-
-function problem(sentence) {
-  const box = byId("problem");
-  box.hidden = !sentence;
-  setText(box.firstElementChild, sentence);
 }
 
 function now() {

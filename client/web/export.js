@@ -57,11 +57,12 @@ h1 { font-weight: 400; color: #0b7a54; }
 .aside, .asked { font-style: italic; opacity: 0.8; }
 .speaker { margin-bottom: 0; font-weight: bold; }
 .choice { opacity: 0.75; }
+.choice::before { content: "◆ "; color: #0b7a54; }
 `;
 
 /** The story as paragraphs, for a page of its own or a panel of this one. */
 export function asElements(story) {
-  return blocks(story).map(([kind, text]) => make(`p.${kind}`, kind === "choice" ? `◆ ${text}` : text, { dir: "auto" }));
+  return blocks(story).map(([kind, text]) => make(`p.${kind}`, text, { dir: "auto" }));
 }
 
 /** The story as a page of its own, without scripts or anything to fetch. */

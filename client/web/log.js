@@ -7,6 +7,8 @@ import { Question } from "./question.js";
 import { Follower } from "./scroll.js";
 import { OPENING, partsOf } from "./story.js";
 
+/** Who gives the written answers in a world whose prologue has no speaker. */
+const NOBODY = "From the answer book";
 const SWIPE = { along: 60, across: 40 }; // pixels
 
 export class Log {
@@ -21,7 +23,7 @@ export class Log {
     this.root = root;
     this.announcer = announcer;
     this.actions = actions;
-    this.answerer = "From the answer book"; // who gives the written answers
+    this.answerer = NOBODY; // who gives the written answers
     this.follower = new Follower(root.parentElement, button, () => this.#newest());
   }
 
@@ -29,6 +31,7 @@ export class Log {
     this.root.replaceChildren();
     for (const kept of [this.#turns, this.#places, this.#shownTakes]) kept.clear();
     this.#speaker = this.#question = null;
+    this.answerer = NOBODY;
     this.follower.toNewest();
   }
 

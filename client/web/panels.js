@@ -1,8 +1,13 @@
-// The panels and their keys. Backstage lies beside the play and leaves it usable; the others come before it.
+// The panels and their keys. In a wide window Backstage lies beside the play and leaves it usable.
 
 import { byId } from "./dom.js";
 
+/** Where there is room for Backstage beside the play, as layout.css has it. */
+const WIDE = "(min-width: 62rem) and (min-height: 30rem)";
+
 export class Panels {
+  #opener = null;
+
   /** `before[name]()` is called before a panel opens; `mayOpen()` tells whether any may. */
   constructor({ before, mayOpen }) {
     Object.assign(this, { before, mayOpen });
@@ -17,7 +22,7 @@ export class Panels {
     });
     byId("backstage").addEventListener("close", () => {
       document.body.dataset.backstage = "closed";
-      byId("line").focus({ preventScroll: true });
+      this.#opener?.focus({ preventScroll: true });
     });
   }
 
@@ -32,8 +37,10 @@ export class Panels {
     this.before[name]?.();
     if (name === "backstage") {
       document.body.dataset.backstage = "open";
-      panel.show();
-    } else panel.showModal();
+      this.#opener = document.activeElement;
+    }
+    if (name === "backstage" && matchMedia(WIDE).matches) panel.show();
+    else panel.showModal();
     panel.scrollTop = 0; // the focus goes to its first button, which may be far down
   }
 

@@ -54,11 +54,7 @@ export class Play {
 
   /** Says a line, or replies to the question `ask`. Gives false where it cannot be said. */
   say(text, ask) {
-    const problem = lineProblem(text);
-    if (problem) {
-      this.emit({ kind: "failed", code: "unsayable", message: problem, action: { action: "say", ask } });
-      return false;
-    }
+    if (!this.#isSayable(text, { action: "say", ask })) return false;
     const id = this.queue.name();
     this.#enqueue(ask ? { action: "say", id, text, ask } : { action: "say", id, text });
     if (!ask) this.#emitAll(this.story.said(id, text));
@@ -75,11 +71,7 @@ export class Play {
 
   /** `action`: retry, undo, continue or edit (then with `text`), on the last turn. */
   actOn(turn, action, text) {
-    const problem = text === undefined ? null : lineProblem(text);
-    if (problem) {
-      this.emit({ kind: "failed", code: "unsayable", message: problem, action: { action } });
-      return false;
-    }
+    if (text !== undefined && !this.#isSayable(text, { action })) return false;
     const frame = { action, id: this.queue.name(), of: turn.id };
     this.#enqueue(text === undefined ? frame : { ...frame, text }, { mark: turn.mark });
     return true;
@@ -128,6 +120,12 @@ export class Play {
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
+  }
+
+  #isSayable(text, action) {
+    const message = lineProblem(text);
+    if (message) this.emit({ kind: "failed", code: "unsayable", message, action });
+    return !message;
   }
 
   // --- the connection -----------------------------------------------------------------
@@ -207,10 +205,7 @@ export class Play {
     const { acknowledged, gap, pingAfter, pong, silence } = this.timeouts;
     if (!this.#socket) return;
     if (this.#pinged && now - this.#pinged > pong) return this.#abandon();
-    if (!this.connected) {
-      if (now - this.#opened > acknowledged) this.#abandon();
-      return;
-    }
+    if (!this.connected) return now - this.#opened > acknowledged ? this.#abandon() : undefined;
     const { head } = this.queue;
     if (head?.out && now - head.out > acknowledged) return this.#abandon();
     if (this.#gapSince && now - this.#gapSince > gap) {
@@ -314,11 +309,7 @@ export class Play {
     if (this.story.turns.some((turn) => turn.held.size)) this.#gapSince = Date.now();
     if (!again) this.emit({ kind: "connection", state: "open" });
     this.emit({ kind: "welcome", resumed, again });
-    if (!again) {
-      for (const turn of this.story.turns) {
-        if (turn.live && this.#stopping.has(turn.id)) this.#send({ action: "stop", of: turn.id });
-      }
-    }
+    for (const { id, live } of again ? [] : this.story.turns) if (live && this.#stopping.has(id)) this.#send({ action: "stop", of: id });
     this.#deliver();
   }
 

@@ -4,7 +4,7 @@
 // in this tab. It gives the header that a ticket is asked for with; 
 
 import { make } from "./dom.js";
-import { Stored } from "./storage.js";
+import { stories } from "./stories.js";
 
 const MEMBER = "overture.member"; // {access, refresh, until, since}
 const ERRAND = "overture.sign-in"; // {state, verifier} while the visitor is at the pool's pages
@@ -110,8 +110,7 @@ class Members {
   async #signOut() {
     const token = read(MEMBER)?.refresh;
     write(MEMBER, null);
-    // The next one at this device is not to come into this one's story.
-    new Stored("session").write(null);
+    stories.forgetAll();
     if (token) await this.#post("revoke", { token }).catch(() => {}); // it ends by itself, too
     location.assign(`${this.at}/logout?${new URLSearchParams({ client_id: this.client, logout_uri: this.home })}`);
   }

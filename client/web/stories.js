@@ -9,10 +9,12 @@ const START = "story.";
 /** A new record. `prologue` holds {beat, speaker, text}, {asked}, {said} and {turn} in the order they were shown. */
 export function newRecord(session, { title = "", world = "" } = {}) {
   const id = Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return { id, session, name: "", title, world, at: Date.now(), prologue: [], turns: [], unsent: [], gone: false };
+  return { id, session, name: "", title, world, at: Date.now(), prologue: [], turns: [], unsent: [], draft: "", gone: false };
 }
 
 export const stories = {
+  areForgotten: false,
+
   /** All of them, the latest first. */
   all() {
     const records = storage.names(START).map((name) => read(name));
@@ -23,14 +25,21 @@ export const stories = {
     return session === null ? null : (this.all().find((record) => record.session === session) ?? null);
   },
 
-  /** Keeps this record as it now is. False where the browser has no room for it. */
+  /** Keeps this record as it now is, unless all were forgotten. False where the browser has no room for it. */
   write(record) {
+    if (this.areForgotten) return true;
     record.at = Date.now();
     return storage.write(START + record.id, JSON.stringify(record));
   },
 
   remove(record) {
     storage.write(START + record.id, null);
+  },
+
+  /** Whoever uses this browser next finds nothing; what this page still writes is not kept. */
+  forgetAll() {
+    this.areForgotten = true;
+    for (const name of [...storage.names(START), "session", "draft"]) storage.write(name, null);
   },
 };
 

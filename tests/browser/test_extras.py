@@ -222,7 +222,8 @@ async def test_motion_can_be_reduced(browser: Browser) -> None:
         assert moving == 0
 
 
-async def test_the_pictures_turn(page: Page) -> None:
+async def test_the_pictures_turn(browser: Browser) -> None:
+    page = await browser.new_page()
     await page.clock.install()
     async with FakePlay(wait_s=60, line_s=0) as house:
         await begin(page, house.address)
@@ -231,3 +232,4 @@ async def test_the_pictures_turn(page: Page) -> None:
         await page.clock.run_for(17_000)
         await expect(slides).to_have_count(2)
         await expect(page.locator("#pictures .slide.shown")).to_have_count(1)
+    await page.close()

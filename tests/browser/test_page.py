@@ -75,7 +75,7 @@ async def test_the_whole_play(page: Page, keep_picture: Keep) -> None:
         choice = page.get_by_role("button", name="Ask the boy his name.")
         await expect(choice).to_be_visible(timeout=20_000)
         assert "|".join(await page.locator(".turn[data-id=opening] .told").all_text_contents()) == TOLD
-        await expect(page.locator(".turn.last footer .row")).to_have_text(
+        await expect(page.locator(".turn.last .stats")).to_have_text(
             "61 tokens · first after 0.21 s · 9.4 tokens/s · $0.00065 · 29 mWh"
         )
         await keep_picture(page, "4-story")
@@ -187,7 +187,7 @@ async def test_something_new_is_always_on_screen(page: Page) -> None:
 
 async def test_two_windows(browser: Browser) -> None:
     async with FakePlay(wait_s=0.1) as house:
-        context = await browser.new_context()
+        context = await browser.new_context(reduced_motion="reduce")
         first, second = await context.new_page(), await context.new_page()
         await begin(first, house.address)
         await go_in(first)

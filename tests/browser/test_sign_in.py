@@ -177,6 +177,10 @@ async def test_signing_out_forgets_the_story_and_the_member(page: Page) -> None:
         assert not pool.refreshing
         await page.get_by_role("link", name="I am Ada").click()
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
+        assert (
+            len(await page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('overture.story.'))"))
+            <= 1
+        )
         assert house.hellos[-1] is None, "the next one came into the story of the one before"
 
 

@@ -11,7 +11,16 @@ import pytest
 
 from client.session.connect import ConnectError
 from client.session.connection import Play
-from client.session.events import AnswerCame, BeatCame, Connection, Earlier, Failed, RefusedError, Welcomed
+from client.session.events import (
+    AnswerCame,
+    BeatCame,
+    Connection,
+    Earlier,
+    Failed,
+    Forgotten,
+    RefusedError,
+    Welcomed,
+)
 from client.session.protocol import Answer, Saved
 from client.session.queue import Timeouts
 from client.session.story import Ended, Told
@@ -430,3 +439,20 @@ async def test_leaving_ends_the_events_and_what_waits() -> None:
         with pytest.raises(RefusedError, match="left"):
             await said
         assert [event async for event in play]
+
+
+async def test_lines_for_a_forgotten_session_are_not_sent_into_the_next() -> None:
+    async with playing() as (server, play, line):
+        said = play.say("I knock")
+        await line.expect("say")
+        await line.cut()
+        line = await server.line()
+        await line.welcome(session="t" * 22, resumed=False)
+        event = await play.until(lambda event: isinstance(event, Forgotten))
+        assert isinstance(event, Forgotten)
+        assert event.unsent == ["I knock"]
+        with pytest.raises(RefusedError, match="no longer has this story"):
+            await said
+        play.say("who are you?")
+        assert (await line.expect("say"))["text"] == "who are you?"
+        assert [turn.said for turn in play.turns] == ["who are you?"]
