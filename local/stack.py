@@ -27,7 +27,8 @@ import aiohttp
 from aiohttp import web
 
 from local.aws.connections import Connections
-from local.aws.dynamodb import Dynamodb
+from local.aws.dynamodb import create_table, dynamodb_app
+from local.aws.dynamodb_memory import MemoryDynamoDB
 from local.aws.environment import Environment, Outcome, runtime_argv
 from local.aws.gateway import Gateway
 from local.aws.keeper import Keeper
@@ -87,12 +88,14 @@ class LocalStack:
         self._exit.callback(invokes.close)
         self.lambda_url = f"http://127.0.0.1:{invokes.getsockname()[1]}"
         keeper = self._exit.enter_context(Keeper())
-        dynamodb = Dynamodb(keeper=keeper, logs=self.logs, folder=ROOT)
         self.dynamodb_url = ""
         if self.plan.table is not None:
-            await self._exit.enter_async_context(dynamodb)
-            await dynamodb.create(self.plan.table)
-            self.dynamodb_url = dynamodb.url
+            database = MemoryDynamoDB()
+            create_table(database, self.plan.table)
+            answers = socket.create_server(("127.0.0.1", 0))
+            self._exit.callback(answers.close)
+            await self._serve(dynamodb_app(database), [answers])
+            self.dynamodb_url = f"http://127.0.0.1:{answers.getsockname()[1]}"
         self.variables = {
             "AWS_ENDPOINT_URL_LAMBDA": self.lambda_url,
             "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": f"http://127.0.0.1:{self.port}",
