@@ -99,8 +99,10 @@ class StorytellerInvoker:
                 return [protocol.Wake("failed"), UNREACHABLE]
             case "waiting":
                 if reservation.position <= _TOLD:
-                    self.promote()  # mends what a failure left: a free slot before a waiting line
-                return [protocol.Wake("queued", position=reservation.position)] if self._still_waits(key) else []
+                    self.promote(untold=key)  # mends what a failure left: a free slot before a waiting line
+                    if self._sessions.read(key).waiting is None:
+                        return [protocol.Wake("waking", progress=0.0)]
+                return [protocol.Wake("queued", position=reservation.position)]
             case "full":
                 return [protocol.Wake("failed"), FULL]
             case "held":
@@ -125,13 +127,16 @@ class StorytellerInvoker:
         self._pass_on(slot, token)
         self._connections.post(left.connection, *told)
 
-    def promote(self, *, look_at: int = _LOOKED_AT) -> None:
-        """Gives free slots, and those whose holder is gone, to those who waited longest."""
+    def promote(self, *, look_at: int = _LOOKED_AT, untold: str | None = None) -> None:
+        """Gives free slots, and those whose holder is gone, to those who waited longest.
+
+        All of them hear of it, except the session `untold`.
+        """
         if not self._settings.concurrency:
             return
         while self._sessions.waiting_line.somebody_waits():
             slot = self._sessions.slots.find_free(self._settings.concurrency) or self._find_stale(look_at)
-            if slot is None or not self._fill(slot):
+            if slot is None or not self._fill(slot, untold):
                 break
 
     def sweep(self) -> int:
@@ -187,7 +192,7 @@ class StorytellerInvoker:
         if slot.holder is not None and slot.holder.token == token:
             self._fill(slot)
 
-    def _fill(self, slot: Slot) -> bool:
+    def _fill(self, slot: Slot, untold: str | None = None) -> bool:
         """Gives a slot, as it was read, to the head of the line, or frees it; whether to go on with another."""
         while heads := self._sessions.waiting_line.heads():
             head = self._sessions.waiting_line.choose(heads)
@@ -205,7 +210,7 @@ class StorytellerInvoker:
                 return True
             # Where this fails the reservation stays, and the sweep invokes it.
             invoked = self._invoke(head.session, reservation)
-            self._announce(head.session)
+            self._announce(head.session, untold)
             return invoked
         try:
             if slot.holder is not None:
@@ -214,12 +219,14 @@ class StorytellerInvoker:
             return False
         return self._sessions.waiting_line.somebody_waits()  # somebody may have joined just before it was free
 
-    def _announce(self, key: str) -> None:
+    def _announce(self, key: str, untold: str | None) -> None:
         """Tells who got a slot, and the first of those who wait on."""
         places: list[tuple[str, protocol.ServerMessage]] = [(key, protocol.Wake("waking", progress=0.0))]
         for place, waiting in enumerate(self._sessions.waiting_line.heads()[:_TOLD], 1):
             places.append((waiting.session, protocol.Wake("queued", position=place)))
         for session, message in places:
+            if session == untold:
+                continue
             try:
                 connection = self._sessions.read(session).connection
             except NoSession:
@@ -240,9 +247,6 @@ class StorytellerInvoker:
         except NoSession:
             return True
         return lease is None or lease.token != holder.token or lease.until <= time.time()
-
-    def _still_waits(self, key: str) -> bool:
-        return self._sessions.read(key).waiting is not None
 
     def _invoke(self, key: str, reservation: Reservation) -> bool:
         payload = {"session": key, "token": reservation.token}

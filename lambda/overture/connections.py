@@ -24,7 +24,6 @@ logger = Logger(child=True)
 
 #: The first pause after a post that failed; it doubles, with some chance in it, until the budget is used up.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.6
-BUDGET_S = 4.0
 
 
 class PostFailed(Exception):
@@ -41,6 +40,9 @@ class TooLarge(PostFailed):
 
 class Connections:
     """Posts to clients. The endpoint comes from `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`."""
+
+    #: So long `post` tries, unless told otherwise.
+    budget_s = 4.0
 
     def __init__(self, client: ApiGatewayManagementApiClient | None = None) -> None:
         self._client = client or boto3.client(
@@ -64,11 +66,11 @@ class Connections:
         except BotoCoreError as error:
             raise PostFailed(str(error)) from None
 
-    def post(self, connection: str | None, *messages: protocol.ServerMessage, budget_s: float = BUDGET_S) -> bool:
+    def post(self, connection: str | None, *messages: protocol.ServerMessage, budget_s: float | None = None) -> bool:
         """Posts messages in order, patiently; False when this connection did not hear all of them. Never raises."""
         if connection is None:
             return False
-        ends = time.monotonic() + budget_s
+        ends = time.monotonic() + (self.budget_s if budget_s is None else budget_s)
         for message in messages:
             pause = FIRST_PAUSE_S
             while True:

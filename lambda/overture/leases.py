@@ -249,9 +249,9 @@ def _settle(tx: SessionTransaction, settings: Settings, *, failed: bool, tried: 
         if left.wake_given_up:
             session.wake = WakeStatus("failed")
     over = left.wake_given_up or left.ended or left.given_up or left.dropped or session.wake.state == "ready"
-    wanted = bool(session.inbox) or (failed and not over)
-    # One that found no room is not sent for over and over when nobody is there to hear it.
-    if wanted and (tried or session.connection is not None):
+    # When nobody is there to hear it, only a line that was being told is tried again.
+    lines = bool(session.inbox)
+    if (lines or (failed and not over)) if session.connection is not None else (lines and tried):
         left.reservation = reserve(tx, settings)
     return left
 

@@ -66,6 +66,8 @@ class MemoryClient:
 class FakeConnections(Connections):
     """Keeps what was posted, per connection; `gone` acts as 410, `failing` makes the next posts fail as 429 or 500."""
 
+    budget_s = 0.3
+
     def __init__(self) -> None:
         self.posted: dict[str, list[protocol.ServerMessage]] = {}
         self.gone: set[str] = set()
