@@ -88,6 +88,15 @@ class GatewayLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """An event that a function gets every so often, as from EventBridge Scheduler."""
+
+    function: str
+    every_s: float
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A whole stack: what `infra/` deploys, in as far as it matters on one machine.
 
@@ -106,6 +115,7 @@ class Plan:
     pages: Path | None = None
     table: str | None = None
     origins: tuple[str, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     lambdas: LambdaLimits = field(default_factory=LambdaLimits)
     gateway: GatewayLimits = field(default_factory=GatewayLimits)
@@ -113,7 +123,8 @@ class Plan:
     def __post_init__(self) -> None:
         names = {function.name for function in self.functions}
         targets = [name for one in self.functions for name in (one.on_success, one.on_failure)]
-        for name in (*self.routes.values(), *self.http.values(), self.authorizer, *targets):
+        scheduled = [schedule.function for schedule in self.schedules]
+        for name in (*self.routes.values(), *self.http.values(), self.authorizer, *targets, *scheduled):
             if name is not None and name not in names:
                 raise ValueError(f"The plan names a function {name!r} that it does not have.")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from local.plan import Function, Plan
+from local.plan import Function, Plan, Schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,6 +18,8 @@ WORLD = Path("prologue/worlds/emerald_city")
 BOOK = Path("build/worlds/emerald_city/book")
 WAIT_S = 20.0
 CONCURRENCY = 2
+#: How often what a failure left is looked for; EventBridge Scheduler's least.
+SWEEP_S = 60.0
 
 
 def overture(
@@ -35,7 +37,7 @@ def overture(
     small), `concurrency` how many storytellers may be at work, `origins` the pages elsewhere that may
     open a connection.
     """
-    front = Function("front", "front.handler.lambda_handler", timeout_s=29, memory_mb=512, prestart=1)
+    front = Function("front", "front.handler.lambda_handler", timeout_s=29, memory_mb=512, prestart=1, retries=2)
     ticket = Function("ticket", "front.ticket.lambda_handler", timeout_s=10, memory_mb=512, prestart=1)
     authorizer = Function("authorizer", "front.authorizer.lambda_handler", timeout_s=10, memory_mb=512, prestart=1)
     storyteller = Function(
@@ -62,6 +64,7 @@ def overture(
         pages=ROOT / "client" / "web",
         table=TABLE,
         origins=origins,
+        schedules=(Schedule("front", SWEEP_S, {"sweep": True}),),
         environment={
             "PYTHONPATH": f"{ROOT}:{ROOT / 'lambda'}",
             "POWERTOOLS_METRICS_NAMESPACE": "Overture",

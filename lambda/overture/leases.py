@@ -271,13 +271,16 @@ def _reserve(tx: SessionTransaction, settings: Settings, slot: Slot | None) -> R
 
 
 def _find_slot(tx: SessionTransaction, settings: Settings) -> Slot | None:
-    """The slot that this session still has from its last lease, or a free one if nobody waits for it."""
+    """The slot that this session still has from its last lease, or a free one if nobody waits for it.
+
+    A free slot with somebody waiting is the trace of a failure: whoever frees a slot hands it on.
+    """
     session = tx.session
     if session.slot is not None and session.slot < settings.concurrency:
         own = tx.slots.read(session.slot)
         if own.holder is not None and own.holder.session == session.key:
             return own
-    if session.waiting is not None or tx.waiting_line.somebody_waits():
+    if session.waiting is not None or tx.waiting_line.somebody_waits_beside(session.key):
         return None
     return tx.slots.find_free(settings.concurrency)
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from overture.table import Delete, Document, Put, Table
 
 #: So many slots share a partition: one query finds the free ones among them.
-SLOTS_A_PARTITION = 50
+SLOTS_A_PARTITION = 125
 #: A slot is free again at the latest this long after it was taken: 15 min is Lambda's longest run.
 LONGEST_S = 15 * 60 + 120
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from overture.table import Delete, Put, Table
 
-PARTITIONS = 8
+PARTITIONS = 4
 #: Heads read of each partition.
-_HEADS = 8
+_HEADS = 16
 #: Among long lines' first, one in so many candidates is chosen at random: two who free a slot seldom collide.
 _SPREAD = 4
 #: A partition is counted up to here; where it has more, a count of all that is a few seconds old will do.
@@ -56,6 +56,10 @@ class WaitingLine:
         """Whether the line is not empty; a long line shows in the first partition looked at."""
         partitions = random.sample(range(PARTITIONS), PARTITIONS)
         return any(self._table.count_documents(f"LINE#{partition}", limit=1) for partition in partitions)
+
+    def somebody_waits_beside(self, session: str) -> bool:
+        """Whether somebody waits in the session's own partition: one look tells of any but a very short line."""
+        return self._table.count_documents(_pk(session), limit=1) > 0
 
     def heads(self) -> list[Waiting]:
         """Those who waited longest, in order; never all of a long line."""
