@@ -102,9 +102,9 @@ class Simulation:
             for change in (put, table.Put(f"S#{key}", "session", sessions.msgspec.json.encode(session), 0, 1e9)):
                 self.client.database.call("PutItem", self.sessions.table._put(change, "bench"))
 
-    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+    def invoke(self, **request: Any) -> dict[str, Any]:
         """Lambda's Invoke: somebody has been waiting for this."""
-        sent = json.loads(Payload)
+        sent = json.loads(request["Payload"])
         joined = self._joined.pop(sent["session"], None)
         if joined is not None:
             self.result.waits.append(self.clock.now - joined)

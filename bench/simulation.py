@@ -115,14 +115,13 @@ class SimulatedDynamoDB:
             answer = self._answer(operation, request)
             pk = request["Key"]["pk"]["S"] if "Key" in request else request["ExpressionAttributeValues"][":pk"]["S"]
             size = 100 * answer["Count"] if request.get("Select") == "COUNT" else len(json.dumps(answer))
-            self._use(
-                pk, "read", max(1, -(-size // 4096)) * (1.0 if request.get("ConsistentRead") else 0.5), READ_UNITS
-            )
+            share = 1.0 if request.get("ConsistentRead") else 0.5
+            self._use(pk, "read", max(1, -(-size // 4096)) * share, READ_UNITS)
             self._clock.sleep(took / 2)
             return answer
         changes = [next(iter(one.values())) for one in request.get("TransactItems", [])] or [request]
         keys = {_key(change) for change in changes}
-        price = 2.0 if len(request.get("TransactItems", [])) else 1.0
+        price = 2.0 if "TransactItems" in request else 1.0
         for change in changes:
             size = len(json.dumps(change.get("Item", {})))
             self._use(_key(change)[0], "write", price * max(1, -(-size // 1024)), WRITE_UNITS)

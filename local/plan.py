@@ -25,10 +25,10 @@ class LocalError(Exception):
 class Function:
     """One Lambda function.
 
-    `concurrency` is its reserved concurrency (None: as many environments as there are events),
-    `prestart` how many environments are started, and kept, before the first event. `on_success` and
-    `on_failure` name the functions that get the record of an asynchronous event. `retries` and
-    `event_age_s` are AWS's MaximumRetryAttempts and MaximumEventAge.
+    `concurrency` is its reserved concurrency (None: as many environments as there are events); AWS refuses
+    what exceeds it, here an event first waits `queue_s` for its turn. `prestart` is how many environments are
+    started, and kept, before the first event. `on_success` and `on_failure` name the functions that get the
+    record of an asynchronous event. `retries` and `event_age_s` are AWS's MaximumRetryAttempts and MaximumEventAge.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Function:
     timeout_s: float = 3.0
     memory_mb: int = 128
     concurrency: int | None = None
+    queue_s: float = 0.0
     prestart: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     retries: int = 0
