@@ -1,15 +1,15 @@
-"""The wire: protocol 1, every message between a client and Overture as a typed structure.
+"""Protocol 1: every message between a client and Overture as a typed structure.
 
 One JSON text frame is one message. A client's messages carry `action`, the server's `type`.
 `read` turns a frame into a `ClientMessage` or raises `ProtocolError` with a sentence that names the
 field; `write` turns a `ServerMessage` into text and checks it on the way out.
 
-This module knows no socket, no session and no AWS. `docs/protocol.md` describes the same
-messages for people who write clients.
+`docs/protocol.md` describes the same messages for people who write clients.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -308,12 +308,7 @@ def read(frame: str | bytes) -> ClientMessage:
     Raises `ProtocolError` with `code` `bad_json` (not a JSON object), `unknown_action` or `bad_field`;
     `to` is the frame's `id` where it has a usable one, so that the client knows what was refused.
     """
-    try:
-        raw: Any = msgspec.json.decode(frame)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise ProtocolError("bad_json", f"This frame is not JSON ({error}). Send one JSON object per frame.") from None
-    if not isinstance(raw, dict):
-        raise ProtocolError("bad_json", "This frame is JSON, but not an object. Send one JSON object per frame.")
+    raw = _parse(frame)
     to = raw.get("id")
     to = to if isinstance(to, str) and 0 < len(to) <= 64 else None
     action = raw.get("action")
@@ -332,6 +327,31 @@ def read(frame: str | bytes) -> ClientMessage:
             f"This `{action}` cannot be used: the id `{OPENING}` belongs to the first scene; choose another.",
         )
     return message
+
+
+def _parse(frame: str | bytes) -> dict[str, Any]:
+    if len(frame) > MESSAGE_BYTES:
+        raise ProtocolError("bad_json", f"This frame is over {MESSAGE_BYTES} bytes. Send less at once.")
+    try:
+        raw: Any = msgspec.json.decode(frame)
+        if isinstance(raw, dict):
+            json.loads(frame, object_pairs_hook=_without_doubles)
+    except RecursionError:
+        raise ProtocolError("bad_json", "This frame is nested too deeply. Send one flat JSON object.") from None
+    except (ValueError, UnicodeError) as error:  # msgspec's are ValueErrors, too
+        raise ProtocolError("bad_json", f"This frame is not JSON ({error}). Send one JSON object per frame.") from None
+    if not isinstance(raw, dict):
+        raise ProtocolError("bad_json", "This frame is JSON, but not an object. Send one JSON object per frame.")
+    return raw
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {doubled!r:.40} comes twice")
+    return found
 
 
 def write(message: ServerMessage) -> str:

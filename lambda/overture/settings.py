@@ -46,6 +46,8 @@ class Settings(Struct, frozen=True):
 
     #: Storytellers that may work at once; 0: as many as the account allows.
     concurrency: Count = 0
+    #: Visitors that may wait for a storyteller when all are at work; more hear at once that it is full.
+    waiting_limit: Count = 1000
     #: Visits per address and day that the storyteller is woken for; 0: without limit.
     wakes_per_day: Count = 100
     #: Tickets per address and minute; 0: without limit.

@@ -2,7 +2,7 @@
 
 It confirms its lease, tells the visitor how the waking goes, tells every line of the inbox as a
 stream of tokens, and gives the lease back. Whenever the lease turns out to be another's it stops
-without a word. Knows sessions, leases and connections; of the model it knows the engine's front.
+without a word.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from overture import leases, protocol
-from overture.connections import Connections, Heard, ReplyStream
+from overture.connections import Connections
 from overture.costs import of_reply
-from overture.leases import Fenced
+from overture.counters import add_reply
+from overture.leases import Fenced, Taken
+from overture.reply_stream import Heard, ReplyStream
 from overture.sessions import NoSession, Session, Sessions, SessionTransaction, Turn, WakeStatus
 from overture.settings import Settings
-from overture.table import Conflict
+from overture.table import Conflict, Unavailable
 from prologue.prompt import Told, compose_within, fit_notes
 from prologue.prompt import Turn as StoryTurn
 from prologue.world import World
@@ -41,6 +43,7 @@ _LINGER_STEP_S = 0.25
 #: What a visitor says who has nothing to say: a reply that had come to its end is continued with it.
 _GO_ON = "Go on."
 _PARAGRAPH = "\n\n"
+_DROPPED = "This line was lost before it could be told. Say it again, or go on."
 #: The oldest turns beyond this never reach the prompt; the token budget drops more.
 _TURNS = 200
 
@@ -107,9 +110,9 @@ class ReplyWorker:
                 noted_at = now
                 try:
                     session = self._note_wake(WakeStatus("waking", fraction, eta_s))
-                except Conflict:
-                    # A visitor busy enough to be in the way each time: the next note will do.
-                    logger.warning("the session changes too fast to note how the waking goes")
+                except (Conflict, Unavailable):
+                    # A visitor busy enough to be in the way each time, or the table away: the next note will do.
+                    logger.warning("how the waking goes could not be noted")
                     continue
                 alone_since = None if session.connection else alone_since or now
                 if alone_since and now - alone_since > self._settings.grace_s and self._give_back():
@@ -146,9 +149,10 @@ class ReplyWorker:
                 self._give_back()
                 return
             taken = self._take_line()
-            if taken is not None:
-                turn, connection = taken
-                abandoned = self._tell(engine, turn, connection)
+            for lost in taken.dropped:
+                self._post(protocol.Error("turn_lost", _DROPPED, retryable=False, to=lost))
+            if taken.turn is not None:
+                abandoned = self._tell(engine, taken.turn)
                 if abandoned:
                     self._give_back(only_if_idle=False)
                     return
@@ -158,27 +162,26 @@ class ReplyWorker:
             elif self._give_back():
                 return
 
-    def _take_line(self) -> tuple[Turn, str | None] | None:
-        def take(tx: SessionTransaction) -> tuple[Turn, str | None] | None:
-            turn = leases.take_line(tx, self._fence, self._settings)
-            return None if turn is None else (turn, tx.session.connection)
+    def _take_line(self) -> Taken:
+        def take(tx: SessionTransaction) -> tuple[Taken, str | None]:
+            return leases.take_line(tx, self._fence, self._settings), tx.session.connection
 
-        return self._sessions.update(self._key, take)
+        taken, self._connection = self._sessions.update(self._key, take)
+        return taken
 
-    def _tell(self, engine: Engine, turn: Turn, connection: str | None) -> bool:
+    def _tell(self, engine: Engine, turn: Turn) -> bool:
         """Tells one line; True when the visitor was gone for longer than the grace."""
         from storyteller.engine import EngineError, Sampling
 
         settings = self._settings
-        self._connection = connection
-        listener = _Listener(self._sessions, self._key, self._fence, turn, settings)
+        listener = _Listener(self._sessions, self._key, self._fence, turn, self._connection, settings)
         stream = ReplyStream(
             self._connections,
             listener,
             to=turn.id,
             take=turn.take,
             base=turn.reply,
-            connection=connection,
+            connection=self._connection,
             gather_s=settings.gather_s,
             grace_s=settings.grace_s,
             resend=turn.take > 1 and turn.base > 0,
@@ -237,10 +240,6 @@ class ReplyWorker:
         turn.reply, turn.reason = stream.reply, reason
         state = {"cancelled": "stopped", "error": "failed"}.get(reason, "done")
 
-        def finish(tx: SessionTransaction) -> None:
-            leases.finish_line(tx, self._fence, turn, state, self._settings)  # type: ignore[arg-type]
-
-        self._sessions.update(self._key, finish)
         stats = of_reply(
             tokens=done.tokens if done else 0,
             prompt_tokens=done.prompt_tokens if done else 0,
@@ -250,16 +249,28 @@ class ReplyWorker:
             memory_mb=self._memory_mb,
             grid_kg_per_kwh=self._settings.grid_kg_per_kwh,
         )
-        self._post(protocol.End(turn.id, turn.take, reason, stats, turn.notes))
+        end = protocol.End(turn.id, turn.take, reason, stats, turn.notes)
+
+        def finish(tx: SessionTransaction) -> None:
+            leases.finish_line(tx, self._fence, turn, state, end, self._settings)  # type: ignore[arg-type]
+
+        self._sessions.update(self._key, finish)
+        self._post(end)
         if done is not None and done.tokens:
-            self._sessions.add_to_totals(stats.tokens, stats.usd, stats.mwh)
+            self._count_reply(stats)
             self._metrics.add_metric("Replies", MetricUnit.Count, 1)
             self._metrics.add_metric("Tokens", MetricUnit.Count, stats.tokens)
             self._metrics.add_metric("TimeToFirstToken", MetricUnit.Milliseconds, stats.ttft_ms)
 
+    def _count_reply(self, stats: protocol.Stats) -> None:
+        try:
+            add_reply(self._sessions.table, stats)
+        except Unavailable:
+            logger.warning("a reply is not in the totals")
+
     def _give_back(self, *, only_if_idle: bool = True) -> bool:
         def release(tx: SessionTransaction) -> bool:
-            return leases.release(tx, self._fence, self._settings, only_if_idle=only_if_idle)
+            return leases.release(tx, self._fence, only_if_idle=only_if_idle)
 
         return self._sessions.update(self._key, release)
 
@@ -286,25 +297,42 @@ def _had_ended(turn: Turn) -> bool:
 
 
 class _Listener:
-    """What a reply's stream asks of its session; raises `Fenced` when that is not ours any more."""
+    """What a reply's stream asks of its session; raises `Fenced` when that is not ours any more.
 
-    def __init__(self, sessions: Sessions, key: str, fence: str, turn: Turn, settings: Settings) -> None:
+    While the table does not answer the reply goes on, for as long as the lease that was last renewed holds.
+    """
+
+    def __init__(
+        self, sessions: Sessions, key: str, fence: str, turn: Turn, connection: str | None, settings: Settings
+    ) -> None:
         self._sessions, self._key, self._fence = sessions, key, fence
         self._turn, self._settings = turn, settings
         self._renewed_at = time.monotonic()
+        self._heard = Heard(connection, False)
 
     def hear(self) -> Heard:
-        session = self._sessions.read(self._key)
+        try:
+            session = self._sessions.read(self._key)
+        except Unavailable:
+            self._check_lease()
+            return self._heard
         if session.lease is None or session.lease.fence != self._fence:
             raise Fenced
-        return Heard(session.connection, session.stop == self._turn.id)
+        self._heard = Heard(session.connection, session.stop == self._turn.id)
+        return self._heard
 
     def save(self, reply: str) -> None:
         self._turn.reply = reply
         try:
-            self._sessions.save_turn(self._key, self._turn)
+            self._sessions.save_turn(self._key, self._turn, writer=self._fence)
+            if time.monotonic() - self._renewed_at > self._settings.lease_s / 4:
+                self._sessions.update(self._key, lambda tx: leases.renew(tx, self._fence, self._settings))
+                self._renewed_at = time.monotonic()
         except Conflict:
             raise Fenced from None
-        if time.monotonic() - self._renewed_at > self._settings.lease_s / 4:
-            self._renewed_at = time.monotonic()
-            self._sessions.update(self._key, lambda tx: leases.renew(tx, self._fence, self._settings))
+        except Unavailable:
+            self._check_lease()
+
+    def _check_lease(self) -> None:
+        if time.monotonic() - self._renewed_at > self._settings.lease_s:
+            raise Fenced

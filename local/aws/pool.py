@@ -42,6 +42,7 @@ class Pool:
         self._launch = launch
         self._forget = forget
         self._dying: set[Environment] = set()
+        self._turns = asyncio.Semaphore(function.concurrency or 1)
         self._timers: dict[Environment, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -60,6 +61,19 @@ class Pool:
 
     async def run(self, event: Event) -> Outcome:
         """Runs one event in the environment that is free, or in a new one. Raises `ThrottledError`."""
+        if self.function.concurrency is None or not self.function.queue_s:
+            return await self._run(event)
+        try:
+            async with asyncio.timeout(self.function.queue_s):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise ThrottledError(self.function.name) from None
+        try:
+            return await self._run(event)
+        finally:
+            self._turns.release()
+
+    async def _run(self, event: Event) -> Outcome:
         while True:
             environment = self._claim()
             if environment is None:
@@ -96,7 +110,7 @@ class Pool:
 
     async def _run_cold(self, event: Event) -> Outcome:
         cap = self.function.concurrency
-        if cap is not None and len(self.living) >= cap:
+        if cap is not None and len(self.living) - len(self._dying) >= cap:
             raise ThrottledError(self.function.name)
         environment = self._open()
         await self._launch(environment, False)

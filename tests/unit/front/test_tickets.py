@@ -1,4 +1,4 @@
-"""The door: tickets are single-use, short-lived, for allowed origins, and kept only as hashes."""
+"""Tickets: they are single-use, short-lived, for allowed origins, and kept only as hashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from front import tickets
 from overture.settings import Settings
 from overture.table import Table
-from tests.unit.fakes import TABLE
+from tests.unit.fakes import TABLE, MemoryClient
 
 ORIGIN = "https://play.example"
 CONTEXT = SimpleNamespace(
@@ -23,8 +23,9 @@ Handler = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def handlers(table: Table, monkeypatch: pytest.MonkeyPatch) -> tuple[Handler, Handler]:
-    """The two real handlers, with the table in moto."""
+def handlers(client: MemoryClient, monkeypatch: pytest.MonkeyPatch) -> tuple[Handler, Handler]:
+    """The two real handlers, with the table in memory."""
+    monkeypatch.setattr("overture.table.boto3.client", lambda *_, **__: client)
     monkeypatch.setenv("OVERTURE_TABLE", TABLE)
     monkeypatch.setenv("OVERTURE_ORIGINS", ORIGIN)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Test")
@@ -100,11 +101,11 @@ def test_too_many_tickets_for_one_address(table: Table) -> None:
 
 
 def test_the_ticket_is_nowhere_in_the_table_nor_in_the_log(
-    handlers: tuple[Handler, Handler], table: Table, capsys: pytest.CaptureFixture[str]
+    handlers: tuple[Handler, Handler], client: MemoryClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     issue, authorize = handlers
     ticket = json.loads(issue(post_ticket(), CONTEXT)["body"])["ticket"]
-    assert ticket not in str(table._client.scan(TableName=TABLE)["Items"])
+    assert ticket not in str(client.rows())
     authorize(connect(ticket), CONTEXT)
     authorize(connect(ticket), CONTEXT)
     written = capsys.readouterr()

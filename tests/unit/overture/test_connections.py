@@ -12,8 +12,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from front.actions import fit_turns
 from overture import protocol
-from overture.connections import Busy, Connections, Gone, Heard, ReplyStream, TooLarge, fit_turns
+from overture.connections import Connections, Gone, PostFailed, TooLarge
+from overture.reply_stream import Heard, ReplyStream
 from tests.unit.fakes import FakeConnections
 
 
@@ -130,7 +132,7 @@ def test_stop_cancels() -> None:
 
 def test_a_busy_gateway_gets_fewer_and_larger_posts() -> None:
     connections, ears = FakeConnections(), Ears()
-    connections.busy = 2
+    connections.failing = 2
     with streaming(connections, ears) as stream:
         for n in range(20):
             stream.write(f"{n} ")
@@ -179,7 +181,9 @@ def test_no_thread_is_left() -> None:
     ("code", "status", "error"),
     [
         ("GoneException", 410, Gone),
-        ("LimitExceededException", 429, Busy),
+        ("LimitExceededException", 429, PostFailed),
+        ("InternalServerError", 500, PostFailed),
+        ("ForbiddenException", 403, PostFailed),
         ("PayloadTooLargeException", 413, TooLarge),
         ("SomethingElse", 410, Gone),
     ],
@@ -199,9 +203,9 @@ def test_the_gateways_answers_become_ours(code: str, status: int, error: type[Ex
 
 
 def test_posts_are_patient_with_a_busy_gateway_and_not_with_a_gone_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("overture.connections._BUSY_FIRST_S", 0.001)
+    monkeypatch.setattr("overture.connections.FIRST_PAUSE_S", 0.001)
     connections = FakeConnections()
-    connections.busy = 3
+    connections.failing = 3
     assert connections.post("c1", protocol.Ok("a"), protocol.Pong())
     assert connections.take() == [protocol.Ok("a"), protocol.Pong()]
     connections.gone.add("c1")

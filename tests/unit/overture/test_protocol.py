@@ -113,8 +113,8 @@ def test_writes_what_a_client_reads() -> None:
         protocol.Wake("waking", progress=1.5),
         protocol.Token("a", 0, 0, "x"),
         protocol.Token("a", 1, -1, "x"),
-        protocol.Wake("asleep"),
-    ],  # type: ignore[arg-type]
+        protocol.Wake("asleep"),  # type: ignore[arg-type]
+    ],
 )
 def test_writing_checks_too(message: protocol.ServerMessage) -> None:
     with pytest.raises(msgspec.ValidationError):

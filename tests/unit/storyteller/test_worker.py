@@ -13,6 +13,8 @@ import pytest
 from aws_lambda_powertools import Metrics
 
 from overture import leases, protocol
+from overture.connections import PostFailed
+from overture.counters import read_totals
 from overture.sessions import Session, Sessions, SessionTransaction
 from overture.settings import Settings
 from overture.table import Conflict, Put
@@ -21,7 +23,7 @@ from prologue.world import load_world
 from storyteller.engine import Completion, EngineError, Sampling
 from storyteller.model_loader import ModelLoader
 from storyteller.worker import ReplyWorker
-from tests.unit.fakes import FakeConnections, put_session
+from tests.unit.fakes import FakeConnections, MemoryClient, put_session
 
 WORLD = load_world(Path("prologue/worlds/emerald_city"))
 SETTINGS = Settings(gather_s=0.01, grace_s=0.2)
@@ -89,12 +91,11 @@ class Shift:
         self.settings = SETTINGS
 
     def say(self, turn_id: str, said: str = "I knock.", notes: Sequence[str] = ()) -> str | None:
-        def put(tx: SessionTransaction) -> Any:
+        def put(tx: SessionTransaction) -> str:
             leases.append(tx, tx.add_turn(turn_id, said, notes=notes))
-            return leases.reserve(tx, self.settings)
+            return leases.reserve(tx, self.settings).token
 
-        token: str | None = self.sessions.update(self.key, put)
-        return token
+        return self.sessions.update(self.key, put)
 
     def work(self, token: str | None, loader: ModelLoader | None = None) -> None:
         assert token is not None
@@ -148,7 +149,7 @@ def test_it_wakes_tells_the_line_and_gives_the_lease_back(shift: Shift) -> None:
     assert shift.reply("a") == ("You stand at the gate.", "done")
     session = shift.sessions.read(shift.key)
     assert (session.lease, session.inbox, session.wake.state) == (None, [], "ready")
-    assert shift.sessions.totals().replies == 1
+    assert read_totals(shift.sessions.table).replies == 1
 
 
 def test_the_prompt_has_the_profile_and_the_story_so_far_without_written_answers(shift: Shift) -> None:
@@ -322,16 +323,16 @@ def test_near_its_end_an_invocation_leaves_the_line_to_the_next(shift: Shift) ->
     shift.work(token)
     assert shift.engine.prompts == []
     left = shift.sessions.update(shift.key, lambda tx: leases.settle(tx, token or "", shift.settings, failed=False))
-    assert left is not None
-    assert left.token is not None
+    assert left.reservation.state == "reserved"
 
 
 def go_on(tx: SessionTransaction) -> Any:
     turn = tx.turn(1)
+    assert turn is not None
     turn.base, turn.state = len(turn.reply), "waiting"
     tx.put(turn)
     leases.append(tx, turn)
-    return leases.reserve(tx, SETTINGS)
+    return leases.reserve(tx, SETTINGS).token
 
 
 def test_a_reply_that_was_cut_goes_on_in_the_middle(shift: Shift) -> None:
@@ -406,7 +407,7 @@ def test_while_it_wakes_the_visitor_hears_true_progress_and_the_lease_lives(shif
 
 
 def test_nobody_waits_for_the_waking_any_more(shift: Shift) -> None:
-    token = shift.sessions.update(shift.key, lambda tx: leases.reserve(tx, shift.settings))
+    token = shift.sessions.update(shift.key, lambda tx: leases.reserve(tx, shift.settings)).token
     shift.sessions.update(shift.key, lambda tx: setattr(tx.session, "connection", None))
     never = threading.Event()
 
@@ -414,7 +415,6 @@ def test_nobody_waits_for_the_waking_any_more(shift: Shift) -> None:
         never.wait(60)
         return shift.engine
 
-    assert isinstance(token, str)
     shift.work(token, ModelLoader(load))
     never.set()
     assert shift.sessions.read(shift.key).lease is None
@@ -448,3 +448,79 @@ def test_the_estimate_never_jumps_back() -> None:
             go.set()
     assert fractions == sorted(fractions)
     assert loader.progress().fraction == 1.0
+
+
+@pytest.mark.parametrize("place", [1, 2, 3, 4])
+def test_a_post_that_fails_ends_nothing(shift: Shift, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    posts = 0
+    post = FakeConnections.try_post
+
+    def fail_once(connections: FakeConnections, connection: str, message: protocol.ServerMessage) -> None:
+        nonlocal posts
+        posts += 1
+        if posts == place:
+            raise PostFailed("500 InternalServerError")
+        post(connections, connection, message)
+
+    monkeypatch.setattr(FakeConnections, "try_post", fail_once)
+    shift.work(shift.say("a"))
+    posted = shift.connections.take()
+    assert text(posted, "a") == "You stand at the gate."
+    assert [end.to for end in ends(posted)] == ["a"]
+
+
+def test_a_gateway_in_trouble_ends_no_reply(shift: Shift) -> None:
+    token = shift.say("a")
+    shift.connections.failing = 10**9
+    shift.work(token)
+    assert shift.reply("a") == ("You stand at the gate.", "done")
+
+
+def test_a_line_whose_turn_is_gone_is_dropped_with_an_error(shift: Shift) -> None:
+    token = shift.say("a")
+    shift.say("b")
+    shift.sessions.table.take(f"S#{shift.key}", "turn#000001")
+    shift.work(token)
+    posted = shift.connections.take()
+    errors = [(message.code, message.to) for message in posted if isinstance(message, protocol.Error)]
+    assert errors == [("turn_lost", "a")]
+    assert [end.to for end in ends(posted)] == ["b"]
+    assert shift.sessions.read(shift.key).inbox == []
+
+
+def test_a_reply_outlasts_a_table_that_is_away(
+    shift: Shift, client: MemoryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("overture.sessions._PATIENCE_S", 0.2)
+    shift.engine.words = [f"w{n} " for n in range(60)]
+    token = shift.say("a")
+    told = 0
+
+    def go_away_for_a_while() -> None:
+        nonlocal told
+        told += 1
+        client.down = 10 < told < 40
+        time.sleep(0.02)
+
+    shift.engine.between = go_away_for_a_while
+    shift.work(token)
+    reply, state = shift.reply("a")
+    assert state == "done"
+    assert reply == "".join(shift.engine.words)
+    assert text(shift.connections.take(), "a") == reply
+
+
+def test_the_end_is_kept_until_the_lease_is_given_back(shift: Shift) -> None:
+    kept: list[str | None] = []
+    post = shift.connections.try_post
+
+    def look(connection: str, message: protocol.ServerMessage) -> None:
+        if isinstance(message, protocol.End):
+            ended = shift.sessions.read(shift.key).ended
+            kept.append(None if ended is None else ended.to)
+        post(connection, message)
+
+    shift.connections.try_post = look  # type: ignore[method-assign]
+    shift.work(shift.say("a"))
+    assert kept == ["a"]
+    assert shift.sessions.read(shift.key).ended is None
