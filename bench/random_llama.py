@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model_build.bundle import sha256, write_json, write_tensors
+from model_build.layout import bfloat16_bits, pack
 from model_build.pack import plan_files
-from model_build.pack_layout import bfloat16_bits, pack
-from storyteller.engine.bundle import FORMAT, MANIFEST, VERSION, expected
+from storyteller.engine.bundle import FORMAT, MANIFEST, VERSION, Form, expected
 from storyteller.engine.checkpoint import expected_tensors
 from storyteller.engine.config import LlamaConfig, parse_config
 from storyteller.engine.layout import LAYOUT
@@ -60,13 +60,15 @@ def shape_config(name: str) -> LlamaConfig:
     return parse_config(SHAPES[name], Path(name))
 
 
-def write_bundle(name: str, folder: Path, embedding: str = "int4") -> Path:
-    """A bundle of random weights; one that is there already is taken."""
+def write_bundle(name: str, folder: Path) -> Path:
+    """A bundle of random weights, head and embedding too in INT4; one that is there already is taken."""
     if (folder / MANIFEST).exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = expected(shape_config(name), embedding)
-    columns_of = _columns(shape_config(name))
+    config = shape_config(name)
+    form = Form(embedding="head" if config.tied else "int4", head="int4")
+    tensors = expected(config, form)
+    columns_of = _columns(config)
     files = {}
     for file, names in plan_files(tensors).items():
 
@@ -86,7 +88,7 @@ def write_bundle(name: str, folder: Path, embedding: str = "int4") -> Path:
         "bytes": (folder / "tokenizer.json").stat().st_size,
         "sha256": sha256(folder / "tokenizer.json"),
     }
-    manifest = {"format": FORMAT, "version": VERSION, "layout": LAYOUT, "embedding": embedding, "eos_ids": []}
+    manifest = {"format": FORMAT, "version": VERSION, "layout": LAYOUT, **vars(form), "eos_ids": []}
     write_json(
         folder / MANIFEST, {**manifest, "source": {"name": f"random {name}"}, "files": files, "config": SHAPES[name]}
     )

@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Every way of telling, by name."""
     from model_build.pack import pack
-    from model_build.pack_prefix import add_prefix
     from model_build.pack_source import open_source
+    from model_build.prefix import add_prefix
     from model_build.resolve import model_folder
 
     world = load_world(options.world)

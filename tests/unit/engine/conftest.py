@@ -48,4 +48,4 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """That checkpoint packed."""
-    return pack(open_source(str(checkpoint), None), tmp_path_factory.mktemp("bundles") / "bundle")
+    return pack(open_source(str(checkpoint), None), tmp_path_factory.mktemp("bundles") / "bundle", calibration="none")

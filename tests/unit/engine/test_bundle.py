@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from model_build.pack_prefix import common, write_prefix
+from model_build.prefix import common, write_prefix
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
 from storyteller.engine.bundle import KernelName, read_manifest, verify
 from storyteller.engine.layout import LAYOUT
