@@ -54,7 +54,7 @@ CONTEXT := $(foreach one,$(SET),-c $(one))
 CDK := PATH=$(CURDIR)/.venv/bin:$$PATH npx --yes aws-cdk@2.1148.1
 
 wheels: .venv/.ready  ## Stage Front's arm64 wheels (the one step of synth that needs a network)
-	@$(PY) -m infra.package
+	@$(PY) -m infra.deploy.package
 
 synth: .venv/.ready  ## Synthesize the stack to cdk.out, once make wheels has staged Front (SET="name=value …")
 	@$(PY) -m infra.app $(CONTEXT)
@@ -69,14 +69,14 @@ bootstrap: .venv/.ready  ## Prepare an AWS account and region for the CDK, once
 deploy: .venv/.ready wheels  ## Check, show what it costs, deploy (SET="name=value …", YES=--yes)
 	@$(PY) -m infra.deploy $(CONTEXT) $(YES)
 
-destroy: .venv/.ready  ## Take everything on AWS down (SET, YES as for deploy)
+destroy: .venv/.ready  ## Delete everything on AWS (SET, YES as for deploy)
 	@$(PY) -m infra.deploy --destroy $(CONTEXT) $(YES)
 
-lock: .venv/.ready  ## Pin the arm64 wheels anew, from infra/front.in and lambda/storyteller/requirements.in
+lock: .venv/.ready  ## Pin the arm64 wheels of infra/front.in and lambda/storyteller/requirements.in again
 	@scripts/lock
 
-docs: .venv/.ready  ## Rewrite what in docs/ is made of the stack and the prices
-	@$(PY) -m infra.documents
+docs: .venv/.ready  ## Rewrite the generated tables in docs/
+	@$(PY) -m infra.deploy.documents
 	@$(PY) -m bench.costs --write
 
 clean:  ## Remove .venv and everything built

@@ -1,6 +1,6 @@
 """What the house costs: idle, per session, cold, from a snapshot, provisioned, and against a machine that never sleeps.
 
-`python -m bench.costs` prints the tables of `docs/costs.md` from the one table of prices (`infra/prices.py`);
+`python -m bench.costs` prints the tables of `docs/costs.md` from the one table of prices (`infra/deploy/prices.py`);
 `--check` says whether that page is out of date, `--write` rewrites it. List prices of one region, without free tiers
 and taxes. Assumptions are named; none is a measurement on AWS.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.prices import (
+from infra.deploy.prices import (
     ALARMS,
     CODE_GB,
     FREE_ALARMS,

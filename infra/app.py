@@ -1,6 +1,6 @@
 """The CDK app: `python -m infra.app [-c name=value ...]`, run by the CDK CLI and by `make synth`.
 
-Needs no credentials, no Docker and no weights: only Node, and Front's wheels, staged once by `make wheels`.
+Needs no credentials, Docker or weights, only Node and Front's wheels (`make wheels` downloads them once).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.deploy.package import PACKAGE, assemble
 from infra.node import require_node
-from infra.package import PACKAGE, assemble
 from infra.settings import ROOT, SettingError, Settings, refuse_unknown
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def read_settings(app: App, given: dict[str, str]) -> Settings:
-    """Settings from the app's context (the CDK CLI's `-c`) and from our own command line, which wins."""
+    """Settings from the CDK's context (`-c` of its CLI), overridden by our own command line."""
     refuse_unknown(given)
     context = {one.name: app.node.try_get_context(one.name) for one in fields(Settings)}
     found = {name: str(value) for name, value in context.items() if value is not None}
@@ -30,7 +30,7 @@ def read_settings(app: App, given: dict[str, str]) -> Settings:
 
 
 def synthesize(given: dict[str, str], outdir: Path) -> Path:
-    """Writes the cloud assembly; returns its folder. Raises `SettingError`."""
+    """Writes the cloud assembly and returns its folder. Raises `SettingError`."""
     require_node()  # before the CDK is imported, which starts it
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks
@@ -46,7 +46,6 @@ def synthesize(given: dict[str, str], outdir: Path) -> Path:
 
 
 def parse(argv: Sequence[str] | None = None) -> dict[str, str]:
-    """The settings on the command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.app", description="Synthesizes the stack.")
     parser.add_argument(
         "-c", "--context", action="append", default=[], metavar="name=value", help="a setting (docs/settings.md)"
@@ -61,7 +60,6 @@ def parse(argv: Sequence[str] | None = None) -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Synthesizes, or says in one sentence why not."""
     try:
         synthesize(parse(argv), Path(os.environ.get("CDK_OUTDIR", ROOT / "cdk.out")))
     except SettingError as error:

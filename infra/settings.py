@@ -1,6 +1,6 @@
-"""What can be said to the stack with `-c name=value`: typed, checked, documented in one place.
+"""The stack's settings (`-c name=value`): types, checks and documentation in one place.
 
-`docs/settings.md` is written from this module. It knows no constructs.
+`docs/settings.md` is written from this module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_MEMORY_MB, NEW_ACCOUNT_MEMORY_MB = 10_240, 3_008
 RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
 
 #: Carbon of a region's grid, kg CO2e per kWh (Cloud Carbon Footprint, AWS coefficients, read 2026-11;
-#: us-east-1 is the upper end of what is published for it). Regions not named take CCF's mean.
+#: us-east-1 is the upper end of what is published for it). Other regions take CCF's mean.
 GRID_KG_PER_KWH = {
     "us-east-1": 0.42,
     "us-east-2": 0.410608,
@@ -48,11 +48,11 @@ MEAN_GRID_KG_PER_KWH = 0.3928
 
 
 class SettingError(Exception):
-    """A setting that cannot be used; the message is one sentence with the remedy."""
+    """A setting that cannot be used: one sentence with the remedy."""
 
 
 class _Kind(NamedTuple):
-    """How a setting is read (`convert` raises ValueError) and what it may be, in words."""
+    """How a setting is converted (ValueError refuses it), and its allowed values in words."""
 
     convert: Callable[[str], Any]
     says: str
@@ -113,13 +113,13 @@ class Settings:
     stack: str = _setting(
         "Overture",
         _matching(r"[A-Za-z][A-Za-z0-9-]{0,40}", "letters, digits and hyphens, at most 41"),
-        "The stack's name; another name is another house beside the first.",
+        "The stack's name; another name makes another stack beside the first.",
     )
     region: str = _setting(
         "us-east-1",
         _matching(r"[a-z]{2}(-[a-z]+)+-\d", "a region such as `eu-north-1`"),
         "Where it all runs. Without it the AWS CLI's region is taken, else `us-east-1`. "
-        "It also decides the grid's carbon that Backstage reckons with.",
+        "It also decides the carbon of the grid that Backstage shows.",
     )
     bundle: str = _setting(
         "build/models/storyteller",
@@ -129,7 +129,7 @@ class Settings:
     world: str = _setting(
         "prologue/worlds/emerald_city",
         _Kind(str, "a folder with a `world.yaml`"),
-        "The world that is played. Its answer book is looked for in `build/worlds/<name>/book`.",
+        "The world to play. Its answer book is expected in `build/worlds/<name>/book`.",
     )
     start: Literal["cold", "snapstart"] = _setting(
         "cold",
@@ -145,29 +145,29 @@ class Settings:
     concurrency: int = _setting(
         2,
         _between(0, 1000),
-        "Storytellers at work at once, reserved from the account's share; further visitors queue. "
+        "Storytellers at work at once, reserved from the account's concurrency; further visitors queue. "
         "`0` reserves none and sets no limit of its own: for new accounts, which may reserve none.",
     )
     linger: int = _setting(
         0,
         _between(0, 600, " seconds"),
-        "Seconds that a storyteller waits for the next line before it goes (and is paid).",
+        "Seconds that a storyteller waits for the next line before it ends (the wait is billed).",
     )
     answer_budget: float = _setting(
         0.01,
         _Kind(_share, "a share from 0 to 1"),
-        "Of the lines that have no written answer, the share that may get one all the same. "
-        "Less is surer, and says less.",
+        "Of the lines that have no written answer, the share that may get one anyway. "
+        "A smaller share makes fewer mistakes and answers less.",
     )
     knowledge_tokens: int = _setting(
         120,
         _between(0, 1000),
-        "Tokens of what the world knows that may go with a visitor's line to the storyteller; `0` looks nothing up.",
+        "Tokens of the world's facts that may go with a visitor's line to the storyteller; `0` looks nothing up.",
     )
     auth: Literal["ticket", "cognito"] = _setting(
         "ticket",
         _choice("ticket", "cognito"),
-        "Who gets a ticket: every visitor of the page, or only who has signed in to the stack's Cognito user pool.",
+        "Who gets a ticket: every visitor of the page, or only members who signed in to the stack's Cognito user pool.",
     )
     domain: str = _setting(
         "",
@@ -182,7 +182,7 @@ class Settings:
     origins: str = _setting(
         "",
         _matching(rf"{_ORIGIN}(,{_ORIGIN})*", "origins such as `https://example.org`, separated by commas"),
-        "Further pages whose visitors may come in, beside the stack's own.",
+        "Further pages that may connect, beside the stack's own.",
     )
     image: str = _setting(
         "",
@@ -196,7 +196,7 @@ class Settings:
         "Where the image is built: by Docker here, or by a CodeBuild project on arm64.",
     )
     email: str = _setting(
-        "", _matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"), "Who is told of alarms and of the budget."
+        "", _matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"), "Gets alarms and the budget's warnings."
     )
     budget: int = _setting(
         20, _between(1, 100_000, " US dollars"), "Dollars a month at which AWS Budgets warns `email`. It only warns."
@@ -209,7 +209,7 @@ class Settings:
     wakes_per_day: int = _setting(
         100,
         _between(0, 1_000_000),
-        "Visits from one address in a day that the storyteller is woken for; `0` is without limit.",
+        "Visits from one address in a day that may wake the storyteller; `0` is without limit.",
     )
     retention: int = _setting(
         14,

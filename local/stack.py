@@ -26,16 +26,16 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp import web
 
-from local.connections import Connections
-from local.environment import Environment, Outcome, runtime_argv
-from local.gateway import Gateway
-from local.keeper import Keeper
-from local.lambda_api import lambda_app
-from local.logs import Logs
+from local.aws.connections import Connections
+from local.aws.dynamodb import Dynamodb
+from local.aws.environment import Environment, Outcome, runtime_argv
+from local.aws.gateway import Gateway
+from local.aws.keeper import Keeper
+from local.aws.lambda_api import lambda_app
+from local.aws.logs import Logs
+from local.aws.service import LambdaService
 from local.pages import add_pages
 from local.plan import LocalError, Plan
-from local.service import LambdaService
-from local.table import Dynamodb
 
 ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """Front's `lambda_handler`: the routes of the WebSocket, and the records of lost storytellers.
 
-Only translates: an event to a call of `Stage` or `Wakes`. Everything slow (the world, the book) is
+Only translates: an event to a call of `Stage` or `StorytellerInvoker`. Everything slow (the world, the book) is
 loaded once, at import, which SnapStart keeps. Imports no torch.
 """
 
@@ -14,14 +14,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayWebSocketEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from front.lines import Lines
-from front.stage import Stage
-from front.wakes import Wakes
+from front.actions import Stage
+from front.invoker import StorytellerInvoker
+from front.turns import Lines
 from overture.connections import Connections
 from overture.sessions import Sessions
 from overture.settings import Settings
 from overture.table import Table
-from prologue.book import load_book
+from prologue.answers.index import load_answer_index
 from prologue.world import load_world
 
 logger = Logger()
@@ -31,9 +31,9 @@ metrics = Metrics()
 settings = Settings.read()
 sessions = Sessions(Table(settings.table), life_days=settings.session_days)
 connections = Connections()
-wakes = Wakes(settings, sessions, connections)
+wakes = StorytellerInvoker(settings, sessions, connections)
 world = load_world(settings.world)
-book = load_book(settings.book, budget=settings.answer_budget)
+book = load_answer_index(settings.book, budget=settings.answer_budget)
 memory_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"))
 lines = Lines(settings, sessions, connections, wakes, world, book, metrics, memory_mb)
 stage = Stage(settings, sessions, connections, wakes, world, lines, metrics)

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from front import tickets
-from front.door import metrics, settings, table, watched
+from front.shared import metrics, settings, table, watched
 
 
 @watched

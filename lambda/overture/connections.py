@@ -20,7 +20,7 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from overture import wire
+from overture import protocol
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
@@ -53,9 +53,9 @@ class Connections:
             config=Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=3, read_timeout=5),
         )
 
-    def try_post(self, connection: str, message: wire.ServerMessage) -> None:
+    def try_post(self, connection: str, message: protocol.ServerMessage) -> None:
         """Posts one message, once. Raises `Gone`, `Busy` or `TooLarge`."""
-        data = wire.write(message).encode()
+        data = protocol.write(message).encode()
         try:
             self._client.post_to_connection(ConnectionId=connection, Data=data)
         except self._client.exceptions.GoneException:
@@ -74,7 +74,7 @@ class Connections:
                 raise TooLarge(f"a {type(message).__name__} of {len(data)} bytes") from None
             raise
 
-    def post(self, connection: str | None, *messages: wire.ServerMessage) -> bool:
+    def post(self, connection: str | None, *messages: protocol.ServerMessage) -> bool:
         """Posts messages in order, patiently; False when nobody is there."""
         if connection is None:
             return False
@@ -231,7 +231,7 @@ class ReplyStream:
         while self.connection is not None and self._sent < len(reply):
             text = reply[self._sent : self._sent + TOKEN_CHARACTERS]
             try:
-                self._connections.try_post(self.connection, wire.Token(self._to, self._take, self._sent, text))
+                self._connections.try_post(self.connection, protocol.Token(self._to, self._take, self._sent, text))
             except Gone:
                 self._gone()
                 return
@@ -260,13 +260,13 @@ class ReplyStream:
 
 
 def fit_turns(
-    turns: list[wire.TurnView], room: int, write: Callable[[list[wire.TurnView]], wire.ServerMessage]
-) -> wire.ServerMessage:
+    turns: list[protocol.TurnView], room: int, write: Callable[[list[protocol.TurnView]], protocol.ServerMessage]
+) -> protocol.ServerMessage:
     """The message with as many of the newest turns (given newest first) as fit `room` bytes, oldest first."""
-    kept: list[wire.TurnView] = []
-    used = len(wire.write(write([])).encode())
+    kept: list[protocol.TurnView] = []
+    used = len(protocol.write(write([])).encode())
     for turn in turns:
-        used += len(wire.write(wire.Turns("", [turn])).encode())
+        used += len(protocol.write(protocol.Turns("", [turn])).encode())
         if kept and used > room:
             break
         kept.append(turn)

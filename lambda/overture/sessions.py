@@ -2,7 +2,7 @@
 
 A session outlives its connections. Its inbox and its lease live in one document, so that a line
 is appended and a lease reserved in one conditional write; each turn is a document of its own.
-`Sessions.update` reads a session into a `Draft`, lets a function change it, writes everything
+`Sessions.update` reads a session into a `SessionTransaction`, lets a function change it, writes everything
 changed in one transaction on the condition that nobody else changed it meanwhile, and begins
 again if somebody did. So the function may run several times: it must have no other effect.
 
@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from overture.protocol import EndReason, TurnState, TurnView, WakeState
 from overture.table import Conflict, Delete, Put, Table
-from overture.wire import EndReason, TurnState, TurnView, WakeState
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class Lease(Struct):
     fence: str | None = None
 
 
-class Waking(Struct):
+class WakeStatus(Struct):
     """How far the storyteller had woken when last heard of."""
 
     state: WakeState = "waking"
@@ -107,7 +107,7 @@ class Session(Struct):
     address: str | None = None
     inbox: list[Line] = []
     lease: Lease | None = None
-    waking: Waking = msgspec.field(default_factory=Waking)
+    wake: WakeStatus = msgspec.field(default_factory=WakeStatus, name="waking")
     telling: str | None = None
     stop: str | None = None
     last_seq: int = 0
@@ -148,7 +148,7 @@ def key_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()[:32]
 
 
-class Draft:
+class SessionTransaction:
     """One session being changed, with its turns and, if asked for, the house."""
 
     def __init__(self, sessions: Sessions, session: Session, version: int) -> None:
@@ -223,7 +223,7 @@ class Sessions:
         """Reads a session. Raises `NoSession`."""
         return self._read(key)[0]
 
-    def update(self, key: str, change: Callable[[Draft], T]) -> T:
+    def update(self, key: str, change: Callable[[SessionTransaction], T]) -> T:
         """Changes a session by `change`, which is run again if somebody else was faster.
 
         Raises `NoSession`, `Conflict` after eight seconds of that, and whatever `change` raises (then
@@ -233,12 +233,12 @@ class Sessions:
         while True:
             session, version = self._read(key)
             before = msgspec.json.encode(session)
-            draft = Draft(self, session, version)
-            result = change(draft)
-            if msgspec.json.encode(session) == before and not draft._changes and draft._house is None:
+            tx = SessionTransaction(self, session, version)
+            result = change(tx)
+            if msgspec.json.encode(session) == before and not tx._changes and tx._house is None:
                 return result
             try:
-                draft.write()
+                tx.write()
             except Conflict:
                 if time.monotonic() > ends:
                     raise

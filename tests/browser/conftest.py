@@ -65,3 +65,18 @@ def keep_picture() -> Callable[[Page, str], Awaitable[None]]:
         await page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     return keep
+
+
+@pytest.fixture(params=[(360, 740), (1280, 800)], ids=["360", "1280"])
+async def sized_page(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Page]:
+    """A phone's page and a desktop's, without motion; each fails the test where a script of the page fails."""
+    width, height = request.param
+    context = await browser.new_context(
+        viewport={"width": width, "height": height}, has_touch=width < 600, reduced_motion="reduce"
+    )
+    page = await context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    yield page
+    await context.close()
+    assert not wrong

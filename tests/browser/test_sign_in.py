@@ -192,7 +192,7 @@ async def test_a_refusal_is_said_and_not_tried_in_circles(page: Page) -> None:
         await page.get_by_role("button", name="Reload").click()
         await page.get_by_role("link", name="I am Ada").click()
         # Signed in, and still not let in: to go to the pool again would change nothing.
-        await expect(page.locator("#connection")).to_contain_text("the house does not let you in")
+        await expect(page.locator("#connection")).to_contain_text("this deployment does not let you in")
         assert pool.calls[calls:] == ["/oauth2/authorize", "/oauth2/token"]
 
 
@@ -211,6 +211,6 @@ async def test_a_house_for_everybody_loads_nothing_of_it(page: Page) -> None:
         page.on("request", lambda request: loaded.append(urlsplit(request.url).path))
         await page.goto(house.address)
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
-        assert "/play.js" in loaded
+        assert "/session.js" in loaded
         assert "/sign_in.js" not in loaded
         await expect(page.get_by_role("button", name="Sign out")).to_have_count(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,45 +13,75 @@ import pytest
 
 import overture.costs
 from bench import costs
-from infra import checks, deploy, prices
-from infra.checks import check, check_account, check_bundle, check_sizes, explain
-from infra.diagram import NODES, draw
+from infra.deploy import checks, prices
+from infra.deploy import command as deploy
+from infra.deploy.checks import check, check_account, check_bundle, check_sizes, explain
 from infra.settings import Settings
 from tests.infra.templates import Synthesized
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def write_manifest(folder: Path) -> None:
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in folder.iterdir()
+        if path.name != "bundle.json"
+    }
+    (folder / "bundle.json").write_text(json.dumps({"files": files}))
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """A model that is all there."""
+    """A complete bundle: as `model_build pack` writes it, it has no `config.json`."""
     folder = tmp_path / "model"
     folder.mkdir()
-    parts = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"weights"}
-    for name, content in parts.items():
-        (folder / name).write_bytes(content)
-    manifest = {name: {"sha256": hashlib.sha256(content).hexdigest()} for name, content in parts.items()}
-    (folder / "bundle.json").write_text(json.dumps({"files": manifest}))
+    (folder / "tokenizer.json").write_bytes(b"{}")
+    (folder / "weights-001.safetensors").write_bytes(b"weights")
+    write_manifest(folder)
     return folder
 
 
-def test_a_whole_bundle_passes_and_a_broken_one_is_told_of(bundle: Path) -> None:
+def test_a_complete_bundle_passes_and_a_broken_one_is_named(bundle: Path) -> None:
     assert check_bundle(bundle) is None
-    (bundle / "model.safetensors").write_bytes(b"weighty")
-    assert "model.safetensors is not what the manifest says" in str(check_bundle(bundle))
-    (bundle / "model.safetensors").rename(bundle / "other.safetensors")
-    assert "is missing, but the manifest names it" in str(check_bundle(bundle))
+    weights = bundle / "weights-001.safetensors"
+    weights.write_bytes(b"weighty")
+    assert "weights-001.safetensors differs from the manifest" in str(check_bundle(bundle))
+    weights.unlink()
+    assert "is missing, but the manifest lists it" in str(check_bundle(bundle))
     (bundle / "tokenizer.json").unlink()
-    assert "has no tokenizer.json" in str(check_bundle(bundle))
+    write_manifest(bundle)
+    assert "lists no tokenizer or no weights" in str(check_bundle(bundle))
+    (bundle / "bundle.json").write_text("[]")
+    assert "is not a bundle's manifest" in str(check_bundle(bundle))
     assert "does not exist: name one with -c bundle=" in str(check_bundle(bundle / "none"))
 
 
+def test_a_hugging_face_folder_needs_config_tokenizer_and_weights(tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        assert check_bundle(tmp_path) is not None
+        (tmp_path / name).write_bytes(b"{}")
+    assert check_bundle(tmp_path) is None
+
+
+def test_what_pack_writes_passes(tmp_path: Path) -> None:
+    from model_build.pack import pack
+    from model_build.pack_source import open_source
+    from tests.tiny_llama import write_tiny_llama
+
+    model = write_tiny_llama(tmp_path / "llama")
+    assert check_bundle(model) is None
+    packed = pack(open_source(str(model), None), tmp_path / "bundle")
+    assert not (packed / "config.json").exists()
+    assert check_bundle(packed) is None
+
+
 def test_image_and_memory_must_hold_the_model(bundle: Path) -> None:
-    with (bundle / "model.safetensors").open("wb") as file:
+    with (bundle / "weights-001.safetensors").open("wb") as file:
         file.truncate(4 * 1024**3)  # sparse: takes no room
     assert check_sizes(bundle, Settings()) is None
     assert "needs about 5120 MB and memory=3008 gives less" in str(check_sizes(bundle, Settings(memory=3008)))
-    with (bundle / "model.safetensors").open("wb") as file:
+    with (bundle / "weights-001.safetensors").open("wb") as file:
         file.truncate(10 * 1024**3)
     assert "over Lambda's 10 GB" in str(check_sizes(bundle, Settings()))
 
@@ -176,12 +207,21 @@ def test_what_is_shown_before_has_what_it_will_cost(synth: Callable[..., Synthes
     assert "150000 GB-seconds" in said
 
 
-def test_the_diagram_is_drawn_from_the_stack_as_it_is(synth: Callable[..., Synthesized]) -> None:
-    drawn = draw(synth().template)
-    for name, *_ in NODES:
-        assert f"    {name}[" in drawn, f"{name} is not in the template"
-    written = (ROOT / "docs" / "architecture.md").read_text()
-    assert drawn in written, "docs/architecture.md is out of date: run make docs."
+def test_every_construct_of_the_stack_is_a_box_of_the_diagram_and_the_other_way_round(
+    synth: Callable[..., Synthesized],
+) -> None:
+    tree = json.loads((synth().folder / "tree.json").read_text())["tree"]["children"]["Overture"]["children"]
+    ours = {
+        name
+        for name, construct in tree.items()
+        if construct.get("children") and not re.match(r"Custom::|.*Output$|CDK|BootstrapVersion|CheckBootstrap", name)
+    }
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    diagram = page.partition("```mermaid")[2].partition("```")[0]
+    boxes = set(re.findall(r"^    ([A-Z]\w+)[\[(]", diagram, re.MULTILINE))
+    assert boxes == ours
+    arrows = re.findall(r"^    (\w+) -->(?:\|.*\|)? (\w+)$", diagram, re.MULTILINE)
+    assert {end for arrow in arrows for end in arrow} == boxes | {"visitor"}
 
 
 def test_the_costs_are_computed_from_one_table_of_prices(synth: Callable[..., Synthesized]) -> None:

@@ -15,8 +15,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from infra.cloud_build_starter import handler as build
-from infra.kill_switch import handler as kill
+from infra.constructs.cloud_build_starter import handler as build
+from infra.constructs.kill_switch import handler as kill
 
 NAME = "storyteller"
 

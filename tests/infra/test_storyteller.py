@@ -27,7 +27,7 @@ def test_is_an_arm64_image_with_ten_gigabytes_a_reserve_and_a_trace(synth: Synth
 def test_is_told_where_things_are(synth: Synth) -> None:
     made = synth(linger=30, concurrency=5, region="eu-north-1")
     told = made.one(FUNCTION, "Storyteller")["Environment"]["Variables"]
-    api = made.name("AWS::ApiGatewayV2::Api", "Socket")
+    api = made.name("AWS::ApiGatewayV2::Api", "WebSocket")
     assert flat(told["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"]) == (
         f"https://<{api}>.execute-api.eu-north-1.<AWS::URLSuffix>/play"
     )
@@ -58,7 +58,7 @@ def test_may_do_its_work_and_nothing_else(synth: Synth) -> None:
     made = synth()
     allowed = made.allowed("Storyteller")
     table = f"<{made.name('AWS::DynamoDB::Table')}.Arn>"
-    api = made.name("AWS::ApiGatewayV2::Api", "Socket")
+    api = made.name("AWS::ApiGatewayV2::Api", "WebSocket")
     assert {action: [flat(one) for one in where] for action, where in allowed.items()} == {
         **{f"dynamodb:{action}Item": [table] for action in ("Get", "Put", "Update", "Delete")},
         "dynamodb:Query": [table],

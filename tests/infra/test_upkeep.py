@@ -25,9 +25,9 @@ def test_the_table_is_paid_by_use_forgets_by_itself_and_can_be_brought_back(synt
 def test_the_kill_switch_may_turn_the_storyteller_off_and_rings_on_gb_seconds(synth: Synth) -> None:
     made = synth(ceiling=5000, memory=2048)
     storyteller = made.name("AWS::Lambda::Function", "Storyteller")
-    switch = made.name("AWS::Lambda::Function", "GuardSwitch")
+    switch = made.name("AWS::Lambda::Function", "CostGuardSwitch")
     counted = {}
-    for name, id_ in (("GuardCeiling", "handled"), ("GuardBilledCeiling", "billed")):
+    for name, id_ in (("CostGuardCeiling", "handled"), ("CostGuardBilledCeiling", "billed")):
         alarm = made.one("AWS::CloudWatch::Alarm", name)
         assert alarm["Threshold"] == 5000
         assert {"Fn::GetAtt": [switch, "Arn"]} in alarm["AlarmActions"]
@@ -35,22 +35,22 @@ def test_the_kill_switch_may_turn_the_storyteller_off_and_rings_on_gb_seconds(sy
         assert expression["Expression"] == f"2 * {id_} / 1000"
         assert (duration["MetricStat"]["Stat"], duration["MetricStat"]["Period"]) == ("Sum", 86_400)
         counted[name] = duration["MetricStat"]["Metric"]
-    assert counted["GuardCeiling"]["MetricName"] == "Duration"
-    assert counted["GuardCeiling"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": storyteller}}]
+    assert counted["CostGuardCeiling"]["MetricName"] == "Duration"
+    assert counted["CostGuardCeiling"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": storyteller}}]
     # Duration has no init: the other alarm goes by Lambda's report of what is billed.
     read = made.one("AWS::Logs::MetricFilter")
     assert read["FilterPattern"] == '{ $.type = "platform.report" }'
     assert read["LogGroupName"] == {"Ref": made.name("AWS::Logs::LogGroup", "StorytellerLogs")}
     (written,) = read["MetricTransformations"]
     assert written["MetricValue"] == "$.record.metrics.billedDurationMs"
-    assert counted["GuardBilledCeiling"] == {
+    assert counted["CostGuardBilledCeiling"] == {
         "MetricName": written["MetricName"],
         "Namespace": written["MetricNamespace"],
     }
     logged = made.one("AWS::Lambda::Function", "Storyteller")["LoggingConfig"]
     assert (logged["LogFormat"], logged["SystemLogLevel"]) == ("JSON", "INFO")
-    assert made.allowed("GuardRole")["lambda:PutFunctionConcurrency"] == [{"Fn::GetAtt": [storyteller, "Arn"]}]
-    assert made.one("AWS::Lambda::Function", "GuardSwitch")["Environment"]["Variables"] == {
+    assert made.allowed("CostGuardRole")["lambda:PutFunctionConcurrency"] == [{"Fn::GetAtt": [storyteller, "Arn"]}]
+    assert made.one("AWS::Lambda::Function", "CostGuardSwitch")["Environment"]["Variables"] == {
         "STORYTELLER": {"Ref": storyteller}
     }
     permissions = [

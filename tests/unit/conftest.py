@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 
 from overture.sessions import Sessions
 from overture.table import Table
-from tests.unit.house import FakeConnections, FakeLambda, make_table
+from tests.unit.fakes import FakeConnections, FakeLambda, make_table
 
 #: The handlers make this logger; the modules' own are its children.
 logger = Logger()

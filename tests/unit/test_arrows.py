@@ -68,7 +68,7 @@ def test_the_clients_and_the_engine_exist_where_the_test_looks() -> None:
     assert all(files(package) for package in ("overture", "front", "storyteller.engine", "prologue", "local", "client"))
 
 
-@pytest.mark.parametrize("module", ["front.stage", "front.ticket", "front.authorizer", "prologue.book"])
+@pytest.mark.parametrize("module", ["front.actions", "front.ticket", "front.authorizer", "prologue.answers.index"])
 def test_front_never_loads_torch(module: str) -> None:
     script = f"import sys, {module}; print([name for name in ('torch', 'moto') if name in sys.modules])"
     result = subprocess.run(
@@ -83,7 +83,7 @@ def test_front_never_loads_torch(module: str) -> None:
 
 def test_the_storyteller_needs_neither_torchao_nor_transformers() -> None:
     script = (
-        "import sys, storyteller.telling, storyteller.engine, storyteller.engine.loading, storyteller.engine.model;"
+        "import sys, storyteller.worker, storyteller.engine, storyteller.engine.loading, storyteller.engine.model;"
         "print([name for name in ('torchao', 'transformers', 'moto') if name in sys.modules])"
     )
     result = subprocess.run(

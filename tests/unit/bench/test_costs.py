@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.costs import BIG, MODELS, PAGE, break_even, rewritten, session, snapshot_break_even, start, telling
-from infra.prices import MONTH_H, usd
+from infra.deploy.prices import MONTH_H, usd
 
 
 def test_a_visit_is_a_start_the_telling_and_what_is_around_it() -> None:

@@ -117,6 +117,7 @@ def test_a_sentencepiece_file_tells_what_transformers_tells(tmp_path: Path) -> N
     assert_tells_the_same(folder, theirs(path), tokenizer, ["the green gates", "the city: é 🐈!"], 24)
 
 
+@pytest.mark.timeout(900)  # transformers takes half a minute of an idle core to dequantize the file
 def test_the_packaged_model_tells_what_transformers_tells(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

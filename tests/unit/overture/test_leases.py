@@ -11,22 +11,22 @@ import pytest
 
 from overture import leases
 from overture.leases import Failure, Fenced, Queued
-from overture.sessions import Draft, Lease, NoSession, Sessions, Turn
+from overture.sessions import Lease, NoSession, Sessions, SessionTransaction, Turn
 from overture.settings import Settings
-from tests.unit.house import put_session
+from tests.unit.fakes import put_session
 
 ONE = Settings(concurrency=1)
 ANY = Settings()
 
 
 def reserve(sessions: Sessions, key: str, settings: Settings = ANY) -> str | Queued | None:
-    return sessions.update(key, lambda draft: leases.reserve(draft, settings))
+    return sessions.update(key, lambda tx: leases.reserve(tx, settings))
 
 
 def say(sessions: Sessions, key: str, turn_id: str, settings: Settings = ANY) -> str | Queued | None:
-    def put(draft: Draft) -> str | Queued | None:
-        leases.append(draft, draft.add_turn(turn_id, f"line {turn_id}"))
-        return leases.reserve(draft, settings)
+    def put(tx: SessionTransaction) -> str | Queued | None:
+        leases.append(tx, tx.add_turn(turn_id, f"line {turn_id}"))
+        return leases.reserve(tx, settings)
 
     return sessions.update(key, put)
 
@@ -35,17 +35,17 @@ def begin(sessions: Sessions, key: str, turn_id: str = "a", settings: Settings =
     """Says a line and confirms the lease it reserved: (token, fence)."""
     token = say(sessions, key, turn_id, settings)
     assert isinstance(token, str)
-    fence = sessions.update(key, lambda draft: leases.confirm(draft, token, settings))
+    fence = sessions.update(key, lambda tx: leases.confirm(tx, token, settings))
     assert fence is not None
     return token, fence
 
 
 def take(sessions: Sessions, key: str, fence: str) -> Turn | None:
-    return sessions.update(key, lambda draft: leases.take_line(draft, fence, ANY))
+    return sessions.update(key, lambda tx: leases.take_line(tx, fence, ANY))
 
 
 def settle(sessions: Sessions, key: str, token: str, *, failed: bool, settings: Settings = ANY) -> Failure | None:
-    return sessions.update(key, lambda draft: leases.settle(draft, token, settings, failed=failed))
+    return sessions.update(key, lambda tx: leases.settle(tx, token, settings, failed=failed))
 
 
 def test_only_the_first_line_reserves(sessions: Sessions) -> None:
@@ -73,14 +73,14 @@ def test_a_reservation_is_confirmed_once(sessions: Sessions) -> None:
     key = put_session(sessions)
     token = say(sessions, key, "a")
     assert isinstance(token, str)
-    assert sessions.update(key, lambda draft: leases.confirm(draft, "other", ANY)) is None
-    assert sessions.update(key, lambda draft: leases.confirm(draft, token, ANY)) is not None
-    assert sessions.update(key, lambda draft: leases.confirm(draft, token, ANY)) is None, "a doubled delivery"
+    assert sessions.update(key, lambda tx: leases.confirm(tx, "other", ANY)) is None
+    assert sessions.update(key, lambda tx: leases.confirm(tx, token, ANY)) is not None
+    assert sessions.update(key, lambda tx: leases.confirm(tx, token, ANY)) is None, "a doubled delivery"
 
 
 def test_a_reservation_that_is_past_is_stale(sessions: Sessions) -> None:
     key = put_session(sessions, lease=Lease("old", time.time() - 1))
-    assert sessions.update(key, lambda draft: leases.confirm(draft, "old", ANY)) is None
+    assert sessions.update(key, lambda tx: leases.confirm(tx, "old", ANY)) is None
     assert isinstance(reserve(sessions, key), str)
 
 
@@ -94,7 +94,7 @@ def test_a_line_is_taken_told_and_gone(sessions: Sessions) -> None:
     turn.reply = "so far"
     sessions.save_turn(key, turn)
     turn.reply = "so far, and on"
-    sessions.update(key, lambda draft: leases.finish_line(draft, fence, turn, "done", ANY))
+    sessions.update(key, lambda tx: leases.finish_line(tx, fence, turn, "done", ANY))
     session = sessions.read(key)
     assert (session.inbox, session.telling) == ([], None)
     assert [(t.reply, t.state) for t in sessions.turns(key)] == [("so far, and on", "done")]
@@ -104,30 +104,30 @@ def test_a_line_is_taken_told_and_gone(sessions: Sessions) -> None:
 def test_a_lease_is_not_given_back_over_a_new_line(sessions: Sessions) -> None:
     key = put_session(sessions)
     _, fence = begin(sessions, key)
-    assert not sessions.update(key, lambda draft: leases.release(draft, fence, ANY))
+    assert not sessions.update(key, lambda tx: leases.release(tx, fence, ANY))
     turn = take(sessions, key, fence)
     assert turn is not None
-    sessions.update(key, lambda draft: leases.finish_line(draft, fence, turn, "done", ANY))
-    assert sessions.update(key, lambda draft: leases.release(draft, fence, ANY))
+    sessions.update(key, lambda tx: leases.finish_line(tx, fence, turn, "done", ANY))
+    assert sessions.update(key, lambda tx: leases.release(tx, fence, ANY))
     assert sessions.read(key).lease is None
 
 
-FENCED: list[Callable[[Draft, str], Any]] = [
-    lambda draft, fence: leases.renew(draft, fence, ANY),
-    lambda draft, fence: leases.take_line(draft, fence, ANY),
-    lambda draft, fence: leases.finish_line(draft, fence, draft.turn(1), "done", ANY),
-    lambda draft, fence: leases.release(draft, fence, ANY),
+FENCED: list[Callable[[SessionTransaction, str], Any]] = [
+    lambda tx, fence: leases.renew(tx, fence, ANY),
+    lambda tx, fence: leases.take_line(tx, fence, ANY),
+    lambda tx, fence: leases.finish_line(tx, fence, tx.turn(1), "done", ANY),
+    lambda tx, fence: leases.release(tx, fence, ANY),
 ]
 
 
 @pytest.mark.parametrize("verb", FENCED)
-def test_whoever_lost_the_lease_is_fenced(sessions: Sessions, verb: Callable[[Draft, str], Any]) -> None:
+def test_whoever_lost_the_lease_is_fenced(sessions: Sessions, verb: Callable[[SessionTransaction, str], Any]) -> None:
     key = put_session(sessions)
     token, fence = begin(sessions, key)
     assert settle(sessions, key, token, failed=True) is not None
     before = sessions.read(key)
     with pytest.raises(Fenced):
-        sessions.update(key, lambda draft: verb(draft, fence))
+        sessions.update(key, lambda tx: verb(tx, fence))
     assert sessions.read(key) == before
 
 
@@ -146,7 +146,7 @@ def test_a_lost_line_is_told_anew_by_another_and_given_up_after_two(sessions: Se
     assert settle(sessions, key, token, failed=True) is None, "the record came twice"
 
     again = left.token or ""
-    fence = sessions.update(key, lambda draft: leases.confirm(draft, again, ANY)) or ""
+    fence = sessions.update(key, lambda tx: leases.confirm(tx, again, ANY)) or ""
     second = take(sessions, key, fence)
     assert second is not None
     assert (second.take, second.reply) == (2, "")
@@ -174,15 +174,15 @@ def test_after_a_line_given_up_the_next_is_told(sessions: Sessions) -> None:
 def test_a_continued_reply_that_was_lost_keeps_what_there_was(sessions: Sessions) -> None:
     key = put_session(sessions)
 
-    def continued(draft: Draft) -> Any:
-        turn = draft.add_turn("a", "line", reply="Once upon")
+    def continued(tx: SessionTransaction) -> Any:
+        turn = tx.add_turn("a", "line", reply="Once upon")
         turn.base = len(turn.reply)
-        draft.put(turn)
-        leases.append(draft, turn)
-        return leases.reserve(draft, ANY)
+        tx.put(turn)
+        leases.append(tx, turn)
+        return leases.reserve(tx, ANY)
 
     token = sessions.update(key, continued)
-    fence = sessions.update(key, lambda draft: leases.confirm(draft, token, ANY)) or ""
+    fence = sessions.update(key, lambda tx: leases.confirm(tx, token, ANY)) or ""
     turn = take(sessions, key, fence)
     assert turn is not None
     assert (turn.take, turn.reply) == (1, "Once upon")
@@ -191,7 +191,7 @@ def test_a_continued_reply_that_was_lost_keeps_what_there_was(sessions: Sessions
     left = settle(sessions, key, token, failed=True)
     assert left is not None
     again = left.token or ""
-    fence = sessions.update(key, lambda draft: leases.confirm(draft, again, ANY)) or ""
+    fence = sessions.update(key, lambda tx: leases.confirm(tx, again, ANY)) or ""
     turn = take(sessions, key, fence)
     assert turn is not None
     assert (turn.take, turn.reply) == (2, "Once upon")
@@ -209,7 +209,7 @@ def test_a_wake_for_nobodys_line_is_tried_twice(sessions: Sessions) -> None:
     assert left is not None
     assert left.wake_given_up
     assert left.token is None
-    assert sessions.read(key).waking.state == "failed"
+    assert sessions.read(key).wake.state == "failed"
 
 
 def test_an_invocation_that_ran_out_of_time_hands_its_lines_on(sessions: Sessions) -> None:
@@ -227,9 +227,9 @@ def test_a_line_nobody_tells_can_be_withdrawn(sessions: Sessions) -> None:
     _, fence = begin(sessions, key, "a")
     say(sessions, key, "b")
     take(sessions, key, fence)
-    assert not sessions.update(key, lambda draft: leases.withdraw(draft, "a")), "it is being told"
-    assert sessions.update(key, lambda draft: leases.withdraw(draft, "b"))
-    assert not sessions.update(key, lambda draft: leases.withdraw(draft, "nothing"))
+    assert not sessions.update(key, lambda tx: leases.withdraw(tx, "a")), "it is being told"
+    assert sessions.update(key, lambda tx: leases.withdraw(tx, "b"))
+    assert not sessions.update(key, lambda tx: leases.withdraw(tx, "nothing"))
     assert [line.turn for line in sessions.read(key).inbox] == ["a"]
     assert {turn.id: turn.state for turn in sessions.turns(key)} == {"a": "telling", "b": "stopped"}
 
@@ -241,10 +241,10 @@ def test_beyond_the_concurrency_sessions_queue_and_are_served_in_order(sessions:
     assert reserve(sessions, keys[1], ONE) == Queued(1)
     assert reserve(sessions, keys[2], ONE) == Queued(2)
     assert reserve(sessions, keys[1], ONE) == Queued(1), "asking again keeps the place"
-    assert sessions.read(keys[1]).waking.state == "queued"
+    assert sessions.read(keys[1]).wake.state == "queued"
 
-    fence = sessions.update(keys[0], lambda draft: leases.confirm(draft, token, ONE)) or ""
-    assert sessions.update(keys[0], lambda draft: leases.release(draft, fence, ONE))
+    fence = sessions.update(keys[0], lambda tx: leases.confirm(tx, token, ONE)) or ""
+    assert sessions.update(keys[0], lambda tx: leases.release(tx, fence, ONE))
     assert reserve(sessions, keys[2], ONE) == Queued(2), "nobody overtakes"
     assert isinstance(reserve(sessions, keys[1], ONE), str)
     assert reserve(sessions, keys[2], ONE) == Queued(1)
@@ -263,7 +263,7 @@ def test_changes_of_many_threads_all_count(sessions: Sessions) -> None:
     key = put_session(sessions)
 
     def add(n: int) -> None:
-        sessions.update(key, lambda draft: draft.session.profile.update({f"k{n}": "v"}))
+        sessions.update(key, lambda tx: tx.session.profile.update({f"k{n}": "v"}))
 
     threads = [threading.Thread(target=add, args=(n,)) for n in range(6)]
     for thread in threads:
@@ -277,15 +277,15 @@ def test_a_session_that_is_not_there(sessions: Sessions) -> None:
     with pytest.raises(NoSession):
         sessions.read("nobody")
     with pytest.raises(NoSession):
-        sessions.update("nobody", lambda draft: None)
+        sessions.update("nobody", lambda tx: None)
 
 
 def test_a_refused_change_writes_nothing(sessions: Sessions) -> None:
     key = put_session(sessions)
 
-    def refuse(draft: Draft) -> None:
-        draft.session.profile["name"] = "x"
-        draft.add_turn("a", "x")
+    def refuse(tx: SessionTransaction) -> None:
+        tx.session.profile["name"] = "x"
+        tx.add_turn("a", "x")
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011  our own, above
