@@ -116,12 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             bundle = options.bundle
             if bundle is None:
-                from model_build.pack_source import open_source
+                from model_build.sources import open_source
 
                 bundle, source = Path(folder) / "bundle", open_source(options.checkpoint)
                 pack(source, bundle, **form_options(options), show=True)
-            exact = load_engine(checkpoint, dtype="bfloat16", chat=False, texts=1)
-            packed = load_engine(bundle, chat=False, texts=1)
+            exact = load_engine(checkpoint, dtype="bfloat16", chat=False, cache_slots=1)
+            packed = load_engine(bundle, chat=False, cache_slots=1)
             ids = exact.encode(options.text.read_text(encoding="utf-8"))
             pieces = cut(ids, min(options.length, exact.context - 1), options.passages)
             found = summarize([read(exact, packed, piece) for piece in pieces])

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it by
 from torch import Tensor
 
-from model_build.pack_source import Source, stack
+from model_build.sources import Source, stack
 from storyteller.engine.errors import EngineError
 from storyteller.engine.linears import Dense
 from storyteller.engine.model import rope_frequencies
@@ -132,6 +132,6 @@ class Calibration:
     def head(self) -> Tensor:
         """Mean squares of the head's inputs, after the last layer."""
         norm = self._source.rows("model.norm.weight")
-        dim, eps = self._source.config.width, self._source.config.norm_eps
+        dim, eps = self._source.config.dim, self._source.config.norm_eps
         normed = [F.rms_norm(state, (dim,), norm, eps) for state in self._states]
         return sum((x.square().sum(0) for x in normed), torch.zeros(dim)) / self.tokens

@@ -40,7 +40,7 @@ from storyteller.engine.tensorfile import WIDTHS
 from storyteller.engine.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from model_build.pack_source import Source
+    from model_build.sources import Source
 
 _TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 #: Bytes of a weight file after which the next begins; what is done of a broken-off packing is counted in files.
@@ -93,7 +93,7 @@ def form_options(options: argparse.Namespace) -> dict[str, Any]:
 
 def run_pack(options: argparse.Namespace) -> None:
     """The command `pack`."""
-    from model_build.pack_source import open_source
+    from model_build.sources import open_source
 
     source = open_source(options.source, options.revision, adapter=options.adapter)
     if source.rounded:
@@ -199,7 +199,7 @@ def read_calibration(
     length = min(PASSAGE, config.context)
     if text is None or str(text) == "none":
         if show:
-            print("Without calibration rounding costs more quality: leave --calibration out if you can.", file=sys.stderr)
+            print("Without calibration, rounding costs more quality: leave `--calibration none` out.", file=sys.stderr)
         return CalibrationText("none", [])
     if str(text) == "default":
         return CalibrationText("default", default_passages(tokenizer, length))

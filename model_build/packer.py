@@ -12,8 +12,8 @@ from torch import Tensor
 
 from model_build.calibrate import Calibration
 from model_build.layout import pack
-from model_build.pack_source import Source, stack
 from model_build.quantize import Report, dequantize, round_embedding, round_weights
+from model_build.sources import Source, stack
 from storyteller.engine.bundle import RESIDUAL, head_rows
 
 #: Rows of an embedding or a head worked on at a time.

@@ -17,8 +17,8 @@ TOLERANCE = 5e-3
 def prepare(case: Path) -> None:
     """Fills `case` with a bundle and `expected.json`."""
     from model_build.pack import pack
-    from model_build.pack_source import open_source
     from model_build.prefix import write_prefix
+    from model_build.sources import open_source
     from storyteller.engine import Sampling, load_engine
     from storyteller.engine.native import find_native
     from tests.tiny_llama import LLAMA_3_1, write_tiny_llama

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .model import Llama
-    from .texts import Text
+    from .prefix_cache import CachedPrefix
 
 MANIFEST, FORMAT, VERSION = "bundle.json", "overture-bundle", 1
 PREFIX = "prefix.safetensors"
@@ -83,10 +83,10 @@ def matrices(config: LlamaConfig) -> dict[str, tuple[int, int]]:
     """Rows and columns of each kind of packed matrix of a layer."""
     queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
     return {
-        "qkv": (queries + 2 * keys, config.width),
-        "out": (config.width, queries),
-        "gate_up": (2 * config.hidden, config.width),
-        "down": (config.width, config.hidden),
+        "qkv": (queries + 2 * keys, config.dim),
+        "out": (config.dim, queries),
+        "gate_up": (2 * config.intermediate, config.dim),
+        "down": (config.dim, config.intermediate),
     }
 
 
@@ -101,19 +101,19 @@ def expected(config: LlamaConfig, form: Form) -> dict[str, tuple[str, tuple[int,
             tensors[name + RESIDUAL] = tensors[name]
 
     if form.embedding == "int8":
-        tensors["embedding.values"] = ("I8", (c.vocab, c.width))
-        tensors["embedding.scales"] = ("BF16", (c.vocab, c.width // GROUP))
+        tensors["embedding.values"] = ("I8", (c.vocab, c.dim))
+        tensors["embedding.scales"] = ("BF16", (c.vocab, c.dim // GROUP))
     elif form.embedding == "int4":
-        packed("embedding.packed", head_rows(c), c.width, "int4")
+        packed("embedding.packed", head_rows(c), c.dim, "int4")
     shapes = matrices(c)
     for layer in range(c.layers):
         at = f"layers.{layer}."
         for norm, names in (("attention_norm", ("qkv", "out")), ("mlp_norm", ("gate_up", "down"))):
-            tensors[at + norm] = ("F32", (c.width,))
+            tensors[at + norm] = ("F32", (c.dim,))
             for name in names:
                 packed(at + name, *shapes[name], form.layers)
-    tensors["norm"] = ("F32", (c.width,))
-    packed("head", head_rows(c), c.width, form.head)
+    tensors["norm"] = ("F32", (c.dim,))
+    packed("head", head_rows(c), c.dim, form.head)
     return tensors
 
 
@@ -121,8 +121,8 @@ def check_sizes(config: LlamaConfig, path: Path) -> None:
     """Raises EngineError when a Llama's sizes do not fit the layout."""
     c = config
     for name, size in {
-        "hidden_size": c.width,
-        "intermediate_size": c.hidden,
+        "hidden_size": c.dim,
+        "intermediate_size": c.intermediate,
         "num_attention_heads x head_dim": c.heads * c.head_dim,
         "num_key_value_heads x head_dim": c.kv_heads * c.head_dim,
     }.items():
@@ -279,12 +279,12 @@ class BundleReading:
             self._embedding(),
             layers,
             self.tensor("norm"),
-            matrix("head", head_rows(config), config.width),
+            matrix("head", head_rows(config), config.dim),
             chosen.operations,
             name=chosen.name,
             context=context,
-            steady=chosen.steady,
-            batches=chosen.batches,
+            batch_invariant=chosen.batch_invariant,
+            cheap_batches=chosen.cheap_batches,
         )
 
     def _enter_pages(self) -> None:
@@ -293,9 +293,9 @@ class BundleReading:
             with contextlib.suppress(OSError):  # before Linux 5.14, and on other systems
                 mapped.madvise(_POPULATE_READ)
 
-    def prefix(self, model: Llama) -> Text | None:
+    def prefix(self, model: Llama) -> CachedPrefix | None:
         """The shipped prefix in a cache of its own; None where there is none or it does not fit the context."""
-        from .texts import Text
+        from .prefix_cache import CachedPrefix
 
         if PREFIX not in self._manifest.files:
             return None
@@ -304,7 +304,7 @@ class BundleReading:
             return None
         cache = model.operations.new_cache(len(ids))
         model.operations.put(cache, self.tensor("keys"), self.tensor("values"))
-        return Text(cache, ids)
+        return CachedPrefix(cache, ids)
 
     def _embedding(self) -> Callable[[Tensor], Tensor]:
         import torch
@@ -324,7 +324,7 @@ class BundleReading:
         parts = [self.tensor(name).view(head_rows(config) // ROWS, -1) for name in names if name in self._spans]
 
         def unpack(ids: Tensor) -> Tensor:
-            rows = [unpack_rows(part, ids, config.width) for part in parts]
+            rows = [unpack_rows(part, ids, config.dim) for part in parts]
             return torch.stack(rows).sum(0)
 
         return unpack

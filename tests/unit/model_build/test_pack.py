@@ -17,8 +17,8 @@ from model_build import bundle as bundle_files
 from model_build.__main__ import main
 from model_build.calibrate import Calibration, CalibrationError, default_passages
 from model_build.pack import pack, plan_files
-from model_build.pack_source import Source, SourceError, open_source
 from model_build.quantize import GROUP, Report, dequantize, round_embedding, round_plainly, round_weights
+from model_build.sources import Source, SourceError, open_source
 from storyteller.engine import EngineError, load_engine
 from storyteller.engine.bundle import read_manifest, verify
 from storyteller.engine.loading import load_tokenizer
