@@ -37,7 +37,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.answers_arm64 import Arm64Error, bench_arm64
-from bench.curve import write_curves
+from model_build.plots import write_curves
 from prologue.answers.answers_file import STATES, Answer, State, read_negatives
 from prologue.answers.builder import AnswerIndexBuilder, make_index
 from prologue.answers.classifiers import extend, fit_classifiers, fold_classifiers

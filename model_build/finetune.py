@@ -72,7 +72,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> None:
     """The command `finetune`."""
-    from model_build.loss_plot import plot_loss
+    from model_build.plots import write_loss
 
     recipe = Recipe(**{name: getattr(options, name) for name in asdict(Recipe())})
     log = finetune(
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
         begin=options.begin,
         threads=options.threads,
     )
-    plot_loss(log, options.out / "loss.svg")
+    write_loss(options.out / "loss.svg", log)
     print(f"{options.out} holds the adapter. Try: python -m model_build pack {options.model} --adapter {options.out}")
 
 

@@ -42,7 +42,7 @@ def add_prefix(bundle: Path, world: Path) -> int:
     loaded = load_world(world)
     fixed = fixed_messages(loaded)
     prompts = [[*fixed, {"role": "user", "content": said}] for said in ("Who are you?", "I go on.")]
-    engine = load_engine(bundle, texts=1, speculate=False)
+    engine = load_engine(bundle, cache_slots=1, speculate=False)
     beginnings = [engine.encode_chat(messages) for messages in prompts]
     return write_prefix(bundle, engine, common(beginnings))
 

@@ -18,7 +18,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from model_build.pack_source import Source, SourceError
+from model_build.sources import Source, SourceError
 from storyteller.engine.checkpoint import expected_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -25,8 +25,8 @@ import torch
 from gguf import GGMLQuantizationType as Type
 from torch import Tensor
 
-from model_build.gguf_tokenizer import GgufTokenizer
-from model_build.pack_source import Source, SourceError
+from model_build.sources import Source, SourceError
+from model_build.sources.gguf_tokenizer import GgufTokenizer
 from storyteller.engine.checkpoint import expected_tensors
 from storyteller.engine.config import parse_config
 
@@ -103,8 +103,8 @@ class GgufSource(Source):
             raise SourceError(f"{self._path} holds a model of the architecture {architecture}: use a Llama's.")
         if self._value("expert_count", 0):
             raise SourceError(f"{self._path} is a mixture of {self._value('expert_count')} experts: use a dense Llama.")
-        width, heads = self._whole("embedding_length"), self._whole("attention.head_count")
-        head_dim = self._value("attention.key_length") or width // heads
+        dim, heads = self._whole("embedding_length"), self._whole("attention.head_count")
+        head_dim = self._value("attention.key_length") or dim // heads
         for key in ("attention.value_length", "rope.dimension_count"):
             if self._value(key, head_dim) != head_dim:
                 raise SourceError(
@@ -118,7 +118,7 @@ class GgufSource(Source):
             "model_type": "llama",
             "hidden_act": "silu",
             "vocab_size": int(embedding.shape[1]),
-            "hidden_size": width,
+            "hidden_size": dim,
             "intermediate_size": self._whole("feed_forward_length"),
             "num_hidden_layers": self._whole("block_count"),
             "num_attention_heads": heads,

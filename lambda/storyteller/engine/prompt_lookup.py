@@ -1,7 +1,6 @@
-"""Guesses the next tokens by looking up what followed the last ones earlier in the text.
+"""Prompt lookup decoding: drafts the next tokens by looking up what followed the last ones earlier in the text.
 
-A guess is only ever checked against the model, several tokens in one pass, so it changes the speed and
-never the text. Knows token ids only.
+The model checks a draft, several tokens in one pass, so drafting changes the speed and never the text.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _LEAST = 0.3
 _REST = 64
 
 
-class Drafter:
+class PromptLookup:
     """Drafts, and keeps count of how often they are right: below `_LEAST` it rests for a while.
 
     A guess costs a part of a token's time, so that about three in ten must be right for it to pay.
@@ -26,7 +25,7 @@ class Drafter:
         self._rate = 0.5
         self._rest = 0
 
-    def draft(self, history: Sequence[int]) -> list[int]:
+    def propose(self, history: Sequence[int]) -> list[int]:
         """Up to `DRAFT` tokens that may follow `history`; none when nothing like its end came before."""
         if self._rest:
             self._rest -= 1

@@ -98,7 +98,7 @@ def open_source(
         path = download(name, revision, fetch)
     source: Source
     if path.suffix == ".gguf" or path.is_file():
-        from model_build.gguf_source import GgufSource
+        from model_build.sources.gguf import GgufSource
 
         source = GgufSource(path)
     else:
@@ -106,7 +106,7 @@ def open_source(
             raise SourceError(f"{path} is a folder of GGUF files: give one of them, such as {files[0]}.")
         source = FolderSource(path, name)
     if adapter:
-        from model_build.adapter import AdaptedSource
+        from model_build.sources.adapter import AdaptedSource
 
         source = AdaptedSource(source, adapter)
     return source
