@@ -38,7 +38,8 @@ import numpy.typing as npt
 
 from bench.answers_arm64 import Arm64Error, bench_arm64
 from model_build.plots import write_curves
-from prologue.answers.answers_file import STATES, Answer, State, read_negatives
+from prologue.answers.answer import STATES, Answer, State
+from prologue.answers.answers_file import read_negatives
 from prologue.answers.builder import AnswerIndexBuilder, make_index
 from prologue.answers.classifiers import extend, fit_classifiers, fold_classifiers
 from prologue.answers.embedder import Embedder

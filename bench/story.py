@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_build.plots import write_bars
-from prologue.prompt import Turn, compose, trim
+from prologue.prompt import Turn, compose, compose_within
 from prologue.world import World, load_world
 from storyteller.engine import Completion, Engine, EngineError, Sampling, load_engine
 
@@ -127,7 +127,7 @@ def walk(engine: Engine, world: World, tokens: int) -> list[Completion]:
     told: list[Completion] = []
     turns: list[Turn] = []
     for number, line in enumerate(WALK):
-        messages = trim(compose(world, {}, [*turns, Turn(line)]), engine.context - tokens, engine.count_chat)
+        messages = compose_within(world, {}, [*turns, Turn(line)], engine.context - tokens, engine.count_chat)
         told.append(tell(engine, engine.encode_chat(messages), tokens, number))
         turns.append(Turn(line, told[-1].text or "…"))
     return told

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infra.prices import FRONT_GB
+from infra.deploy.prices import FRONT_GB
 from overture.energy import Footprint
 from overture.grid import grid
 from overture.ledger import Saving, saved

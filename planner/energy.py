@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.prices import CODE_GB, FRONT_GB, VISIT
+from infra.deploy.prices import CODE_GB, FRONT_GB, VISIT
 from overture.energy import Footprint, Share, footprint, hosted_api, lambda_share, moved, stored
 from overture.grid import grid
 from overture.ledger import Ledger, by_phase

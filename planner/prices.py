@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from infra.prices import CODE_GB, FRONT_GB, MONTH_H, MONTH_S, PRICES, VISIT, usd
+from infra.deploy.prices import CODE_GB, FRONT_GB, MONTH_H, MONTH_S, PRICES, VISIT, usd
 from overture.energy import GRAVITON4, Server
 from overture.prices import Price
 
@@ -101,7 +101,7 @@ def posts(outcome: Outcome) -> float:
 
 
 def _around(scenario: Scenario, outcome: Outcome) -> dict[str, float]:
-    """Front, messages and the table, as infra/prices.py counts them for one visit."""
+    """Front, messages and the table, as infra/deploy/prices.py counts them for one visit."""
     handled, sent = frames(scenario, outcome), posts(outcome)
     return {
         "Front": usd("lambda", handled * VISIT.front_s * FRONT_GB) + usd("lambda_request", handled),

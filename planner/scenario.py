@@ -70,11 +70,14 @@ class Visit(Struct, forbid_unknown_fields=True, frozen=True):
     turns: Annotated[
         int,
         Meta(
-            ge=1, le=1000, description="Lines of a visit, the opening too.", extra={"source": "infra/prices.py: VISIT"}
+            ge=1,
+            le=1000,
+            description="Lines of a visit, the opening too.",
+            extra={"source": "infra/deploy/prices.py: VISIT"},
         ),
     ] = 10
     reply_tokens: Annotated[
-        float, Meta(gt=0, description="Median tokens of a reply.", extra={"source": "infra/prices.py: VISIT"})
+        float, Meta(gt=0, description="Median tokens of a reply.", extra={"source": "infra/deploy/prices.py: VISIT"})
     ] = 120.0
     reply_tokens_p95: Annotated[
         float,
@@ -123,7 +126,7 @@ class Visit(Struct, forbid_unknown_fields=True, frozen=True):
         ),
     ] = 25.0
     steps: Annotated[
-        int, Meta(ge=0, description="Frames of the prologue.", extra={"source": "infra/prices.py: VISIT"})
+        int, Meta(ge=0, description="Frames of the prologue.", extra={"source": "infra/deploy/prices.py: VISIT"})
     ] = 20
 
 

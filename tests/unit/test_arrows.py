@@ -101,4 +101,4 @@ def test_the_planner_takes_nothing_but_prices_from_infra() -> None:
     for path in files("planner"):
         nodes = ast.walk(ast.parse(path.read_text()))
         modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-        assert {module for module in modules if module.startswith("infra")} <= {"infra.prices"}, path.name
+        assert {module for module in modules if module.startswith("infra")} <= {"infra.deploy.prices"}, path.name

@@ -6,7 +6,7 @@ import math
 import boto3
 import pytest
 
-from infra import prices as stack_prices
+from infra.deploy import prices as stack_prices
 from overture import prices
 from overture.energy import (
     CONSTANTS,

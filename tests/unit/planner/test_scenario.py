@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import prices as stack_prices
+from infra.deploy import prices as stack_prices
 from infra.settings import Settings
 from overture import settings as run_time
 from planner import documents
