@@ -189,10 +189,10 @@ def score(played: Sequence[Dialogue], prompt: str, embed: Embed) -> dict[str, Fi
             for turn in one["turns"]
             if turn.get("asks") == key
         )
-    strange = [_strange(one, prompt) for one in played]
-    figures["strange words"] = bootstrap(strange, lambda pairs: sum(bool(word) for word in pairs) / len(pairs))
-    figures["strange words, in small letters"] = bootstrap(
-        strange, lambda pairs: sum(bool(word) and not word[0].isupper() for word in pairs) / len(pairs)
+    found = [_strange(one, prompt) for one in played]
+    figures["strange words"] = _ratio([[(sum(map(bool, told)), len(told))] for told in found])
+    figures["strange words, in small letters"] = _ratio(
+        [[(sum(bool(word) and not word[0].isupper() for word in told), len(told))] for told in found]
     )
     figures["repeats itself in a reply"] = _share(repeats_itself(scene) for scene in scenes)
     figures["repeats a sentence of an earlier reply"] = _share(again for one in played for again in _again(one))
@@ -215,6 +215,15 @@ def commonest_strange_words(played: Sequence[Dialogue], prompt: str) -> Counter[
 def _share(found: Iterable[bool]) -> Figure:
     right = [*found]
     return wilson(sum(right), len(right))
+
+
+def _ratio(groups: Sequence[Sequence[tuple[int, int]]]) -> Figure:
+    """How many of all the words, from `(some, all)` a dialogue."""
+    figure = bootstrap(
+        [[one for one in group if one[1]] for group in groups],
+        lambda pairs: sum(some for some, _ in pairs) / sum(every for _, every in pairs),
+    )
+    return figure._replace(of=sum(every for group in groups for _, every in group))
 
 
 def _strange(dialogue: Dialogue, prompt: str) -> list[str]:
