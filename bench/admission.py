@@ -88,6 +88,8 @@ class Simulation:
         with patched(self.clock, (invoker_module, sessions, table, waiting_line)):
             self.clock.start(lambda: self._arrivals(seconds))
             self.clock.start(self._sweeps)
+            for _ in range(min(20, self.settings.concurrency)):
+                self.clock.start(self.invoker.promote)  # those who wait already
             self.clock.run(seconds + settle_s)
         self.result.calls, self.result.throttled = self.client.calls, self.client.throttled
         return self.result

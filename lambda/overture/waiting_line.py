@@ -6,12 +6,13 @@ partition that the session's key names; who looks for the head reads the first f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import time
 from typing import NamedTuple
 
-from overture.table import Delete, Put, Table
+from overture.table import Conflict, Delete, Put, Table
 
 PARTITIONS = 4
 #: Heads read of each partition.
@@ -49,8 +50,9 @@ class WaitingLine:
         return Delete(_pk(session), place)
 
     def remove(self, waiting: Waiting) -> None:
-        """Takes a session that is no more out of the line."""
-        self._table.write(Delete(_pk(waiting.session), waiting.place))
+        """Takes a session that waits no more out of the line."""
+        with contextlib.suppress(Conflict):  # somebody else is at it
+            self._table.write(Delete(_pk(waiting.session), waiting.place))
 
     def somebody_waits(self) -> bool:
         """Whether the line is not empty; a long line shows in the first partition looked at."""
