@@ -219,7 +219,7 @@ class Trainer:
             raise DialogueError(f"{adapter} holds no adapter that can be read ({error}).") from None
         problem = f"{adapter} has other layers or another rank: give its --layers and --rank, or leave out --begin."
         try:
-            result = set_peft_model_state_dict(self._adapted, {name: one.float() for name, one in weights.items()})
+            result: Any = set_peft_model_state_dict(self._adapted, {name: one.float() for name, one in weights.items()})
         except RuntimeError:
             raise DialogueError(problem) from None
         missing = [name for name in result.missing_keys if "lora_" in name]
@@ -280,7 +280,7 @@ class Trainer:
         from safetensors.torch import load_file, save_file
 
         self._adapted.peft_config["default"].base_model_name_or_path = settings["model"]
-        self._adapted.save_pretrained(out)
+        self._adapted.save_pretrained(str(out))
         (out / "README.md").unlink(missing_ok=True)  # PEFT's empty card
         path = out / "adapter_model.safetensors"
         save_file({name: tensor.half() for name, tensor in load_file(path).items()}, path)

@@ -29,7 +29,7 @@ from overture.connections import Connections, PostFailed
 from overture.sessions import Sessions
 from overture.settings import Settings
 from overture.table import Table
-from prologue.book import Found
+from prologue.answers.index import Found
 from prologue.world import load_world
 from storyteller.model_loader import ModelLoader
 from storyteller.worker import ReplyWorker

@@ -43,11 +43,14 @@ class Described:
         return {"Stacks": [{"StackStatus": self.status}]}
 
 
+CLIENT: Any = boto3.client
+
+
 def test_no_stack_is_no_obstacle(aws: None) -> None:
-    assert stack_state.find_status(boto3.client, "Overture") is None
-    assert stack_state.check_status(boto3.client, "Overture") is None
-    assert stack_state.find_output(boto3.client, "Overture", "Repository") is None
-    assert stack_state.own_reservation(boto3.client, "Overture") == 0
+    assert stack_state.find_status(CLIENT, "Overture") is None
+    assert stack_state.check_status(CLIENT, "Overture") is None
+    assert stack_state.find_output(CLIENT, "Overture", "Repository") is None
+    assert stack_state.own_reservation(CLIENT, "Overture") == 0
 
 
 @pytest.mark.parametrize("status", [*stack_state.STUCK, "UPDATE_IN_PROGRESS"])
@@ -71,7 +74,7 @@ def test_the_accounts_own_logging_role_is_left_alone(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(stack_state, "own_log_role", lambda *_: "Overture-WebSocketLogRole-1")
     for account, choice in ((None, "stack"), ("Overture-WebSocketLogRole-1", "stack"), ("Theirs", "account")):
         monkeypatch.setattr(stack_state, "account_log_role", lambda _, account=account: account)
-        assert stack_state.choose_log_role(boto3.client, "Overture") == choice
+        assert stack_state.choose_log_role(CLIENT, "Overture") == choice
 
 
 def test_the_live_tag_moves_to_the_image_that_is_deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:

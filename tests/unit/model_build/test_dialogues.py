@@ -73,6 +73,7 @@ def test_a_row_is_the_prompts_of_the_play_with_the_replies_to_be_learned(tmp_pat
     assert dialogue.turns[1] == Turn("I wave", "They wave.", ["Boys sell pears."])
     tokenizer = Tokenizer(write_tiny_llama(tmp_path / "model"))
     end = tokenizer.vocabulary.token_to_id(END_TURN)
+    assert end is not None
     row = encode(dialogue, world, tokenizer, end)
     learned = [token for token, yes in zip(row.ids, row.learned, strict=True) if yes]
     assert tokenizer.vocabulary.decode(learned, skip_special_tokens=False) == f"It opens.{END_TURN}They wave.{END_TURN}"

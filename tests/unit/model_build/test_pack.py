@@ -146,10 +146,16 @@ def test_every_form_packs_and_scores_nearly_the_same(tmp_path: Path, form: str, 
 def test_a_tied_embedding_is_read_from_the_head(tmp_path: Path) -> None:
     source = checkpoint(tmp_path / "model", tied=True)
     weight = source.rows("model.embed_tokens.weight")
-    for options, limit in ({"head": "int8"}, 0.01), ({"head": "int4", "embedding": "int4"}, 0.15):
+    kinds: list[tuple[dict[str, Any], float]] = [
+        ({"head": "int8"}, 0.01),
+        ({"head": "int4", "embedding": "int4"}, 0.15),
+    ]
+    for options, limit in kinds:
         out = uncalibrated(source, tmp_path / "bundle", **options)
         assert "embedding.values" not in tensor_names(out)
-        found = load_engine(out)._model._embed(torch.arange(len(weight)))
+        found = load_engine(out)._model._embed(  # type: ignore[attr-defined]
+            torch.arange(len(weight))
+        )
         assert 0 < (found - weight).norm() / weight.norm() < limit
 
 
