@@ -14,7 +14,6 @@ from infra.constructs.front import Front, PackagedFunction
 from infra.constructs.images import ImageRepository, image_code
 from infra.constructs.monitoring import Monitoring
 from infra.constructs.nag_suppressions import suppress_cdk_own
-from infra.constructs.roles import log_bucket_deletion
 from infra.constructs.site import Site
 from infra.constructs.storyteller import Destinations, Storyteller
 from infra.constructs.ticket_api import TicketApi
@@ -114,7 +113,6 @@ class OvertureStack(Stack):
             cost_guard=cost_guard,
         )
         suppress_cdk_own(self, site.bucket)
-        log_bucket_deletion(self, settings)
 
         self._output("Page", site.url, "The play")
         self._output("Chat", f"make chat URL={site.url}", "The play in a terminal")

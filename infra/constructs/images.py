@@ -64,6 +64,6 @@ def image_code(settings: Settings, repository: ecr.IRepository) -> lambda_.Docke
 
 
 def ignored() -> list[str]:
-    """What is no part of the asset: the list that `docker build` reads, and the weights."""
+    """What is no part of the asset: what `docker build` ignores, and the weights."""
     lines = (ROOT / f"{DOCKERFILE}.dockerignore").read_text().splitlines()
-    return [*(line for line in lines if line and not line.startswith("#")), "models"]
+    return [line for line in lines if line and not line.startswith(("#", "!build/models"))]

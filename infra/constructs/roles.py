@@ -47,12 +47,12 @@ def make_role_and_logs(scope: Construct, settings: Settings) -> RoleAndLogs:
     return RoleAndLogs(role, log_group)
 
 
-def log_bucket_deletion(stack: Stack, settings: Settings) -> None:
+def log_bucket_deletion(scope: Construct, settings: Settings) -> None:
     """Gives the CDK's function that empties buckets a log group: Lambda would make one that outlives the stack."""
-    provider = stack.node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider")
+    provider = Stack.of(scope).node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider")
     function = provider.node.find_child("Handler")
     assert isinstance(function, CfnResource)
-    group = make_log_group(stack, "BucketDeletionLogs", settings)
+    group = make_log_group(scope, "DeletionLogs", settings)
     function.add_property_override("LoggingConfig.LogGroup", group.log_group_name)
 
 

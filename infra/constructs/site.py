@@ -13,7 +13,7 @@ from aws_cdk import aws_s3_deployment as deployment
 from constructs import Construct
 
 from infra.constructs.nag_suppressions import suppress
-from infra.constructs.roles import make_log_group
+from infra.constructs.roles import log_bucket_deletion, make_log_group
 from infra.constructs.ticket_api import TicketApi
 from infra.constructs.websocket import WebSocket
 from infra.settings import ROOT, SettingError, Settings
@@ -39,6 +39,7 @@ class Site(Construct):
             removal_policy=RemovalPolicy.DESTROY,
             auto_delete_objects=True,
         )
+        log_bucket_deletion(self, settings)
         suppress(bucket, "AwsSolutions-S1", "Its files are public through CloudFront, and nothing else reads it.")
         certificate = (
             acm.Certificate.from_certificate_arn(self, "Certificate", settings.certificate) if settings.domain else None

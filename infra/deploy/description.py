@@ -15,7 +15,7 @@ PARTS = (
     ("Storyteller", ("Storyteller", "Destinations", "Images", "CloudBuild")),
     ("Front", ("Front",)),
     ("Connecting", ("WebSocket", "TicketApi", "Ticket", "Authorizer")),
-    ("Page", ("Site", "Custom", "BucketDeletion")),
+    ("Page", ("Site", "Custom")),
     ("Table", ("Database",)),
     ("Alarms and limits", ("Monitoring", "CostGuard")),
 )

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from infra.deploy import stack_state
-
-MANIFEST = {
-    "schemaVersion": 2,
-    "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-    "config": {
-        "mediaType": "application/vnd.docker.container.image.v1+json",
-        "size": 1,
-        "digest": "sha256:" + "1" * 64,
-    },
-    "layers": [],
-}
 
 
 @pytest.fixture
@@ -77,33 +66,41 @@ def test_the_accounts_own_logging_role_is_left_alone(monkeypatch: pytest.MonkeyP
         assert stack_state.choose_log_role(CLIENT, "Overture") == choice
 
 
-def test_the_live_tag_moves_to_the_image_that_is_deployed(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    ecr = boto3.client("ecr")
-    ecr.create_repository(repositoryName="images")
-    digests = []
-    for number in range(2):
-        manifest = json.dumps({**MANIFEST, "number": number})
-        put = ecr.put_image(repositoryName="images", imageManifest=manifest, imageTag=f"model-{number}")
-        digests.append(put["image"]["imageId"]["imageDigest"])
+class Images:
+    """A function of an image, and the repository that has it."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.tagged: list[dict[str, str]] = []
+
+    def get_function(self, FunctionName: str, Qualifier: str) -> dict[str, Any]:
+        assert (FunctionName, Qualifier) == ("storyteller", "live")
+        return {"Code": {"ResolvedImageUri": self.uri}}
+
+    def batch_get_image(self, repositoryName: str, imageIds: list[dict[str, str]]) -> dict[str, Any]:
+        return {"images": [{"imageManifest": f"manifest of {imageIds[0]['imageDigest']}"}]}
+
+    def put_image(self, **given: str) -> None:
+        if given in self.tagged:
+            raise ClientError({"Error": {"Code": "ImageAlreadyExistsException"}}, "PutImage")
+        self.tagged.append(given)
+
+
+def test_the_live_tag_moves_to_the_image_that_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack_state, "find_output", lambda *_: "storyteller")
     monkeypatch.setattr(stack_state, "find_resource", lambda *_: "images")
+    aws = Images("1.dkr.ecr.us-east-1.amazonaws.com/images@sha256:ab")
+    for _ in range(2):  # again on the image that has it already
+        stack_state.mark_live(lambda _: aws, "Overture", "live")
+    assert aws.tagged == [{"repositoryName": "images", "imageManifest": "manifest of sha256:ab", "imageTag": "live"}]
 
-    class Function:
-        uri = ""
 
-        def get_function(self, **_: str) -> dict[str, Any]:
-            return {"Code": {"ResolvedImageUri": self.uri}}
-
-    function = Function()
-
-    def client(name: str) -> Any:
-        return function if name == "lambda" else boto3.client(name)  # type: ignore[call-overload]
-
-    for digest in (digests[0], digests[1], digests[1], digests[0]):
-        function.uri = f"1.dkr.ecr.us-east-1.amazonaws.com/images@{digest}"
-        stack_state.mark_live(client, "Overture", "live")
-        (live,) = ecr.describe_images(repositoryName="images", imageIds=[{"imageTag": "live"}])["imageDetails"]
-        assert live["imageDigest"] == digest
+def test_an_image_in_the_cdks_own_repository_is_not_tagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_state, "find_output", lambda *_: "storyteller")
+    monkeypatch.setattr(stack_state, "find_resource", lambda *_: "images")
+    aws = Images("1.dkr.ecr.us-east-1.amazonaws.com/cdk-hnb659fds-container-assets-1-us-east-1@sha256:ab")
+    stack_state.mark_live(lambda _: aws, "Overture", "live")
+    assert aws.tagged == []
 
 
 def test_the_budgets_tag_is_activated_when_aws_lists_it() -> None:
