@@ -8,12 +8,12 @@ KERNEL := build/kernel
 STORYTELLER := build/models/storyteller
 READY := .venv/.ready $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
 
-.PHONY: help setup run chat test lint arm64 clean synth wheels image deploy destroy bootstrap lock docs
+.PHONY: help setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-.venv/.ready: requirements.txt constraints.txt scripts/setup
+.venv/.ready: pyproject.toml constraints.txt scripts/setup
 	@scripts/setup
 
 $(BOOK)/.built: .venv/.ready $(wildcard prologue/*.py prologue/*.txt $(WORLD)/*)
@@ -51,10 +51,9 @@ arm64: .venv/.ready $(KERNEL)/.built  ## Test the engine on the real arm64 kerne
 
 # --- AWS (settings: SET="memory=3008 concurrency=0", docs/settings.md)
 CONTEXT := $(foreach one,$(SET),-c $(one))
-CDK := PATH=$(CURDIR)/.venv/bin:$$PATH npx --yes aws-cdk@2.1148.1
 
 wheels: .venv/.ready  ## Stage Front's arm64 wheels (the one step of synth that needs a network)
-	@$(PY) -m infra.package
+	@$(PY) -m infra.deploy.package
 
 synth: .venv/.ready  ## Synthesize the stack to cdk.out, once make wheels has staged Front (SET="name=value …")
 	@$(PY) -m infra.app $(CONTEXT)
@@ -63,20 +62,22 @@ image: .venv/.ready $(if $(MODEL),,$(STORYTELLER)/bundle.json)  ## Build the sto
 	@scripts/image $(or $(MODEL),$(STORYTELLER))
 
 bootstrap: .venv/.ready  ## Prepare an AWS account and region for the CDK, once
-	@$(PY) -m infra.node
-	@$(CDK) bootstrap $(CONTEXT) -c image=none
+	@$(PY) -m infra.deploy --bootstrap $(CONTEXT)
 
 deploy: .venv/.ready wheels  ## Check, show what it costs, deploy (SET="name=value …", YES=--yes)
 	@$(PY) -m infra.deploy $(CONTEXT) $(YES)
 
-destroy: .venv/.ready  ## Take everything on AWS down (SET, YES as for deploy)
+destroy: .venv/.ready  ## Delete everything on AWS (SET, YES as for deploy)
 	@$(PY) -m infra.deploy --destroy $(CONTEXT) $(YES)
 
-lock: .venv/.ready  ## Pin the arm64 wheels anew, from infra/front.in and lambda/storyteller/requirements.in
+smoke: .venv/.ready  ## Play a deployed stack once and report figures (URL=page, FUNCTION=name: the kill switch too)
+	@$(PY) -m bench.smoke $(URL) $(if $(FUNCTION),--function $(FUNCTION))
+
+lock: .venv/.ready  ## Pin the arm64 wheels of infra/front.in and lambda/storyteller/requirements.in again
 	@scripts/lock
 
-docs: .venv/.ready  ## Rewrite what in docs/ is made of the stack and the prices
-	@$(PY) -m infra.documents
+docs: .venv/.ready  ## Rewrite the generated tables in docs/
+	@$(PY) -m infra.deploy.documents
 	@$(PY) -m bench.costs --write
 
 clean:  ## Remove .venv and everything built

@@ -37,15 +37,16 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.answers_arm64 import Arm64Error, bench_arm64
-from bench.curve import write_curves
-from prologue.answers import STATES, Answer, State, read_negatives
-from prologue.book import EMBEDDER, Book, load_book
-from prologue.book_build import Draft, make_index
-from prologue.calibration import extend, fit_detectors, tilt
-from prologue.decision import FORBIDDEN, threshold
-from prologue.embedder import Embedder
-from prologue.guards import objection, read_signs, read_words
-from prologue.measure import Labelled, auroc, measure, read_labelled
+from model_build.plots import write_curves
+from prologue.answers.answer import STATES, Answer, State
+from prologue.answers.answers_file import read_negatives
+from prologue.answers.builder import AnswerIndexBuilder, make_index
+from prologue.answers.classifiers import extend, fit_classifiers, fold_classifiers
+from prologue.answers.embedder import Embedder
+from prologue.answers.guards import objection, read_features, read_words
+from prologue.answers.index import EMBEDDER, AnswerIndex, load_answer_index
+from prologue.answers.matcher import FORBIDDEN, threshold
+from prologue.answers.measure import Labelled, auroc, measure, read_labelled
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -108,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def bench_emerald(book_folder: Path) -> dict[str, Any]:
     """The shipped book on held-out lines: paraphrases in the prologue, in-story lines in each state."""
-    book = load_book(book_folder)
+    book = load_answer_index(book_folder)
     lines = read_labelled(DATA / "emerald_city.jsonl")
     figures: dict[str, Any] = {"promised": book.about}
     print("\nThe Emerald City's book on held-out lines (paraphrases in the prologue, in-story lines in that state)")
@@ -124,7 +125,7 @@ def bench_emerald(book_folder: Path) -> dict[str, Any]:
     return figures
 
 
-def _false_at(book: Book, lines: Sequence[Labelled], state: State, recall: float) -> float:
+def _false_at(book: AnswerIndex, lines: Sequence[Labelled], state: State, recall: float) -> float:
     """The share of in-story lines taken at the threshold at which paraphrases reach a recall, in hindsight."""
     free = replace_thresholds(book, -1.0)
     asked = [line for line in lines if line.answer]
@@ -139,7 +140,7 @@ def _false_at(book: Book, lines: Sequence[Labelled], state: State, recall: float
     return float(np.mean([v.score >= right[needed - 1] for v in free.judge(silent, state)]))
 
 
-def replace_thresholds(book: Book, value: float) -> Book:
+def replace_thresholds(book: AnswerIndex, value: float) -> AnswerIndex:
     """The same book with one threshold for all states."""
     other = copy.copy(book)
     other.thresholds = dict.fromkeys(STATES, value)
@@ -244,7 +245,7 @@ def _whole(
         Answer(f"intent_{n}", tuple(t for t, label in zip(texts, labels, strict=True) if label == n), "", any_name=True)
         for n in range(len(intents))
     ]
-    book = Draft(answers, away_lines, vectors["train"][chosen], away)
+    book = AnswerIndexBuilder(answers, away_lines, vectors["train"][chosen], away)
     scores = book.calibrate()["lobby"]
     rows = book.rows()
     scored = []
@@ -274,7 +275,7 @@ def _route_mean(book: Floats, labels: Ints) -> Rule:
 
 
 def _tilted(book: Floats, labels: Ints, away: Floats) -> Rule:
-    rows = tilt(book, labels, fit_detectors(book, labels, away))
+    rows = fold_classifiers(book, labels, fit_classifiers(book, labels, away))
 
     def rule(lines: Floats) -> Scored:
         scores = extend(lines) @ rows.T
@@ -323,8 +324,8 @@ def bench_polarity(model: Embedder, out: Path) -> dict[str, Any]:
     def guarded(key: str, scores: Floats) -> Floats:
         passed = []
         for row in rows:
-            own, known = read_signs(row["phrasing"]), read_words(row["phrasing"])
-            passed.append(objection(read_signs(row[key]), own, known, any_name=False, in_story=False) is None)
+            own, known = read_features(row["phrasing"]), read_words(row["phrasing"])
+            passed.append(objection(read_features(row[key]), own, known, any_name=False, in_story=False) is None)
         return np.where(passed, scores, scores - FORBIDDEN).astype(np.float32)
 
     sets = {"cosine": (near, far), "ours (cosine with guards)": (guarded("same", near), guarded("other", far))}
@@ -374,8 +375,8 @@ def bench_speed(book_folder: Path) -> dict[str, Any]:
         print(f"  {count:>7} phrasings  p50 {p50:6.2f}  p95 {p95:6.2f}")
     code = (
         "import time; t = time.perf_counter()\n"
-        "from prologue.book import load_book\n"
-        f"a = time.perf_counter(); book = load_book({str(book_folder)!r}); b = time.perf_counter()\n"
+        "from prologue.answers.index import load_answer_index\n"
+        f"a = time.perf_counter(); book = load_answer_index({str(book_folder)!r}); b = time.perf_counter()\n"
         "book.find('how do I save?'); c = time.perf_counter()\n"
         "peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1]\n"
         "print(a - t, b - a, c - b, int(peak) / 1024)"

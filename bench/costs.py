@@ -1,6 +1,6 @@
-"""What the house costs: idle, per session, cold, from a snapshot, provisioned, and against a machine that never sleeps.
+"""What the stack costs: idle, a visit, cold or from a snapshot, provisioned, and against a machine that always runs.
 
-`python -m bench.costs` prints the tables of `docs/costs.md` from the one table of prices (`infra/prices.py`);
+`python -m bench.costs` prints the tables of `docs/costs.md` from the one table of prices (`infra/deploy/prices.py`);
 `--check` says whether that page is out of date, `--write` rewrites it. List prices of one region, without free tiers
 and taxes. Assumptions are named; none is a measurement on AWS.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.prices import (
+from infra.deploy.prices import (
     ALARMS,
     CODE_GB,
     FREE_ALARMS,
@@ -21,7 +21,6 @@ from infra.prices import (
     MONTH_H,
     MONTH_S,
     PRICES,
-    STORYTELLER_GB,
     VISIT,
     Session,
     around,
@@ -29,71 +28,71 @@ from infra.prices import (
     idle,
     usd,
 )
+from infra.deploy.starts import cold_seconds, fit_memory, starts, telling_seconds, tokens_per_s
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "costs.md"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model on 10 GB of Lambda. Rates are a roofline (bytes of a token over memory bandwidth), not measured."""
+    """A model by the size of its packed weights; rates and memory follow from it (infra/deploy/starts.py)."""
 
     name: str
-    image_gb: float
-    cold_s: float
-    tokens_per_s: float
+    weights_bytes: int
+
+    @property
+    def memory_mb(self) -> int:
+        return fit_memory(self.weights_bytes)
+
+    @property
+    def gb(self) -> float:
+        return self.memory_mb / 1024
 
 
 MODELS = (
-    Model("SmolLM2 (135M)", 0.5, 8, 60),
-    Model("Llama 3.2 1B, INT4", 1.1, 20, 25),
-    Model("Llama 3.2 3B, INT4", 2.3, 30, 10),
-    Model("Llama 3.1 8B, INT4", 4.7, 50, 4),
+    Model("SmolLM2 135M, INT4", 110_000_000),
+    Model("Llama 3.2 1B, INT4", 690_000_000),
+    Model("Llama 3.2 3B, INT4", 1_900_000_000),
+    Model("Llama 3.1 8B, INT4", 4_230_000_000),
 )
 BIG = MODELS[-1]
 
 
-def start(model: Model, *, snapstart: bool = False) -> float:
-    """One start of the storyteller. A restored snapshot still pays a second of waking."""
-    if snapstart:
-        return usd("restore", STORYTELLER_GB) + usd("lambda", STORYTELLER_GB * 1.0)
-    return usd("lambda", STORYTELLER_GB * model.cold_s)
-
-
 def telling(model: Model, visit: Session = VISIT) -> float:
     """The storyteller's work for a visit, without its start."""
-    seconds = visit.turns * (visit.first_token_s + visit.reply_tokens / model.tokens_per_s)
-    return usd("lambda", STORYTELLER_GB * seconds) + usd("lambda_request", visit.turns)
+    seconds = telling_seconds(model.weights_bytes, model.memory_mb, visit)
+    return usd("lambda", model.gb * seconds) + usd("lambda_request", visit.turns)
 
 
-def session(model: Model, *, snapstart: bool = False) -> float:
-    """A whole visit that wakes the storyteller once."""
-    return start(model, snapstart=snapstart) + telling(model) + sum(around().values())
+def start(model: Model) -> float:
+    """One cold start."""
+    return usd("lambda", model.gb * cold_seconds(model.weights_bytes))
+
+
+def session(model: Model) -> float:
+    """A whole visit that wakes the storyteller once, cold."""
+    return start(model) + telling(model) + sum(around().values())
 
 
 def break_even(model: Model) -> float:
-    """Visits a day at which an r8g.4xlarge that never sleeps costs as much."""
+    """Visits a day at which an r8g.4xlarge that always runs costs as much."""
     return usd("r8g.4xlarge", MONTH_H) / session(model) / 30
 
 
-def snapshot_break_even(model: Model) -> float:
-    """Starts a month from which the snapshot's saving in starts pays for keeping it."""
-    return usd("snapshot", STORYTELLER_GB * MONTH_S) / (start(model) - start(model, snapstart=True))
+def snapshot_break_even(model: Model) -> float | None:
+    """Visits a day from which the snapshot's cheaper starts pay for keeping it; None where they are not cheaper."""
+    cold, snapshot = starts(model.weights_bytes, model.memory_mb)
+    saved = cold.visit_usd - snapshot.visit_usd
+    return snapshot.month_usd / saved / 30 if saved > 0 else None
 
 
 def tables() -> str:
     """Everything, as Markdown."""
     parts = ["### Idle: a month in which nobody comes", ""]
+    images = {m: m.weights_bytes / 1e9 + CODE_GB for m in MODELS}
     parts += _table(
-        ["model", *idle(0), "together", "with `start=snapstart`"],
-        [
-            [
-                m.name,
-                *map(dollars, idle(m.image_gb + CODE_GB).values()),
-                dollars(sum(idle(m.image_gb + CODE_GB).values())),
-                dollars(sum(idle(m.image_gb + CODE_GB, snapstart=True).values())),
-            ]
-            for m in MODELS
-        ],
+        ["model", *idle(0), "together"],
+        [[m.name, *map(dollars, idle(images[m]).values()), dollars(sum(idle(images[m]).values()))] for m in MODELS],
     )
     parts += [
         "",
@@ -105,25 +104,46 @@ def tables() -> str:
         "",
     ]
     parts += _table(
-        ["model", "cold start", "telling", *around(), "together", "from a snapshot"],
-        [
-            [m.name, *map(dollars, [start(m), telling(m), *around().values(), session(m), session(m, snapstart=True)])]
-            for m in MODELS
-        ],
+        ["model", "cold start", "telling", *around(), "together"],
+        [[m.name, *map(dollars, [start(m), telling(m), *around().values(), session(m)])] for m in MODELS],
     )
-    parts += ["", "### Keeping it awake", ""]
-    held = usd("provisioned", STORYTELLER_GB * MONTH_S)
+    parts += ["", "### Which start fits", ""]
+    rows = []
+    for m in MODELS:
+        for one in starts(m.weights_bytes, m.memory_mb):
+            rows.append(
+                [
+                    m.name,
+                    f"`{one.name}`",
+                    f"{one.memory_mb:,} MB",
+                    f"{one.seconds:.1f} s",
+                    dollars(one.month_usd),
+                    dollars(one.visit_usd),
+                    *(dollars(one.total(visits)) for visits in (1, 10, 100)),
+                ]
+            )
+    parts += _table(
+        ["model", "start", "memory", "to wake", "a month", "a visit", "1 visit a day", "10 a day", "100 a day"], rows
+    )
+    even = {m: snapshot_break_even(m) for m in MODELS}
+    parts += [
+        "",
+        "A snapshot becomes the cheaper start above "
+        + "; ".join(f"{visits:,.0f} visits a day ({m.name})" for m, visits in even.items() if visits is not None)
+        + "".join(f"; never for {m.name}, which starts fast by itself" for m, visits in even.items() if visits is None)
+        + ". Otherwise it buys the shorter wait.",
+        "",
+        "### Keeping it awake",
+        "",
+    ]
     parts += _table(
         ["way", "a month", "when it pays"],
         [
-            ["cold starts only", dollars(0), "always the cheapest below the lines that follow"],
             [
-                "SnapStart",
-                dollars(usd("snapshot", STORYTELLER_GB * MONTH_S)),
-                f"above {snapshot_break_even(BIG):,.0f} starts a month ({BIG.name}, {BIG.cold_s:g} s cold); "
-                "sooner if waiting counts",
+                f"one provisioned environment ({BIG.name})",
+                dollars(usd("provisioned", BIG.gb * MONTH_S)),
+                "when nobody may ever wait",
             ],
-            ["one provisioned environment", dollars(held), "when nobody may ever wait"],
             [
                 "an r8g.4xlarge",
                 dollars(usd("r8g.4xlarge", MONTH_H)),
@@ -132,14 +152,16 @@ def tables() -> str:
         ],
     )
     parts += ["", "### Tokens", ""]
+    rates = {m: tokens_per_s(m.weights_bytes, m.memory_mb) for m in MODELS}
     parts += _table(
-        ["model", "tokens/s (assumed)", "cold start, s (assumed)", "a million tokens"],
+        ["model", "memory", "tokens/s (assumed)", "cold start, s (assumed)", "a million tokens"],
         [
             [
                 m.name,
-                f"{m.tokens_per_s:g}",
-                f"{m.cold_s:g}",
-                dollars(usd("lambda", STORYTELLER_GB / m.tokens_per_s * 1e6)),
+                f"{m.memory_mb:,} MB",
+                f"{rates[m]:.1f}",
+                f"{cold_seconds(m.weights_bytes):.0f}",
+                dollars(usd("lambda", m.gb / rates[m] * 1e6)),
             ]
             for m in MODELS
         ],

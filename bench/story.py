@@ -19,8 +19,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.bars import write_bars
-from prologue.prompt import Turn, compose, trim
+from model_build.plots import write_bars
+from prologue.prompt import Turn, compose, compose_within
 from prologue.world import World, load_world
 from storyteller.engine import Completion, Engine, EngineError, Sampling, load_engine
 
@@ -90,9 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Every way of telling, by name."""
     from model_build.pack import pack
-    from model_build.pack_prefix import add_prefix
-    from model_build.pack_source import open_source
+    from model_build.prefix import add_prefix
     from model_build.resolve import model_folder
+    from model_build.sources import open_source
 
     world = load_world(options.world)
     first = [Turn(options.line)]
@@ -102,9 +102,9 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
             bundle = pack(open_source(options.checkpoint), Path(folder) / "bundle", show=True)
             add_prefix(bundle, options.world)
         engines = {
-            "16-bit": load_engine(model_folder(options.checkpoint), dtype="bfloat16", texts=1),
-            "INT4": load_engine(bundle, texts=1, speculate=False),
-            "INT4, drafting": load_engine(bundle, texts=1),
+            "16-bit": load_engine(model_folder(options.checkpoint), dtype="bfloat16", cache_slots=1),
+            "INT4": load_engine(bundle, cache_slots=1, speculate=False),
+            "INT4, drafting": load_engine(bundle, cache_slots=1),
         }
         plain = {name: engine.encode_chat(compose(world, {}, first)) for name, engine in engines.items()}
         told: dict[str, list[Completion]] = {}
@@ -112,13 +112,13 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
             for name, engine in engines.items():
                 forget(engine)
                 told.setdefault(name, []).append(tell(engine, plain[name], options.tokens, number))
-            shipped = load_engine(bundle, texts=1)
+            shipped = load_engine(bundle, cache_slots=1)
             done = tell(shipped, plain["INT4"], options.tokens, number)
             told.setdefault("INT4, shipped prefix", []).append(done)
             turns = [Turn(options.line, done.text or "The gate opens."), Turn("I go in.")]
             again = tell(shipped, shipped.encode_chat(compose(world, {}, turns)), options.tokens, number)
             told.setdefault("INT4, next line", []).append(again)
-        told["INT4, a walk"] = walk(load_engine(bundle, texts=1), world, options.tokens)
+        told["INT4, a walk"] = walk(load_engine(bundle, cache_slots=1), world, options.tokens)
     return {name: row(replies) for name, replies in told.items()}
 
 
@@ -127,7 +127,7 @@ def walk(engine: Engine, world: World, tokens: int) -> list[Completion]:
     told: list[Completion] = []
     turns: list[Turn] = []
     for number, line in enumerate(WALK):
-        messages = trim(compose(world, {}, [*turns, Turn(line)]), engine.context - tokens, engine.count_chat)
+        messages = compose_within(world, {}, [*turns, Turn(line)], engine.context - tokens, engine.count_chat)
         told.append(tell(engine, engine.encode_chat(messages), tokens, number))
         turns.append(Turn(line, told[-1].text or "…"))
     return told
@@ -135,9 +135,9 @@ def walk(engine: Engine, world: World, tokens: int) -> list[Completion]:
 
 def forget(engine: Engine) -> None:
     """Makes an engine begin from nothing."""
-    from storyteller.engine.texts import Texts
+    from storyteller.engine.prefix_cache import PrefixCache
 
-    engine._texts = Texts(engine._model, 1)
+    engine._prefix_cache = PrefixCache(engine._model, 1)
 
 
 if __name__ == "__main__":

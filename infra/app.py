@@ -1,52 +1,62 @@
 """The CDK app: `python -m infra.app [-c name=value ...]`, run by the CDK CLI and by `make synth`.
 
-Needs no credentials, no Docker and no weights: only Node, and Front's wheels, staged once by `make wheels`.
+Needs no credentials, Docker or weights, only Node and Front's wheels (`make wheels` downloads them once).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from infra.deploy.checks import fit_memory
+from infra.deploy.description import list_parts
+from infra.deploy.package import PACKAGE, assemble
 from infra.node import require_node
-from infra.package import PACKAGE, assemble
+from infra.regions import check_region, find_region
 from infra.settings import ROOT, SettingError, Settings, refuse_unknown
 
 if TYPE_CHECKING:
     from aws_cdk import App
 
 
+def feature_flags() -> dict[str, Any]:
+    """The CDK's feature flags in cdk.json. Its CLI passes them on; here they hold without the CLI as well."""
+    return dict(json.loads((ROOT / "cdk.json").read_text())["context"])
+
+
 def read_settings(app: App, given: dict[str, str]) -> Settings:
-    """Settings from the app's context (the CDK CLI's `-c`) and from our own command line, which wins."""
+    """Settings from the CDK's context (`-c` of its CLI), overridden by our own command line."""
     refuse_unknown(given)
     context = {one.name: app.node.try_get_context(one.name) for one in fields(Settings)}
     found = {name: str(value) for name, value in context.items() if value is not None}
-    return Settings.read({**found, **given}, region=os.environ.get("CDK_DEFAULT_REGION"))
+    settings = Settings.read({**found, **given}, region=find_region())
+    check_region(settings.region, build=settings.build)
+    return fit_memory(settings)
 
 
-def synthesize(given: dict[str, str], outdir: Path) -> Path:
-    """Writes the cloud assembly; returns its folder. Raises `SettingError`."""
+def synthesize(given: dict[str, str], outdir: Path) -> tuple[Path, Settings]:
+    """Writes the cloud assembly; returns its folder, and the settings that it is made of. Raises `SettingError`."""
     require_node()  # before the CDK is imported, which starts it
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks
 
     from infra.stack import OvertureStack
 
-    app = App(outdir=str(outdir))
+    app = App(outdir=str(outdir), context=feature_flags())
     settings = read_settings(app, given)
     package = PACKAGE if settings.image == "none" else assemble(settings)
     OvertureStack(app, settings, package)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-    return Path(app.synth().directory)
+    return Path(app.synth().directory), settings
 
 
 def parse(argv: Sequence[str] | None = None) -> dict[str, str]:
-    """The settings on the command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.app", description="Synthesizes the stack.")
     parser.add_argument(
         "-c", "--context", action="append", default=[], metavar="name=value", help="a setting (docs/settings.md)"
@@ -61,12 +71,13 @@ def parse(argv: Sequence[str] | None = None) -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Synthesizes, or says in one sentence why not."""
     try:
-        synthesize(parse(argv), Path(os.environ.get("CDK_OUTDIR", ROOT / "cdk.out")))
+        assembly, settings = synthesize(parse(argv), Path(os.environ.get("CDK_OUTDIR", ROOT / "cdk.out")))
     except SettingError as error:
         print(error, file=sys.stderr)
         return 1
+    if "CDK_OUTDIR" not in os.environ:  # the CDK's CLI sets it, and speaks itself
+        print(f"{list_parts(assembly, settings)}\nWritten to {assembly.relative_to(ROOT)}.")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""What the storyteller's image is built from, as files on this machine: the model, its manifest, the world.
+"""The local files that the storyteller's image is built from: the model, its manifest, the world.
 
-The weights are no part of the asset's files, since five gigabytes would be copied and hashed at every
-synth: their manifest stands for them. Knows no constructs.
+The weights are not among the CDK's assets, where five gigabytes would be copied and hashed at every synth: their
+manifest stands for them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def world_argument(settings: Settings) -> str:
 
 
 def bundle_hash(folder: Path) -> str:
-    """What stands for the weights: the hash of their manifest, or of names, sizes and small files without one.
+    """A hash for the weights: of their manifest, or without one of names, sizes and small files.
 
-    A folder that is not there (yet) has a hash too: synthesizing needs no weights, deploying checks for them.
+    A missing folder has a hash too: synthesizing needs no weights, and deploying checks for them.
     """
     manifest = find_manifest(folder)
     if manifest is not None:
@@ -41,6 +41,6 @@ def bundle_hash(folder: Path) -> str:
 
 
 def find_manifest(folder: Path) -> Path | None:
-    """The bundle manifest, which names the model's other files with their hashes."""
+    """A bundle's manifest, which lists the other files with their hashes; None for a Hugging Face folder."""
     manifest = folder / MANIFEST
     return manifest if manifest.is_file() else None

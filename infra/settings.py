@@ -1,6 +1,6 @@
-"""What can be said to the stack with `-c name=value`: typed, checked, documented in one place.
+"""The stack's settings (`-c name=value`): types, checks and documentation in one place.
 
-`docs/settings.md` is written from this module. It knows no constructs.
+`docs/settings.md` is written from this module.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ from typing import Any, Literal, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: The cost allocation tag on everything of the stack; its value is the stack's name.
+TAG = "overture"
+#: The image tag that `make deploy` moves to the image it has deployed.
+LIVE = "live"
+
 #: Lambda's most memory, and the most that accounts start with.
 MOST_MEMORY_MB, NEW_ACCOUNT_MEMORY_MB = 10_240, 3_008
 #: What CloudWatch Logs offers as retention that is worth offering here, in days.
 RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
 
 #: Carbon of a region's grid, kg CO2e per kWh (Cloud Carbon Footprint, AWS coefficients, read 2026-11;
-#: us-east-1 is the upper end of what is published for it). Regions not named take CCF's mean.
+#: us-east-1 is the upper end of what is published for it). Other regions take CCF's mean.
 GRID_KG_PER_KWH = {
     "us-east-1": 0.42,
     "us-east-2": 0.410608,
@@ -48,11 +53,11 @@ MEAN_GRID_KG_PER_KWH = 0.3928
 
 
 class SettingError(Exception):
-    """A setting that cannot be used; the message is one sentence with the remedy."""
+    """A setting that cannot be used: one sentence with the remedy."""
 
 
 class _Kind(NamedTuple):
-    """How a setting is read (`convert` raises ValueError) and what it may be, in words."""
+    """How a setting is converted (ValueError refuses it), and its allowed values in words."""
 
     convert: Callable[[str], Any]
     says: str
@@ -113,23 +118,24 @@ class Settings:
     stack: str = _setting(
         "Overture",
         _matching(r"[A-Za-z][A-Za-z0-9-]{0,40}", "letters, digits and hyphens, at most 41"),
-        "The stack's name; another name is another house beside the first.",
+        "The stack's name; another name makes another stack beside the first.",
     )
     region: str = _setting(
         "us-east-1",
         _matching(r"[a-z]{2}(-[a-z]+)+-\d", "a region such as `eu-north-1`"),
-        "Where it all runs. Without it the AWS CLI's region is taken, else `us-east-1`. "
-        "It also decides the grid's carbon that Backstage reckons with.",
+        "Where it all runs. Without it: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile's region, else `us-east-1`. "
+        "It also decides the carbon of the grid that Backstage shows.",
     )
     bundle: str = _setting(
         "build/models/storyteller",
         _Kind(str, "a folder, or `s3://bucket/prefix` with `build=cloud`"),
-        "The model in the storyteller's image: a bundle, or a Hugging Face Llama folder.",
+        "The model in the storyteller's image: a bundle, or a Hugging Face Llama folder. On S3 a new model takes a new "
+        "prefix: the address tells CloudFormation that something has changed.",
     )
     world: str = _setting(
         "prologue/worlds/emerald_city",
         _Kind(str, "a folder with a `world.yaml`"),
-        "The world that is played. Its answer book is looked for in `build/worlds/<name>/book`.",
+        "The world to play. Its answer book is expected in `build/worlds/<name>/book`.",
     )
     start: Literal["cold", "snapstart"] = _setting(
         "cold",
@@ -138,36 +144,42 @@ class Settings:
         "see [costs](costs.md)).",
     )
     memory: int = _setting(
-        MOST_MEMORY_MB,
+        0,
         _between(512, MOST_MEMORY_MB, " MB"),
-        f"The storyteller's memory in MB; CPU comes in proportion. New accounts are capped at {NEW_ACCOUNT_MEMORY_MB}.",
+        "The storyteller's memory; CPU comes in proportion. Without it, what fits the model on this machine, or "
+        f"{MOST_MEMORY_MB}. New accounts are capped at {NEW_ACCOUNT_MEMORY_MB}.",
+    )
+    visits_per_day: int = _setting(
+        10,
+        _between(0, 1_000_000),
+        "Visits a day that you expect: `make deploy` compares the two starts by it. It changes nothing in the stack.",
     )
     concurrency: int = _setting(
         2,
         _between(0, 1000),
-        "Storytellers at work at once, reserved from the account's share; further visitors queue. "
+        "Storytellers at work at once, reserved from the account's concurrency; further visitors queue. "
         "`0` reserves none and sets no limit of its own: for new accounts, which may reserve none.",
     )
     linger: int = _setting(
         0,
         _between(0, 600, " seconds"),
-        "Seconds that a storyteller waits for the next line before it goes (and is paid).",
+        "Seconds that a storyteller waits for the next line before it ends (the wait is billed).",
     )
     answer_budget: float = _setting(
         0.01,
         _Kind(_share, "a share from 0 to 1"),
-        "Of the lines that have no written answer, the share that may get one all the same. "
-        "Less is surer, and says less.",
+        "Of the lines that have no written answer, the share that may get one anyway. "
+        "A smaller share makes fewer mistakes and answers less.",
     )
     knowledge_tokens: int = _setting(
         120,
         _between(0, 1000),
-        "Tokens of what the world knows that may go with a visitor's line to the storyteller; `0` looks nothing up.",
+        "Tokens of the world's facts that may go with a visitor's line to the storyteller; `0` looks nothing up.",
     )
     auth: Literal["ticket", "cognito"] = _setting(
         "ticket",
         _choice("ticket", "cognito"),
-        "Who gets a ticket: every visitor of the page, or only who has signed in to the stack's Cognito user pool.",
+        "Who gets a ticket: every visitor of the page, or only members who signed in to the stack's Cognito user pool.",
     )
     domain: str = _setting(
         "",
@@ -182,7 +194,7 @@ class Settings:
     origins: str = _setting(
         "",
         _matching(rf"{_ORIGIN}(,{_ORIGIN})*", "origins such as `https://example.org`, separated by commas"),
-        "Further pages whose visitors may come in, beside the stack's own.",
+        "Further pages that may connect, beside the stack's own.",
     )
     image: str = _setting(
         "",
@@ -196,7 +208,7 @@ class Settings:
         "Where the image is built: by Docker here, or by a CodeBuild project on arm64.",
     )
     email: str = _setting(
-        "", _matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"), "Who is told of alarms and of the budget."
+        "", _matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"), "Gets alarms and the budget's warnings."
     )
     budget: int = _setting(
         20, _between(1, 100_000, " US dollars"), "Dollars a month at which AWS Budgets warns `email`. It only warns."
@@ -206,10 +218,26 @@ class Settings:
         _between(100, 100_000_000, " GB-seconds"),
         "GB-seconds in any 24 hours at which the kill switch turns the storyteller off ($2 for the default).",
     )
+    tickets_per_second: int = _setting(
+        20,
+        _between(1, 10_000),
+        "Tickets a second over all visitors; the page of a visitor above that tries again.",
+    )
+    frames_per_second: int = _setting(
+        100,
+        _between(1, 10_000),
+        "Frames a second over all connections. 100 are some 500 visitors, each with a line every five seconds.",
+    )
+    api_log_role: Literal["stack", "account"] = _setting(
+        "stack",
+        _choice("stack", "account"),
+        "Whose role API Gateway writes logs with: one of the stack's, or the one that the account has. "
+        "`make deploy` looks and chooses.",
+    )
     wakes_per_day: int = _setting(
         100,
         _between(0, 1_000_000),
-        "Visits from one address in a day that the storyteller is woken for; `0` is without limit.",
+        "Visits from one address in a day that may wake the storyteller; `0` is without limit.",
     )
     retention: int = _setting(
         14,
@@ -255,6 +283,11 @@ class Settings:
             raise SettingError(f"bundle={self.bundle} is read by CodeBuild only: add -c build=cloud, or name a folder.")
 
     @property
+    def memory_mb(self) -> int:
+        """The storyteller's memory, once it is fitted to the model (`infra.deploy.checks.fit_memory`)."""
+        return self.memory or MOST_MEMORY_MB
+
+    @property
     def bundle_folder(self) -> Path | None:
         """The model's folder on this machine, or None where it is on S3."""
         return None if self.bundle.startswith("s3://") else ROOT / self.bundle
@@ -289,6 +322,6 @@ def table() -> str:
     """The settings as a Markdown table."""
     lines = ["| setting | default | may be | what it does |", "|---|---|---|---|"]
     for one in fields(Settings):
-        default = f"`{one.default}`" if one.default != "" else "none"
+        default = "none" if one.default == "" else "fitted" if one.name == "memory" else f"`{one.default}`"
         lines.append(f"| `{one.name}` | {default} | {one.metadata['kind'].says} | {one.metadata['about']} |")
     return "\n".join(lines) + "\n"

@@ -1,49 +1,51 @@
-"""The whole house as one stack. Reads like the diagram in `docs/architecture.md`, which is drawn from it."""
+"""The whole stack. `docs/architecture.md` has its diagram."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import CfnOutput, Environment, Stack
+from aws_cdk import CfnOutput, Environment, Stack, Tags
 from constructs import Construct
 
-from infra.acknowledged import acknowledge_cdk_own
-from infra.cloud_build import CloudBuild
-from infra.door import Door
-from infra.front import Authorizer, Front, Ticket
-from infra.guard import Guard
-from infra.image import Images, image_code
-from infra.memory import Memory
-from infra.settings import Settings
-from infra.site import Site
-from infra.socket import Socket
-from infra.storyteller import Returns, Storyteller
-from infra.watch import Watch
+from infra.constructs.cloud_build import CloudBuild
+from infra.constructs.cost_guard import CostGuard
+from infra.constructs.database import Database
+from infra.constructs.front import Front, PackagedFunction
+from infra.constructs.images import ImageRepository, image_code
+from infra.constructs.monitoring import Monitoring
+from infra.constructs.nag_suppressions import suppress_cdk_own
+from infra.constructs.roles import log_bucket_deletion
+from infra.constructs.site import Site
+from infra.constructs.storyteller import Destinations, Storyteller
+from infra.constructs.ticket_api import TicketApi
+from infra.constructs.websocket import WebSocket
+from infra.functions import AUTHORIZER, TICKET
+from infra.settings import TAG, Settings
 
 
 class OvertureStack(Stack):
-    """Everything. `package` is the folder that `infra.package` assembled; unused with `image=none`."""
+    """`package` is the folder that `infra.deploy.package` assembled; unused with `image=none`."""
 
     def __init__(self, scope: Construct, settings: Settings, package: Path) -> None:
         super().__init__(
             scope,
             settings.stack,
             env=Environment(region=settings.region),
-            description="Overture: a storyteller that scales to zero, and nobody waits for it",
+            description="Overture: a Llama that scales to zero behind a scripted prologue",
         )
-        images = Images(self, "Images")
-        self._put("Repository", images.repository.repository_uri, "Where the storyteller's image is kept")
+        Tags.of(self).add(TAG, settings.stack)
+        images = ImageRepository(self, "Images")
+        self._output("Repository", images.repository.repository_uri, "The repository of the storyteller's image")
         if settings.image == "none":
             return
 
-        # Addresses first: what the page may talk to, and where functions post to, hang on them.
-        socket = Socket(self, "Socket", settings)
-        door = Door(self, "Door", settings)
-        site = Site(self, "Site", settings, socket=socket, door=door)
+        # The page's headers and the functions' environments need the APIs' addresses, so these come first.
+        websocket = WebSocket(self, "WebSocket", settings)
+        ticket_api = TicketApi(self, "TicketApi", settings)
+        site = Site(self, "Site", settings, websocket=websocket, ticket_api=ticket_api)
         origins = ",".join([site.url, *filter(None, [settings.origins])])
 
-        # Then what works.
-        memory = Memory(self, "Memory")
+        database = Database(self, "Database")
         built = (
             CloudBuild(self, "CloudBuild", settings, repository=images.repository)
             if settings.build == "cloud"
@@ -53,52 +55,79 @@ class OvertureStack(Stack):
             self,
             "Storyteller",
             settings,
-            code=image_code(settings, images.repository, built.digest if built else None),
-            table=memory.table,
-            socket=socket,
+            code=image_code(settings, images.repository),
+            built=built,
+            database=database,
+            websocket=websocket,
         )
         front = Front(
             self,
             "Front",
             settings,
             package=package,
-            table=memory.table,
-            socket=socket,
+            database=database,
+            websocket=websocket,
             storyteller=storyteller.alias,
             origins=origins,
         )
-        ticket = Ticket(self, "Ticket", settings, package=package, table=memory.table, origins=origins)
-        authorizer = Authorizer(self, "Authorizer", settings, package=package, table=memory.table, origins=origins)
-
-        # Then the ways between them.
-        Returns(self, "Returns", storyteller, front.alias)
-        socket.open(front.alias, authorizer.function)
-        door.open(ticket.function, site.url)
-        site.publish(socket=socket, door=door)
-
-        # And who looks after it.
-        guard = Guard(self, "Guard", settings, storyteller=storyteller.function, storyteller_logs=storyteller.log_group)
-        Watch(
+        ticket = PackagedFunction(
             self,
-            "Watch",
+            "Ticket",
+            settings,
+            TICKET,
+            description="gives a ticket that opens one connection within a minute",
+            package=package,
+            environment={"OVERTURE_ORIGINS": origins},
+            database=database,
+            table_actions=["dynamodb:PutItem", "dynamodb:UpdateItem"],
+        )
+        authorizer = PackagedFunction(
+            self,
+            "Authorizer",
+            settings,
+            AUTHORIZER,
+            description="lets a connection in for a ticket, once",
+            package=package,
+            environment={"OVERTURE_ORIGINS": origins},
+            database=database,
+            # Deleting a ticket is how it is redeemed.
+            table_actions=["dynamodb:DeleteItem"],
+        )
+
+        Destinations(self, "Destinations", storyteller, front.alias)
+        websocket.add_routes(front.alias, authorizer.function)
+        ticket_api.add_route(ticket.function, site.url)
+        site.publish(websocket=websocket, ticket_api=ticket_api)
+
+        cost_guard = CostGuard(
+            self, "CostGuard", settings, storyteller=storyteller.function, storyteller_logs=storyteller.log_group
+        )
+        Monitoring(
+            self,
+            "Monitoring",
             settings,
             front=front.function,
-            door=[ticket.function, authorizer.function],
+            ticket=ticket.function,
+            authorizer=authorizer.function,
             storyteller=storyteller.function,
-            table=memory.table,
-            guard=guard,
+            table=database.table,
+            cost_guard=cost_guard,
         )
-        acknowledge_cdk_own(self, site.bucket)
-        self._put("Page", site.url, "The play")
-        self._put("Chat", f"make chat URL={site.url}", "The play in a terminal")
-        if door.members is not None:
-            self._put(
-                "Members", door.members.pool.user_pool_id, "Whose members may come in: docs/operations.md, Members"
+        suppress_cdk_own(self, site.bucket)
+        log_bucket_deletion(self, settings)
+
+        self._output("Page", site.url, "The play")
+        self._output("Chat", f"make chat URL={site.url}", "The play in a terminal")
+        if ticket_api.members is not None:
+            self._output(
+                "Members", ticket_api.members.pool.user_pool_id, "The pool of members: docs/operations.md, Members"
             )
-        self._put("Distribution", site.distribution.distribution_domain_name, "What a domain's DNS should point at")
-        self._put(
-            "StorytellerFunction", storyteller.function.function_name, "Whose concurrency the kill switch sets to 0"
+        self._output(
+            "Distribution", site.distribution.distribution_domain_name, "The target of a custom domain's DNS record"
+        )
+        self._output(
+            "StorytellerFunction", storyteller.function.function_name, "The function that the kill switch turns off"
         )
 
-    def _put(self, name: str, value: str, description: str) -> None:
+    def _output(self, name: str, value: str, description: str) -> None:
         CfnOutput(self, f"{name}Output", value=value, description=description).override_logical_id(name)

@@ -57,6 +57,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--dialogues", type=Path, nargs="+", required=True, help="files named <world>[.<part>].jsonl")
     parser.add_argument("--world", type=Path, help="the world of all the files (default: the one each is named after)")
     parser.add_argument("--out", type=Path, required=True, help="the adapter's folder")
+    parser.add_argument("--begin", type=Path, metavar="ADAPTER", help="go on from this adapter of the same shape")
     parser.add_argument("--passes", type=float, default=standard.passes, help="how often each dialogue is read")
     parser.add_argument("--rank", type=int, default=standard.rank)
     parser.add_argument("--alpha", type=int, default=standard.alpha)
@@ -71,11 +72,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> None:
     """The command `finetune`."""
-    from model_build.loss_plot import plot_loss
+    from model_build.plots import write_loss
 
     recipe = Recipe(**{name: getattr(options, name) for name in asdict(Recipe())})
-    log = finetune(options.model, options.dialogues, options.out, recipe, world=options.world, threads=options.threads)
-    plot_loss(log, options.out / "loss.svg")
+    log = finetune(
+        options.model,
+        options.dialogues,
+        options.out,
+        recipe,
+        world=options.world,
+        begin=options.begin,
+        threads=options.threads,
+    )
+    write_loss(options.out / "loss.svg", log)
     print(f"{options.out} holds the adapter. Try: python -m model_build pack {options.model} --adapter {options.out}")
 
 
@@ -86,6 +95,7 @@ def finetune(
     recipe: Recipe,
     *,
     world: Path | None = None,
+    begin: Path | None = None,
     threads: int = 0,
     show: bool = True,
 ) -> list[dict[str, Any]]:
@@ -102,8 +112,11 @@ def finetune(
     rows = read_rows(folder, files, world)
     learned, held_out = split(rows, recipe)
     trainer = Trainer(folder, recipe)
+    if begin:
+        trainer.begin_from(begin)
     steps = max(1, round(len(learned) * recipe.passes / recipe.batch))
-    settings = {**asdict(recipe), "model": str(model), "tokens": sum(len(row.ids) for row in rows)}
+    tokens = sum(len(row.ids) for row in rows)
+    settings = {**asdict(recipe), "model": str(model), "begin": str(begin or ""), "tokens": tokens}
     out.mkdir(parents=True, exist_ok=True)
     log = trainer.resume(out, settings)
     if log and show:
@@ -195,6 +208,24 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, weight_decay=0.0)
         self._frozen: dict[int, Tensor] = {}
 
+    def begin_from(self, adapter: Path) -> None:
+        """Takes the weights of an adapter of the same shape. Raises DialogueError where it has another."""
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        try:
+            weights = load_file(adapter / "adapter_model.safetensors")
+        except (OSError, ValueError) as error:
+            raise DialogueError(f"{adapter} holds no adapter that can be read ({error}).") from None
+        problem = f"{adapter} has other layers or another rank: give its --layers and --rank, or leave out --begin."
+        try:
+            result = set_peft_model_state_dict(self._adapted, {name: one.float() for name, one in weights.items()})
+        except RuntimeError:
+            raise DialogueError(problem) from None
+        missing = [name for name in result.missing_keys if "lora_" in name]
+        if missing or result.unexpected_keys:
+            raise DialogueError(problem)
+
     def step(self, batch: Sequence[tuple[int, Row]], rate: float) -> float:
         """Learns from the rows, each with its place in the data; the mean loss of a learned token."""
         import torch
@@ -248,6 +279,7 @@ class Trainer:
         import torch
         from safetensors.torch import load_file, save_file
 
+        self._adapted.peft_config["default"].base_model_name_or_path = settings["model"]
         self._adapted.save_pretrained(out)
         (out / "README.md").unlink(missing_ok=True)  # PEFT's empty card
         path = out / "adapter_model.safetensors"

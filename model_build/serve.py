@@ -115,21 +115,21 @@ class Server:
         """POST /v1/completions."""
         body = await _read(request)
         prompts = _prompts(body, self._engine)
-        rivals = body.get("logprobs")
-        rivals = None if rivals is None or rivals is False else _number(body, "logprobs", 0, int)
+        top_logprobs = body.get("logprobs")
+        top_logprobs = None if top_logprobs is None or top_logprobs is False else _number(body, "logprobs", 0, int)
         answer, choices = Answer(self._name, "text_completion", body), list[dict[str, Any]]()
         silent = body.get("max_tokens") == 0  # only the prompt's own log-probabilities are asked for
         if body.get("stream"):
             if len(prompts) > 1 or body.get("echo"):
                 raise RequestError("A stream tells one prompt, without echo: ask for them whole.")
-            sampling = self._sampling(body, body.get("max_tokens", 16), len(prompts[0]), rivals)
+            sampling = self._sampling(body, body.get("max_tokens", 16), len(prompts[0]), top_logprobs)
             return await self._stream(request, answer, prompts[0], sampling)
         for prompt in prompts:
             for number in range(_count(body)):
-                echoed = await self._score(prompt, rivals) if body.get("echo") else []
+                echoed = await self._score(prompt, top_logprobs) if body.get("echo") else []
                 done = None
                 if not silent:
-                    sampling = self._sampling(body, body.get("max_tokens", 16), len(prompt), rivals)
+                    sampling = self._sampling(body, body.get("max_tokens", 16), len(prompt), top_logprobs)
                     done = await self._generate(prompt, sampling, number)
                 answer.count(done, len(prompt))
                 text = (self._engine.tokenizer.decode(prompt) if body.get("echo") else "") + (done.text if done else "")
@@ -140,7 +140,7 @@ class Server:
                         "text": text,
                         "finish_reason": _reason(done) if done else "length",
                         "logprobs": self._plain_logprobs(prompt if body.get("echo") else [], entries)
-                        if rivals is not None
+                        if top_logprobs is not None
                         else None,
                     }
                 )
@@ -155,11 +155,11 @@ class Server:
             self._worker, lambda: self._engine.generate(ids, sampling)
         )
 
-    async def _score(self, ids: list[int], rivals: int | None) -> list[TokenLogprob]:
+    async def _score(self, ids: list[int], top_logprobs: int | None) -> list[TokenLogprob]:
         if len(ids) < 2:
             return []
         return await asyncio.get_running_loop().run_in_executor(
-            self._worker, lambda: self._engine.score(ids, rivals or 0)
+            self._worker, lambda: self._engine.score(ids, top_logprobs or 0)
         )
 
     async def _stream(

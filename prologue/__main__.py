@@ -1,4 +1,4 @@
-"""`python -m prologue`: build an answer book, ask it, measure it; check and play a world's prologue."""
+"""`python -m prologue`: build an answer index, ask it, rate it; check and play a world's prologue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from prologue.errors import BookError, EmbedderError, WorldError
+from prologue.errors import AnswerIndexError, EmbedderError, WorldError
 
 
 class CommandError(Exception):
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         status: int = options.run(options)
-    except (WorldError, BookError, EmbedderError, CommandError) as error:
+    except (WorldError, AnswerIndexError, EmbedderError, CommandError) as error:
         print(error, file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
@@ -42,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from prologue.answers import STATES
+    from prologue.answers.answer import STATES
 
-    parser = argparse.ArgumentParser(prog="python -m prologue", description="Worlds: their prologues and answer books.")
+    parser = argparse.ArgumentParser(prog="python -m prologue", description="Worlds: prologues and written answers.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    build = commands.add_parser("build", help="make an answer book")
+    build = commands.add_parser("build", help="make an answer index")
     build.add_argument("--answers", type=Path, required=True, metavar="FILE", help="the answers (YAML)")
-    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the book")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the index")
     build.add_argument(
         "--negatives", type=Path, metavar="FILE", help="lines without an answer, beside the general ones"
     )
@@ -57,15 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--embedder", type=Path, default=Path("build/embedder"), metavar="DIR", help="made if missing")
     build.set_defaults(run=_build)
 
-    ask = commands.add_parser("ask", help="ask a book one line")
-    ask.add_argument("book", type=Path, metavar="DIR")
+    ask = commands.add_parser("ask", help="ask an index one line")
+    ask.add_argument("index", type=Path, metavar="DIR")
     ask.add_argument("text")
-    ask.add_argument("--state", choices=STATES, default="lobby")
+    ask.add_argument("--state", choices=STATES, default="prologue")
     ask.add_argument("--budget", type=_share, default=None, help="another share of false answers")
     ask.set_defaults(run=_ask)
 
-    measure = commands.add_parser("measure", help="measure a book on labelled lines")
-    measure.add_argument("book", type=Path, metavar="DIR")
+    measure = commands.add_parser("measure", help="rate an index on labelled lines")
+    measure.add_argument("index", type=Path, metavar="DIR")
     measure.add_argument("lines", type=Path, metavar="FILE.jsonl", help="lines {text, answer: id or null, state?}")
     measure.add_argument("--budget", type=_share, default=None, help="another share of false answers")
     measure.add_argument("--json", action="store_true", help="print JSON")
@@ -109,10 +109,10 @@ def _share(text: str) -> float:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from prologue.answers import STATES
-    from prologue.book_build import build_book
+    from prologue.answers.answer import STATES
+    from prologue.answers.builder import build_answer_index
 
-    report = build_book(
+    report = build_answer_index(
         options.answers,
         options.out,
         negatives_file=options.negatives,
@@ -136,27 +136,27 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from prologue.book import load_book
+    from prologue.answers.index import load_answer_index
 
-    book = load_book(options.book, options.budget)
-    verdict = book.judge([options.text], options.state)[0]
-    if verdict.match is None:
-        near = f", score {verdict.score:.3f}" if verdict.why == "too far" else ""
-        print(f"(silent: {verdict.why}{near})")
-        for fact in book.facts(options.text):
+    index = load_answer_index(options.index, options.budget)
+    decision = index.decide([options.text], options.state)[0]
+    if decision.match is None:
+        near = f", score {decision.score:.3f}" if decision.why == "too far" else ""
+        print(f"(silent: {decision.why}{near})")
+        for fact in index.facts(options.text):
             print(f"The storyteller would be told: {fact}")
         return 0
-    match = verdict.match
+    match = decision.match
     print(match.text)
     print(f"[{match.id}: {match.matched!r}, score {match.score:.3f}]")
     return 0
 
 
 def _measure(options: argparse.Namespace) -> int:
-    from prologue.book import load_book
-    from prologue.measure import measure, read_labelled
+    from prologue.answers.index import load_answer_index
+    from prologue.answers.measure import measure, read_labelled
 
-    figures = measure(load_book(options.book, options.budget), read_labelled(options.lines))
+    figures = measure(load_answer_index(options.index, options.budget), read_labelled(options.lines))
     if options.json:
         print(json.dumps(figures))
     else:

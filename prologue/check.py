@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from prologue.answers import find_shared, read_answers, read_negatives
-from prologue.conditions import Condition, When
-from prologue.guards import read_signs
-from prologue.ink.check import check_ink
-from prologue.ink.script import InkScript
-from prologue.knowledge import FILE as KNOWLEDGE
-from prologue.knowledge import read_knowledge
-from prologue.script import LONGEST_S, REPEAT_S, Script, Step
-from prologue.slots import fill
+from prologue.answers.answers_file import find_shared, read_answers, read_negatives
+from prologue.answers.guards import read_features
+from prologue.knowledge.facts_file import FILE as FACTS
+from prologue.knowledge.facts_file import read_facts
+from prologue.placeholders import fill
+from prologue.script.conditions import Condition, When
+from prologue.script.player import LONGEST_S, REPEAT_S, Script, Step
 from prologue.world import World, load_world
 
 #: The fastest a grown-up reads along, characters per second.
@@ -29,17 +27,13 @@ def check_world(folder: Path) -> list[str]:
     world = load_world(folder)
     script = world.script
     return [
-        *(check_ink(script) if isinstance(script, InkScript) else _check_written(world, script)),
+        *_unreachable(script),
+        *_never_told(script),
+        *_too_long(world, script),
+        *_unfilled(script),
         *_collisions(folder),
         *_told_twice(folder),
     ]
-
-
-def _check_written(world: World, script: Script) -> Iterator[str]:
-    yield from _unreachable(script)
-    yield from _never_told(script)
-    yield from _too_long(world, script)
-    yield from _unfilled(script)
 
 
 def find_near(folder: Path, embedder: Path) -> list[str]:
@@ -50,8 +44,8 @@ def find_near(folder: Path, embedder: Path) -> list[str]:
         return []
     import numpy as np
 
-    from prologue.embedder import Embedder
-    from prologue.embedder_build import build_embedder
+    from prologue.answers.embedder import Embedder
+    from prologue.answers.embedder_build import build_embedder
 
     answers = read_answers(folder / "answers.yaml")
     phrasings = [(answer.id, phrasing) for answer in answers for phrasing in answer.phrasings]
@@ -65,7 +59,7 @@ def find_near(folder: Path, embedder: Path) -> list[str]:
         if cosine < NEAR:
             break
         (one, this), (other, that) = phrasings[row], phrasings[column]
-        if one != other and read_signs(this).exact != read_signs(that).exact:
+        if one != other and read_features(this).exact != read_features(that).exact:
             said = f"answers {one} and {other}: {this!r} and {that!r} mean nearly the same (cosine {cosine:.2f})"
             near.setdefault((one, other), f"{said}; leave one of them out, or say it in other words.")
     return [*near.values()]
@@ -191,17 +185,17 @@ def _collisions(folder: Path) -> Iterator[str]:
     for phrasing, one, other in find_shared(answers):
         yield f"answers {one} and {other}: both have the phrasing {phrasing!r}; leave it to one of them."
     if (folder / "negatives.txt").is_file():
-        exact = {read_signs(phrasing).exact: answer.id for answer in answers for phrasing in answer.phrasings}
+        owner = {read_features(phrasing).exact: answer.id for answer in answers for phrasing in answer.phrasings}
         for line in read_negatives(folder / "negatives.txt"):
-            if read_signs(line).exact in exact:
-                yield f"negatives.txt: {line!r} is a phrasing of {exact[read_signs(line).exact]}; remove one of them."
+            if form := owner.get(read_features(line).exact):
+                yield f"negatives.txt: {line!r} is a phrasing of {form}; remove one of them."
 
 
 def _told_twice(folder: Path) -> Iterator[str]:
     """Words that two facts claim for themselves."""
     owner: dict[str, str] = {}
-    for fact in read_knowledge(folder / KNOWLEDGE):
+    for fact in read_facts(folder / FACTS):
         for phrase in (fact.text, *fact.about):
-            first = owner.setdefault(read_signs(phrase).exact, fact.id)
+            first = owner.setdefault(read_features(phrase).exact, fact.id)
             if first != fact.id:
-                yield f"knowledge {first} and {fact.id}: both are about {phrase!r}; leave it to one of them."
+                yield f"facts {first} and {fact.id}: both are about {phrase!r}; leave it to one of them."

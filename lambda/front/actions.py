@@ -21,7 +21,7 @@ from overture import leases, protocol
 from overture.leases import HELD, Reservation
 from overture.protocol import ProtocolError, ServerMessage
 from overture.sessions import NoSession, Session, SessionTransaction, WakeStatus, key_of, new_secret
-from prologue.script import Beat, ReplyError
+from prologue.script.player import Beat, ReplyError
 
 logger = Logger(child=True)
 

@@ -18,7 +18,7 @@ from front.shared import count, fault, metrics, settings, table, watched
 from front.turns import Front
 from overture.connections import Connections
 from overture.sessions import Sessions
-from prologue.book import load_book
+from prologue.answers.index import load_answer_index
 from prologue.world import load_world
 
 sessions = Sessions(table, life_days=settings.session_days)
@@ -30,7 +30,7 @@ front = Front(
     connections=connections,
     invoker=invoker,
     world=load_world(settings.world),
-    book=load_book(settings.book, budget=settings.answer_budget),
+    book=load_answer_index(settings.book, budget=settings.answer_budget),
     metrics=metrics,
     memory_mb=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")),
 )

@@ -22,8 +22,8 @@ from overture.leases import HELD, Reservation
 from overture.protocol import ProtocolError, ServerMessage
 from overture.sessions import INBOX_LINES, Sessions, SessionTransaction, Turn
 from overture.settings import Settings
-from prologue.book import MOST_NOTES, Book
-from prologue.slots import clean
+from prologue.answers.index import MOST_FACTS, AnswerIndex
+from prologue.placeholders import clean
 from prologue.world import World
 
 
@@ -36,7 +36,7 @@ class Front:
     connections: Connections
     invoker: StorytellerInvoker
     world: World
-    book: Book
+    book: AnswerIndex
     metrics: Metrics
     memory_mb: int
 
@@ -59,7 +59,7 @@ def open_story(front: Front, tx: SessionTransaction) -> Reservation:
     session.in_story = True
     about = [session.profile.get(field.key, "") for field in front.world.profile if field.recalls]
     notes = dict.fromkeys(note for value in about for note in _facts(front, value))
-    return _put_in_inbox(front, tx, tx.add_turn(protocol.OPENING, "", notes=[*notes][:MOST_NOTES]))
+    return _put_in_inbox(front, tx, tx.add_turn(protocol.OPENING, "", notes=[*notes][:MOST_FACTS]))
 
 
 def say(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:

@@ -76,7 +76,7 @@ class Settings(Struct, frozen=True):
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Meta(gt=0, le=1)] = 0.9
     #: Left out is what is less likely than this share of the likeliest token.
-    min_p: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    min_p: Annotated[float, Meta(ge=0, lt=1)] = 0.05
     repetition_penalty: Annotated[float, Meta(ge=1, le=2)] = 1.0
 
     #: Carbon of the grid, kg CO2e per kWh (us-east-1: 0.27-0.42, the upper end).

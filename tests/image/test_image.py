@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from client.events import AnswerCame, BeatCame
-from client.story import Ended
-from client.transport import Play
-from infra.package import BOOK_PATH, WORLD_PATH, assemble
+from client.session.connection import Play
+from client.session.events import AnswerCame, BeatCame
+from client.session.story import Ended
+from infra.deploy.package import assemble
+from infra.functions import BOOK_PATH, WORLD_PATH
 from infra.settings import Settings
 from local.aws.environment import runtime_argv
 from local.plan import LambdaLimits
@@ -31,7 +32,7 @@ from local.stack import LocalStack
 IMAGE = os.environ.get("IMAGE", "overture-storyteller")
 PODMAN = "podman"
 #: The arm64 root that `make image` makes.
-BASE = "localhost/overture-base"
+BASE = "localhost/overture-base-arm64"
 LABEL = f"overture-test={uuid.uuid4().hex}"
 #: As Lambda: nothing can be written but /tmp, and the CPU's folder is not to be seen.
 LIKE_LAMBDA = [
@@ -113,6 +114,11 @@ def test_the_probes_shim_keeps_kleidiai_where_the_cpus_folder_is_hidden() -> Non
     assert said.split() == ["torch.uint8", "[]", "[]", "2.10.0+cpu", "1000"]
 
 
+def test_the_base_is_as_poor_as_awss() -> None:
+    said = run_python("import shutil; print([tool for tool in ('find', 'xargs', 'tar', 'cc') if shutil.which(tool)])")
+    assert said.strip() == "[]"
+
+
 IMPORTED = """
 import importlib, pathlib, sys
 for name in ("storyteller.engine", "storyteller.worker", "prologue.prompt", "prologue.world", "torch"):
@@ -131,8 +137,8 @@ def test_everything_that_is_imported_is_compiled_already() -> None:
 
 FRONT = """
 import front.authorizer, front.handler, front.ticket
-from prologue.book import load_book
-found = load_book("/var/task/book").find("What can you do?", "lobby")
+from prologue.answers.index import load_answer_index
+found = load_answer_index("/var/task/book").find("What can you do?")
 print(found.id)
 """
 
@@ -196,7 +202,7 @@ async def test_a_whole_play_with_the_storyteller_in_its_container(tmp_path: Path
             assert isinstance(ended, Ended)
             assert ended.turn.reply.strip()
             assert ended.turn.stats is not None
-            assert ended.turn.stats["tokens"] > 0
+            assert ended.turn.stats.tokens > 0
         assert len(stack.environments("storyteller")) == 1
     log = stack.logs.path("storyteller").read_text()
     assert "Error in cpuinfo" not in log

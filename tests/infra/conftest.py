@@ -1,4 +1,4 @@
-"""Templates to test: each test that asks for one gets an App of its own."""
+"""Synthesized templates, one for each combination of settings that a test asks for."""
 
 from __future__ import annotations
 
@@ -35,13 +35,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture
-def synth(tmp_path: Path) -> Callable[..., Synthesized]:
-    """Synthesizes the stack with the settings given, in an App of its own."""
+@pytest.fixture(scope="session")
+def synth(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synthesized]:
+    """Synthesizes the stack with the settings given; the same settings only once, so no test may change a template."""
+    made: dict[tuple[tuple[str, str], ...], Synthesized] = {}
 
     def synthesize(**given: Any) -> Synthesized:
         from tests.infra.templates import synthesize as run
 
-        return run({name: str(value) for name, value in given.items()}, tmp_path)
+        settings = {name: str(value) for name, value in given.items()}
+        key = tuple(sorted(settings.items()))
+        if key not in made:
+            made[key] = run(settings, tmp_path_factory.mktemp("synth"))
+        return made[key]
 
     return synthesize

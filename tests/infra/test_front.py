@@ -36,9 +36,9 @@ def test_knows_the_storyteller_by_its_alias_and_the_page_by_its_origin(synth: Sy
 
 def test_may_invoke_the_storytellers_alias_post_and_close_and_nothing_else(synth: Synth) -> None:
     made = synth()
-    table = f"<{made.name('AWS::DynamoDB::Table')}.Arn>"
-    api = made.name("AWS::ApiGatewayV2::Api", "Socket")
-    connections = f"arn:<AWS::Partition>:execute-api:us-east-1:<AWS::AccountId>:<{api}>/play"
+    table = f"<{made.name('AWS::DynamoDB::GlobalTable')}.Arn>"
+    api = made.name("AWS::ApiGatewayV2::Api", "WebSocket")
+    connections = f"arn:aws:execute-api:us-east-1:<AWS::AccountId>:<{api}>/play"
     logs = f"<{made.name('AWS::Logs::LogGroup', 'FrontLogs')}.Arn>"
     assert {action: sorted(flat(one) for one in where) for action, where in made.allowed("Front").items()} == {
         **{f"dynamodb:{action}Item": [table] for action in ("Get", "Put", "Update", "Delete")},
@@ -60,7 +60,7 @@ def test_no_function_has_more_than_its_own_logs_and_aws_managed_policies_none(sy
     ours = {name: one for name, one in made.of("AWS::IAM::Role").items() if not name.startswith("Custom")}
     for name, role in ours.items():
         managed = role["Properties"].get("ManagedPolicyArns", [])
-        assert not managed or name.startswith("SocketLogRole"), f"{name} has {managed}"
+        assert not managed or name.startswith("WebSocketLogRole"), f"{name} has {managed}"
 
 
 def test_the_door_may_write_and_take_tickets_and_no_more(synth: Synth) -> None:

@@ -19,7 +19,7 @@ from moto import mock_aws
 from tests.infra.templates import Synthesized
 
 COVERED = {
-    "AWS::DynamoDB::Table",
+    "AWS::DynamoDB::GlobalTable",
     "AWS::ECR::Repository",
     "AWS::IAM::Policy",
     "AWS::IAM::Role",

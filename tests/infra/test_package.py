@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from infra import package
 from infra.bundle import bundle_hash
-from infra.image import ignored
-from infra.package import IMAGE_LOCKS, LOCK, assemble
+from infra.constructs.images import ignored
+from infra.deploy import package
+from infra.deploy.package import IMAGE_LOCKS, LOCK, assemble
 from infra.settings import ROOT, SettingError, Settings
 
 
@@ -92,7 +92,7 @@ def test_every_wheel_is_pinned_with_a_hash(lock: Path) -> None:
 
 def test_what_runs_on_lambda_is_of_the_versions_that_are_tested_here() -> None:
     tested = dict(
-        re.findall(r"^([A-Za-z0-9_.-]+)(?:\[.*\])?==([^\s;]+)", (ROOT / "requirements.txt").read_text(), re.M)
+        re.findall(r'^    "([A-Za-z0-9_.-]+)(?:\[.*\])?==([^";]+)[";]', (ROOT / "pyproject.toml").read_text(), re.M)
     )
     tested |= dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.M))
     tested = {name.lower().replace("_", "-"): version for name, version in tested.items()}
@@ -113,11 +113,11 @@ def test_neither_function_installs_what_it_must_not() -> None:
 def test_the_bundles_manifest_stands_for_its_weights(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"0" * 10)
     without = bundle_hash(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"sha256": "a"}')
+    (tmp_path / "bundle.json").write_text('{"sha256": "a"}')
     one = bundle_hash(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"1" * 10)
     assert bundle_hash(tmp_path) == one != without
-    (tmp_path / "manifest.json").write_text('{"sha256": "b"}')
+    (tmp_path / "bundle.json").write_text('{"sha256": "b"}')
     assert bundle_hash(tmp_path) != one
     # Synthesizing needs no weights.
     assert bundle_hash(tmp_path / "not there")

@@ -37,11 +37,12 @@ def test_the_stack_breaks_no_rule(form: str, tmp_path: Path) -> None:
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks
 
+    from infra.app import feature_flags
     from infra.settings import Settings
     from infra.stack import OvertureStack
     from tests.infra.templates import fake_package
 
-    app = App(outdir=str(tmp_path / "cdk.out"))
+    app = App(outdir=str(tmp_path / "cdk.out"), context=feature_flags())
     OvertureStack(app, Settings.read(FORMS[form]), fake_package(tmp_path))
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     try:
@@ -80,9 +81,9 @@ def test_without_a_node_it_says_in_a_sentence_where_to_get_one(node: str, tmp_pa
     python = tmp_path / "python"
     python.symlink_to(sys.executable)
     # A Python with no Node beside it, as where none was installed.
-    code = f"import sys; sys.executable = {str(python)!r}; from infra import {{}}; sys.exit({{}}.main({{}}))"
-    for module, arguments in (("app", []), ("deploy", ["--dry-run", "-c", "image=sha256:" + "0" * 64])):
-        command = [sys.executable, "-c", code.format(module, module, arguments)]
+    code = f"import sys; sys.executable = {str(python)!r}; import infra.{{0}} as it; sys.exit(it.main({{1}}))"
+    for module, arguments in (("app", []), ("deploy.command", ["--dry-run", "-c", "image=sha256:" + "0" * 64])):
+        command = [sys.executable, "-c", code.format(module, arguments)]
         done = subprocess.run(
             command, cwd=ROOT, env={**os.environ, "PATH": str(tmp_path)} | NOBODY, capture_output=True,
             text=True, check=False,

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
+from infra.settings import LIVE
 from tests.infra.templates import Synthesized, flat
 
 Synth = Callable[..., Synthesized]
@@ -27,11 +29,11 @@ def test_is_an_arm64_image_with_ten_gigabytes_a_reserve_and_a_trace(synth: Synth
 def test_is_told_where_things_are(synth: Synth) -> None:
     made = synth(linger=30, concurrency=5, region="eu-north-1")
     told = made.one(FUNCTION, "Storyteller")["Environment"]["Variables"]
-    api = made.name("AWS::ApiGatewayV2::Api", "Socket")
+    api = made.name("AWS::ApiGatewayV2::Api", "WebSocket")
     assert flat(told["AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI"]) == (
         f"https://<{api}>.execute-api.eu-north-1.<AWS::URLSuffix>/play"
     )
-    assert told["OVERTURE_TABLE"] == {"Ref": made.name("AWS::DynamoDB::Table")}
+    assert told["OVERTURE_TABLE"] == {"Ref": made.name("AWS::DynamoDB::GlobalTable")}
     assert (told["OVERTURE_LINGER_S"], told["OVERTURE_CONCURRENCY"]) == ("30", "5")
     assert told["OVERTURE_GRID_KG_PER_KWH"] == "0.0088"
 
@@ -57,13 +59,13 @@ def test_neither_the_alias_nor_the_latest_version_tries_an_event_twice_and_front
 def test_may_do_its_work_and_nothing_else(synth: Synth) -> None:
     made = synth()
     allowed = made.allowed("Storyteller")
-    table = f"<{made.name('AWS::DynamoDB::Table')}.Arn>"
-    api = made.name("AWS::ApiGatewayV2::Api", "Socket")
+    table = f"<{made.name('AWS::DynamoDB::GlobalTable')}.Arn>"
+    api = made.name("AWS::ApiGatewayV2::Api", "WebSocket")
     assert {action: [flat(one) for one in where] for action, where in allowed.items()} == {
         **{f"dynamodb:{action}Item": [table] for action in ("Get", "Put", "Update", "Delete")},
         "dynamodb:Query": [table],
         "execute-api:ManageConnections": [
-            f"arn:<AWS::Partition>:execute-api:us-east-1:<AWS::AccountId>:<{api}>/play/POST/@connections/*"
+            f"arn:aws:execute-api:us-east-1:<AWS::AccountId>:<{api}>/play/POST/@connections/*"
         ],
         "lambda:InvokeFunction": [f"<{made.name('AWS::Lambda::Alias', 'Front')}>"],
         "logs:CreateLogStream": [f"<{made.name('AWS::Logs::LogGroup', 'Storyteller')}.Arn>"],
@@ -104,14 +106,30 @@ def test_a_pushed_image_comes_from_the_stacks_own_repository(synth: Synth) -> No
     )
 
 
-def test_the_repository_goes_with_the_stack_and_keeps_two_images(synth: Synth) -> None:
+def test_the_repository_goes_with_the_stack_and_never_expires_the_live_image(synth: Synth) -> None:
     made = synth(image="none")
     # The first step of `make deploy`: the repository and nothing that could want an image.
     assert [one["Type"] for one in made.resources.values()] == ["AWS::ECR::Repository"]
     (repository,) = made.resources.values()
     assert repository["DeletionPolicy"] == "Delete"
     assert repository["Properties"]["EmptyOnDelete"] is True
-    assert '"countNumber":2' in repository["Properties"]["LifecyclePolicy"]["LifecyclePolicyText"]
+    live, newest = json.loads(repository["Properties"]["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+    assert (live["rulePriority"], live["selection"]["tagPrefixList"]) == (1, [LIVE])
+    # The one image that has the tag is never one too many, and a later rule cannot expire what an earlier one matches.
+    assert (live["selection"]["countType"], live["selection"]["countNumber"]) == ("imageCountMoreThan", 1)
+    assert (newest["rulePriority"], newest["selection"]["countNumber"]) == (2, 10)
+    assert repository["Properties"]["ImageTagMutability"] == "IMMUTABLE_WITH_EXCLUSION"
+    (mutable,) = repository["Properties"]["ImageTagMutabilityExclusionFilters"]
+    assert mutable["ImageTagMutabilityExclusionFilterValue"] == LIVE
+
+
+def test_a_line_of_visitors_is_no_runaway_loop(synth: Synth) -> None:
+    """Front → storyteller → destination → Front goes on as long as anybody waits."""
+    made = synth()
+    for name in ("StorytellerFunction", "FrontFunction"):
+        assert made.one(FUNCTION, name)["RecursiveLoop"] == "Allow"
+    for name in ("Ticket", "Authorizer", "CostGuardSwitch"):
+        assert "RecursiveLoop" not in made.one(FUNCTION, name)
 
 
 @pytest.mark.parametrize("setting", ["start=cold", "start=snapstart"])

@@ -11,23 +11,44 @@ from tests.infra.templates import Synthesized, flat
 
 Synth = Callable[..., Synthesized]
 ROOT = Path(__file__).resolve().parents[2]
+TABLE_ID = "DatabaseTableF104A135"
 
 
 def test_the_table_is_paid_by_use_forgets_by_itself_and_can_be_brought_back(synth: Synth) -> None:
-    table = synth().one("AWS::DynamoDB::Table")
+    table = synth().one("AWS::DynamoDB::GlobalTable")
     assert table["BillingMode"] == "PAY_PER_REQUEST"
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert table["SSESpecification"] == {"SSEEnabled": True}
-    assert [(one["AttributeName"], one["KeyType"]) for one in table["KeySchema"]] == [("pk", "HASH"), ("sk", "RANGE")]
+    (replica,) = table["Replicas"]
+    assert replica["Region"] == "us-east-1"
+    assert replica["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"}
+
+
+def test_an_upgrade_does_not_replace_the_table(synth: Synth) -> None:
+    """CloudFormation replaces a table, and loses every session, for another logical id or another key.
+
+    A change here needs a migration first: docs/operations.md, Upgrading.
+    """
+    made = synth()
+    assert made.name("AWS::DynamoDB::GlobalTable") == TABLE_ID
+    table = made.one("AWS::DynamoDB::GlobalTable")
+    assert "TableName" not in table
+    assert table["KeySchema"] == [
+        {"AttributeName": "pk", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
+    ]
+    assert {one["AttributeType"] for one in table["AttributeDefinitions"]} == {"S"}
+    chapters = (ROOT / "docs" / "operations.md").read_text()
+    assert "## Upgrading" in chapters
+    assert "replaces the table" in chapters
 
 
 def test_the_kill_switch_may_turn_the_storyteller_off_and_rings_on_gb_seconds(synth: Synth) -> None:
     made = synth(ceiling=5000, memory=2048)
     storyteller = made.name("AWS::Lambda::Function", "Storyteller")
-    switch = made.name("AWS::Lambda::Function", "GuardSwitch")
+    switch = made.name("AWS::Lambda::Function", "CostGuardSwitch")
     counted = {}
-    for name, id_ in (("GuardCeiling", "handled"), ("GuardBilledCeiling", "billed")):
+    for name, id_ in (("CostGuardCeiling", "handled"), ("CostGuardBilledCeiling", "billed")):
         alarm = made.one("AWS::CloudWatch::Alarm", name)
         assert alarm["Threshold"] == 5000
         assert {"Fn::GetAtt": [switch, "Arn"]} in alarm["AlarmActions"]
@@ -35,22 +56,22 @@ def test_the_kill_switch_may_turn_the_storyteller_off_and_rings_on_gb_seconds(sy
         assert expression["Expression"] == f"2 * {id_} / 1000"
         assert (duration["MetricStat"]["Stat"], duration["MetricStat"]["Period"]) == ("Sum", 86_400)
         counted[name] = duration["MetricStat"]["Metric"]
-    assert counted["GuardCeiling"]["MetricName"] == "Duration"
-    assert counted["GuardCeiling"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": storyteller}}]
+    assert counted["CostGuardCeiling"]["MetricName"] == "Duration"
+    assert counted["CostGuardCeiling"]["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": storyteller}}]
     # Duration has no init: the other alarm goes by Lambda's report of what is billed.
     read = made.one("AWS::Logs::MetricFilter")
     assert read["FilterPattern"] == '{ $.type = "platform.report" }'
     assert read["LogGroupName"] == {"Ref": made.name("AWS::Logs::LogGroup", "StorytellerLogs")}
     (written,) = read["MetricTransformations"]
     assert written["MetricValue"] == "$.record.metrics.billedDurationMs"
-    assert counted["GuardBilledCeiling"] == {
+    assert counted["CostGuardBilledCeiling"] == {
         "MetricName": written["MetricName"],
         "Namespace": written["MetricNamespace"],
     }
     logged = made.one("AWS::Lambda::Function", "Storyteller")["LoggingConfig"]
     assert (logged["LogFormat"], logged["SystemLogLevel"]) == ("JSON", "INFO")
-    assert made.allowed("GuardRole")["lambda:PutFunctionConcurrency"] == [{"Fn::GetAtt": [storyteller, "Arn"]}]
-    assert made.one("AWS::Lambda::Function", "GuardSwitch")["Environment"]["Variables"] == {
+    assert made.allowed("CostGuardRole")["lambda:PutFunctionConcurrency"] == [{"Fn::GetAtt": [storyteller, "Arn"]}]
+    assert made.one("AWS::Lambda::Function", "CostGuardSwitch")["Environment"]["Variables"] == {
         "STORYTELLER": {"Ref": storyteller}
     }
     permissions = [
@@ -66,6 +87,13 @@ def test_with_an_address_alarms_and_budget_write_to_it(synth: Synth) -> None:
     assert made.one("AWS::SNS::Subscription")["Endpoint"] == "me@example.org"
     budget = made.one("AWS::Budgets::Budget")
     assert budget["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
+    # Of this stack alone, by the tag that everything in it has.
+    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:overture$Overture"]}
+    tagged = {"Key": "overture", "Value": "Overture"}
+    for kind in ("AWS::Lambda::Function", "AWS::ECR::Repository", "AWS::S3::Bucket"):
+        ours = [one["Properties"] for name, one in made.of(kind).items() if not name.startswith("Custom")]
+        assert all(tagged in one["Tags"] for one in ours), kind
+    assert made.one("AWS::ApiGatewayV2::Api", "WebSocket")["Tags"]["overture"] == "Overture"
     # It warns; it does nothing.
     assert {one["Subscribers"][0]["Address"] for one in budget["NotificationsWithSubscribers"]} == {"me@example.org"}
     topic = {"Ref": made.name("AWS::SNS::Topic")}
@@ -73,6 +101,15 @@ def test_with_an_address_alarms_and_budget_write_to_it(synth: Synth) -> None:
     assert all(topic in one["Properties"]["AlarmActions"] for one in alarms.values())
     # The first ten alarms of an account cost nothing.
     assert len(alarms) <= 10
+
+
+def test_cloudwatch_may_publish_alarms(synth: Synth) -> None:
+    made = synth()
+    (allowed,) = [
+        one for one in made.one("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"
+    ]
+    assert (allowed["Principal"], allowed["Action"]) == ({"Service": "cloudwatch.amazonaws.com"}, "sns:Publish")
+    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
 def test_every_alarm_says_where_to_read_on_and_the_chapter_exists(synth: Synth) -> None:
@@ -109,13 +146,25 @@ def test_nothing_that_costs_money_outlives_the_stack(synth: Synth) -> None:
         for one in made.resources.values()
         if one.get("DeletionPolicy") in {"Retain", "Snapshot", "RetainExceptOnCreate"}
     }
-    # API Gateway's logging role belongs to the account; a role costs nothing.
-    assert kept <= {"AWS::IAM::Role", "AWS::ApiGateway::Account"}
+    # API Gateway's logging role belongs to the account, and `make destroy` releases it; after a failed first
+    # deployment CloudFormation deletes it.
+    assert kept == {"AWS::IAM::Role", "AWS::ApiGateway::Account"}
+    assert {one.get("DeletionPolicy") for one in made.of("AWS::ApiGateway::Account").values()} == {
+        "RetainExceptOnCreate"
+    }
+    alone = synth(api_log_role="account")
+    assert not alone.of("AWS::ApiGateway::Account")
+    assert all(one.get("DeletionPolicy", "Delete") == "Delete" for one in alone.resources.values())
     assert made.one("AWS::ECR::Repository")["EmptyOnDelete"] is True
     assert len(made.of("Custom::S3AutoDeleteObjects")) == len(made.of("AWS::S3::Bucket"))
 
 
 def test_no_log_is_kept_for_ever(synth: Synth) -> None:
-    groups = synth(retention=30).of("AWS::Logs::LogGroup")
+    made = synth(retention=30)
+    groups = made.of("AWS::Logs::LogGroup")
     assert {one["Properties"]["RetentionInDays"] for one in groups.values()} == {30}
-    assert len(groups) == 7
+    assert len(groups) == 9
+    # The CDK's own functions too: Lambda would make them log groups that outlive the stack.
+    functions = made.of("AWS::Lambda::Function").values()
+    assert all("LogGroup" in one["Properties"].get("LoggingConfig", {}) for one in functions)
+    assert {one.get("DeletionPolicy") for one in groups.values()} == {"Delete"}

@@ -13,7 +13,7 @@ Synth = Callable[..., Synthesized]
 
 def test_the_sockets_routes_all_go_to_front_and_only_connect_is_guarded(synth: Synth) -> None:
     made = synth()
-    socket = {"Ref": made.name("AWS::ApiGatewayV2::Api", "Socket")}
+    socket = {"Ref": made.name("AWS::ApiGatewayV2::Api", "WebSocket")}
     routes = {
         one["Properties"]["RouteKey"]: one["Properties"]
         for one in made.of("AWS::ApiGatewayV2::Route").values()
@@ -22,7 +22,7 @@ def test_the_sockets_routes_all_go_to_front_and_only_connect_is_guarded(synth: S
     assert sorted(routes) == ["$connect", "$default", "$disconnect"]
     assert routes["$connect"]["AuthorizationType"] == "CUSTOM"
     assert routes["$default"]["AuthorizationType"] == routes["$disconnect"]["AuthorizationType"] == "NONE"
-    assert made.one("AWS::ApiGatewayV2::Api", "Socket")["RouteSelectionExpression"] == "$request.body.action"
+    assert made.one("AWS::ApiGatewayV2::Api", "WebSocket")["RouteSelectionExpression"] == "$request.body.action"
     authorizer = made.one("AWS::ApiGatewayV2::Authorizer")
     assert authorizer["AuthorizerType"] == "REQUEST"
     # Browsers send no headers of their own with a WebSocket; and an answer kept would let a ticket in twice.
@@ -32,7 +32,7 @@ def test_the_sockets_routes_all_go_to_front_and_only_connect_is_guarded(synth: S
 
 def test_the_sockets_stage_is_throttled_and_logs_without_the_ticket(synth: Synth) -> None:
     made = synth()
-    stage = made.one("AWS::ApiGatewayV2::Stage", "Socket")
+    stage = made.one("AWS::ApiGatewayV2::Stage", "WebSocket")
     assert stage["StageName"] == "play"
     assert stage["AutoDeploy"] is True
     throttle = stage["DefaultRouteSettings"]
@@ -44,22 +44,47 @@ def test_the_sockets_stage_is_throttled_and_logs_without_the_ticket(synth: Synth
     assert written["route"] == "$context.routeKey"
     assert not [value for value in written.values() if "querystring" in value.lower() or "path" in value.lower()]
     # Without the account's logging role a stage with logs cannot be made.
-    (resource,) = [one for name, one in made.of("AWS::ApiGatewayV2::Stage").items() if name.startswith("Socket")]
+    (resource,) = [one for name, one in made.of("AWS::ApiGatewayV2::Stage").items() if name.startswith("WebSocket")]
     assert made.name("AWS::ApiGateway::Account") in resource["DependsOn"]
+
+
+def test_the_limits_of_both_stages_are_settings(synth: Synth) -> None:
+    made = synth(tickets_per_second=50, frames_per_second=300)
+    limits = {
+        name: made.one("AWS::ApiGatewayV2::Stage", name)["DefaultRouteSettings"] for name in ("WebSocket", "TicketApi")
+    }
+    assert limits["TicketApi"] == {"ThrottlingRateLimit": 50, "ThrottlingBurstLimit": 100}
+    assert limits["WebSocket"] == {"ThrottlingRateLimit": 300, "ThrottlingBurstLimit": 600}
+
+
+def test_the_same_stack_in_two_regions_shares_no_name(synth: Synth) -> None:
+    """CloudFront is global: two of its policies with one name exclude each other."""
+
+    def names(region: str) -> set[str]:
+        made = synth(region=region, email="me@example.org")
+        return {
+            made.one("AWS::CloudFront::ResponseHeadersPolicy")["ResponseHeadersPolicyConfig"]["Name"],
+            made.one("AWS::CloudFront::OriginAccessControl")["OriginAccessControlConfig"]["Name"],
+            made.one("AWS::CloudWatch::Dashboard")["DashboardName"],
+            *(one["Properties"]["Budget"]["BudgetName"] for one in made.of("AWS::Budgets::Budget").values()),
+        }
+
+    assert not names("us-east-1") & names("eu-north-1")
 
 
 def test_the_ticket_has_one_route_throttled_and_logged(synth: Synth) -> None:
     made = synth()
-    door = {"Ref": made.name("AWS::ApiGatewayV2::Api", "Door")}
+    door = {"Ref": made.name("AWS::ApiGatewayV2::Api", "TicketApi")}
     (route,) = [
         one["Properties"] for one in made.of("AWS::ApiGatewayV2::Route").values() if one["Properties"]["ApiId"] == door
     ]
     assert route["RouteKey"] == "POST /ticket"
     assert route["AuthorizationType"] == "NONE"
-    stage = made.one("AWS::ApiGatewayV2::Stage", "Door")
+    stage = made.one("AWS::ApiGatewayV2::Stage", "TicketApi")
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 20
     assert "$context.identity.sourceIp" in stage["AccessLogSettings"]["Format"]
-    assert "CorsConfiguration" not in made.one("AWS::ApiGatewayV2::Api", "Door")
+    # API Gateway's own answers, such as a 429, carry these headers; the function's are for its own.
+    assert made.one("AWS::ApiGatewayV2::Api", "TicketApi")["CorsConfiguration"]["AllowOrigins"] == ["*"]
     (integration,) = [
         one["Properties"]
         for one in made.of("AWS::ApiGatewayV2::Integration").values()
@@ -70,7 +95,7 @@ def test_the_ticket_has_one_route_throttled_and_logged(synth: Synth) -> None:
 
 def test_cognito_stands_before_the_ticket_when_told_to(synth: Synth) -> None:
     made = synth(auth="cognito")
-    authorizer = made.one("AWS::ApiGatewayV2::Authorizer", "Door")
+    authorizer = made.one("AWS::ApiGatewayV2::Authorizer", "TicketApi")
     assert authorizer["AuthorizerType"] == "JWT"
     pool, client = made.name("AWS::Cognito::UserPool"), made.name("AWS::Cognito::UserPoolClient")
     assert flat(authorizer["JwtConfiguration"]["Issuer"]) == (
@@ -102,7 +127,7 @@ def test_cognito_stands_before_the_ticket_when_told_to(synth: Synth) -> None:
     assert f" {at};" in allowed
     assert made.one("AWS::Cognito::UserPool")["AdminCreateUserConfig"] == {"AllowAdminCreateUserOnly": True}
     # A token makes the browser ask first: that question has no token, and must be answered.
-    cors = made.one("AWS::ApiGatewayV2::Api", "Door")["CorsConfiguration"]
+    cors = made.one("AWS::ApiGatewayV2::Api", "TicketApi")["CorsConfiguration"]
     assert cors["AllowHeaders"] == ["authorization"]
 
 
@@ -131,7 +156,7 @@ def test_the_pages_headers_let_it_talk_to_its_own_house_only(synth: Synth) -> No
     policy = dict(
         part.split(" ", 1) for part in flat(security["ContentSecurityPolicy"]["ContentSecurityPolicy"]).split("; ")
     )
-    socket, door = (made.name("AWS::ApiGatewayV2::Api", name) for name in ("Socket", "Door"))
+    socket, door = (made.name("AWS::ApiGatewayV2::Api", name) for name in ("WebSocket", "TicketApi"))
     host = "execute-api.us-east-1.<AWS::URLSuffix>"
     assert policy["connect-src"] == f"'self' wss://<{socket}>.{host} https://<{door}>.{host}"
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"

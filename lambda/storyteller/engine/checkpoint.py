@@ -26,31 +26,31 @@ def expected_tensors(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a Llama in the order of use, by Hugging Face's names, with its shape."""
     c = config
     q, kv = c.heads * c.head_dim, c.kv_heads * c.head_dim
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (c.vocab, c.width)}
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (c.vocab, c.dim)}
     for i in range(c.layers):
         at = f"model.layers.{i}."
-        shapes[at + "input_layernorm.weight"] = (c.width,)
+        shapes[at + "input_layernorm.weight"] = (c.dim,)
         for name, (rows, columns) in {
-            "q": (q, c.width),
-            "k": (kv, c.width),
-            "v": (kv, c.width),
-            "o": (c.width, q),
+            "q": (q, c.dim),
+            "k": (kv, c.dim),
+            "v": (kv, c.dim),
+            "o": (c.dim, q),
         }.items():
             shapes[f"{at}self_attn.{name}_proj.weight"] = (rows, columns)
             if c.attention_bias:
                 shapes[f"{at}self_attn.{name}_proj.bias"] = (rows,)
-        shapes[at + "post_attention_layernorm.weight"] = (c.width,)
+        shapes[at + "post_attention_layernorm.weight"] = (c.dim,)
         for name, (rows, columns) in {
-            "gate": (c.hidden, c.width),
-            "up": (c.hidden, c.width),
-            "down": (c.width, c.hidden),
+            "gate": (c.intermediate, c.dim),
+            "up": (c.intermediate, c.dim),
+            "down": (c.dim, c.intermediate),
         }.items():
             shapes[f"{at}mlp.{name}_proj.weight"] = (rows, columns)
             if c.mlp_bias:
                 shapes[f"{at}mlp.{name}_proj.bias"] = (rows,)
-    shapes["model.norm.weight"] = (c.width,)
+    shapes["model.norm.weight"] = (c.dim,)
     if not c.tied:
-        shapes["lm_head.weight"] = (c.vocab, c.width)
+        shapes["lm_head.weight"] = (c.vocab, c.dim)
     return shapes
 
 

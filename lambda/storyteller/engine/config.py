@@ -28,8 +28,8 @@ class LlamaConfig:
     """The numbers that fix every tensor's shape, under our own short names."""
 
     vocab: int
-    width: int
-    hidden: int
+    dim: int
+    intermediate: int
     layers: int
     heads: int
     kv_heads: int
@@ -91,11 +91,11 @@ def parse_config(raw: Mapping[str, Any], path: Path, extra_eos: list[int] | None
             raise EngineError(f"{path}: {key} is {value!r}, but must be a whole number above 0: download it again.")
         return value
 
-    width, heads = whole("hidden_size"), whole("num_attention_heads")
+    dim, heads = whole("hidden_size"), whole("num_attention_heads")
     kv_heads = whole("num_key_value_heads", heads)
-    if raw.get("head_dim") is None and width % heads:
-        raise EngineError(f"{path}: hidden_size {width} is no multiple of num_attention_heads {heads}: give head_dim.")
-    head_dim = whole("head_dim", width // heads)
+    if raw.get("head_dim") is None and dim % heads:
+        raise EngineError(f"{path}: hidden_size {dim} is no multiple of num_attention_heads {heads}: give head_dim.")
+    head_dim = whole("head_dim", dim // heads)
     if heads % kv_heads:
         raise EngineError(
             f"{path}: num_attention_heads {heads} is no multiple of num_key_value_heads {kv_heads}: correct one."
@@ -105,8 +105,8 @@ def parse_config(raw: Mapping[str, Any], path: Path, extra_eos: list[int] | None
     context = whole("max_position_embeddings", 2048)
     return LlamaConfig(
         vocab=whole("vocab_size"),
-        width=width,
-        hidden=whole("intermediate_size"),
+        dim=dim,
+        intermediate=whole("intermediate_size"),
         layers=whole("num_hidden_layers"),
         heads=heads,
         kv_heads=kv_heads,

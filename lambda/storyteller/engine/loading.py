@@ -33,7 +33,7 @@ def load_engine(
     chat: bool = True,
     kernel: KernelName = "auto",
     copy: bool = False,
-    texts: int = 2,
+    cache_slots: int = 2,
     speculate: bool = True,
     prepare_grammars: bool = False,
     check: bool | None = None,
@@ -49,7 +49,7 @@ def load_engine(
 
     Of a bundle only: `kernel` is which code multiplies; `copy` reads the weights into this process's
     own memory instead of mapping the files; `check` compares every byte with its checksum (None:
-    where that takes no time). `texts` is how many stories are kept in memory for their return, and
+    where that takes no time). `cache_slots` is how many stories keep their computed prefix in memory, and
     `speculate` drafts tokens ahead where that pays; neither changes a token.
 
     Raises EngineError, one sentence, for a folder that is missing, incomplete or no Llama.
@@ -99,7 +99,9 @@ def load_engine(
         weights.reading.abandon()
         raise
     progress(weights.reading.total, weights.reading.total)
-    return Engine(model, tokenizer, stops, texts=texts, prefix=prefix, speculate=speculate, grammars=grammars)
+    return Engine(
+        model, tokenizer, stops, cache_slots=cache_slots, prefix=prefix, speculate=speculate, grammars=grammars
+    )
 
 
 def load_tokenizer(folder: Path, config: LlamaConfig, *, chat: bool) -> Tokenizer:

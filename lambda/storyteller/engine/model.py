@@ -52,8 +52,8 @@ def rope_frequencies(rope: Rope, head_dim: int) -> Tensor:
 class Llama:
     """The weights and the forward pass. `context` is how many positions its caches have.
 
-    `steady` says that a token's logits are the same bits however the text before it was computed:
-    in one pass, in parts, or one by one. `batches` says that a few tokens at once cost little more
+    `batch_invariant` says that a token's logits are the same bits however the text before it was computed:
+    in one pass, in parts, or one by one. `cheap_batches` says that a few tokens at once cost little more
     than one, so that drafting ahead can pay.
     """
 
@@ -68,16 +68,16 @@ class Llama:
         *,
         name: str,
         context: int,
-        steady: bool,
-        batches: bool,
+        batch_invariant: bool,
+        cheap_batches: bool,
     ) -> None:
         self.config = config
         self.name = name
         self.context = context
         self.vocab = config.vocab
         self.operations = operations
-        self.steady = steady
-        self.batches = batches
+        self.batch_invariant = batch_invariant
+        self.cheap_batches = cheap_batches
         self._embed = embed
         self._layers = tuple(layers)
         self._pass = operations.fuse(self._layers, config.norm_eps)
@@ -153,6 +153,6 @@ def build_dense(
         TorchOperations(config, dtype, rowwise=False),
         name=f"dense {str(dtype).removeprefix('torch.')}",
         context=context,
-        steady=False,
-        batches=True,
+        batch_invariant=False,
+        cheap_batches=True,
     )

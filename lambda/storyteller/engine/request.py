@@ -37,7 +37,7 @@ class Sampling:
     is none; multiplied where a logit is negative).
     A `seed` makes the reply the same every time; None draws a new one. `stop` are texts at which the
     reply ends; they are not part of it. `logprobs` asks for the log-probability of each token of the
-    reply and of that many of its rivals (None asks for nothing); a grammar does not change them.
+    reply and of that many of the likeliest (None asks for nothing); a grammar does not change them.
 
     `grammar` holds the reply to a form; it ends with "stop" as soon as nothing may follow. `begun` is the part of
     the reply that the prompt already ends with: the grammar reads it first, and where it does not
@@ -75,7 +75,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """One token's natural-log probability before temperature, with its likeliest rivals."""
+    """One token's natural-log probability before temperature, with the likeliest ones in its place."""
 
     token: int
     logprob: float

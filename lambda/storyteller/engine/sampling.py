@@ -24,7 +24,7 @@ class Sampler:
         # Without a seed each reply draws its own from the system: a restored snapshot repeats nothing.
         self._random = random.Random(sampling.seed)
 
-    def pick(self, logits: Tensor, history: Sequence[int]) -> int:
+    def sample(self, logits: Tensor, history: Sequence[int]) -> int:
         """The next token's id for `logits` [vocab], after `history`."""
         s = self._sampling
         if s.repetition_penalty != 1.0 and history:
@@ -46,12 +46,12 @@ class Sampler:
         return place if ids is None else int(ids[place])
 
 
-def token_logprob(logits: Tensor, token: int, rivals: int) -> TokenLogprob:
+def token_logprob(logits: Tensor, token: int, top_logprobs: int) -> TokenLogprob:
     """The log-probability of `token` under plain softmax of `logits` [vocab], and of the likeliest others."""
     logs = torch.log_softmax(logits.double(), dim=-1)
     top: tuple[tuple[int, float], ...] = ()
-    if rivals > 0:
-        best = logs.topk(min(rivals, len(logs)))
+    if top_logprobs > 0:
+        best = logs.topk(min(top_logprobs, len(logs)))
         top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
     return TokenLogprob(token, float(logs[token]), top)
 

@@ -133,25 +133,25 @@ class TextStream:
     def __init__(self, tokenizer: Tokenizer, before: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._window = list(before[-8:])
-        self._told = tokenizer.decode(self._window)
+        self._generated = tokenizer.decode(self._window)
 
     def push(self, token: int) -> str:
         """The text that this token completes; often empty, sometimes several characters."""
         self._window.append(token)
         text = self._tokenizer.decode(self._window)
         whole = text.rstrip(_HALF)
-        fresh = whole[len(self._told) :]
+        fresh = whole[len(self._generated) :]
         if fresh:
-            self._told = whole
+            self._generated = whole
         if whole == text and len(self._window) > 24:
             self._window = self._window[-8:]
-            self._told = self._tokenizer.decode(self._window)
+            self._generated = self._tokenizer.decode(self._window)
         return fresh
 
     def flush(self) -> str:
         """What was held back; bytes that never became a character come out as U+FFFD."""
         text = self._tokenizer.decode(self._window)
-        fresh, self._told = text[len(self._told) :], text
+        fresh, self._generated = text[len(self._generated) :], text
         return fresh
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench.costs import BIG, MODELS, PAGE, break_even, rewritten, session, snapshot_break_even, start, telling
-from infra.prices import MONTH_H, usd
+from infra.deploy.prices import MONTH_H, usd
+from infra.deploy.starts import starts
 
 
 def test_a_visit_is_a_start_the_telling_and_what_is_around_it() -> None:
@@ -19,8 +20,15 @@ def test_at_the_break_even_both_cost_the_same() -> None:
 
 
 def test_a_snapshot_pays_from_where_it_says() -> None:
-    assert snapshot_break_even(BIG) > 0
-    assert start(BIG, snapstart=True) < start(BIG)
+    for model in MODELS:
+        cold, snapshot = starts(model.weights_bytes, model.memory_mb)
+        assert snapshot.seconds < cold.seconds
+        at = snapshot_break_even(model)
+        if at is None:
+            assert snapshot.visit_usd >= cold.visit_usd
+        else:
+            assert cold.total(at) == pytest.approx(snapshot.total(at))
+    assert snapshot_break_even(BIG) is not None
 
 
 def test_the_page_is_what_the_prices_give() -> None:

@@ -15,7 +15,7 @@ import pytest
 from bench import random_llama
 from bench.random_llama import SHAPES, shape_config, write_bundle, write_checkpoint, write_gguf
 from model_build.pack import pack
-from model_build.pack_source import open_source
+from model_build.sources import open_source
 from storyteller.engine import Sampling, load_engine
 from storyteller.engine.bundle import read_manifest, verify
 from storyteller.engine.checkpoint import expected_tensors

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from model_build.pack_prefix import common, write_prefix
+from model_build.prefix import common, write_prefix
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
 from storyteller.engine.bundle import KernelName, read_manifest, verify
 from storyteller.engine.layout import LAYOUT
@@ -127,7 +127,7 @@ def test_the_prefix_is_never_worn_out(own: Path) -> None:
     plain = load_engine(own, speculate=False)
     prompt = plain.encode(LINE)
     write_prefix(own, plain, prompt[:40])
-    engine = load_engine(own, texts=1, speculate=False)
+    engine = load_engine(own, cache_slots=1, speculate=False)
     assert engine.generate(prompt, LONG).ids == plain.generate(prompt, LONG).ids
     for text in ("Something else entirely. " * 3, LINE):
         engine.generate(engine.encode(text), LONG)

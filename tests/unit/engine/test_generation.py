@@ -32,7 +32,7 @@ def engine(folder: Path) -> Engine:
 class Scripted:
     """A model that says a given line whatever it is asked, and counts how it was asked."""
 
-    name, context, vocab, steady, batches = "scripted", 256, 512, False, False
+    name, context, vocab, batch_invariant, cheap_batches = "scripted", 256, 512, False, False
 
     def __init__(self, script: Sequence[int], prompt: int, before: Callable[[int], None] = lambda at: None) -> None:
         self.script, self.prompt, self.before = script, prompt, before
@@ -203,9 +203,9 @@ def test_a_penalty_makes_repeating_rarer(engine: Engine) -> None:
     logits = torch.tensor([2.0, 1.9, -1.0, -1.1])
     plain = Sampler(Sampling(temperature=0))
     wary = Sampler(Sampling(temperature=0, repetition_penalty=1.2))
-    assert plain.pick(logits, [0]) == 0
-    assert wary.pick(logits, [0]) == 1
-    assert wary.pick(torch.tensor([-9.0, -9.0, -1.0, -1.1]), [2]) == 3
+    assert plain.sample(logits, [0]) == 0
+    assert wary.sample(logits, [0]) == 1
+    assert wary.sample(torch.tensor([-9.0, -9.0, -1.0, -1.1]), [2]) == 3
 
 
 def test_sampling_follows_the_probabilities_of_the_nucleus() -> None:
@@ -213,7 +213,7 @@ def test_sampling_follows_the_probabilities_of_the_nucleus() -> None:
     sampler = Sampler(Sampling(temperature=1.0, top_p=0.9, seed=0))
     counts = [0, 0, 0, 0]
     for _ in range(4000):
-        counts[sampler.pick(logits, [])] += 1
+        counts[sampler.sample(logits, [])] += 1
     assert counts[3] == 0
     for count, share in zip(counts, [0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95], strict=False):
         assert abs(count / 4000 - share) < 0.03
@@ -224,14 +224,14 @@ def test_what_is_far_less_likely_than_the_likeliest_is_left_out_however_warm_the
     sampler = Sampler(Sampling(temperature=5.0, top_p=1.0, min_p=0.25, seed=0))
     counts = [0, 0, 0, 0]
     for _ in range(3000):
-        counts[sampler.pick(logits, [])] += 1
+        counts[sampler.sample(logits, [])] += 1
     assert counts[3] == 0
     assert min(counts[:3]) > 800
 
 
 def test_a_wide_nucleus_is_found_past_the_first_look() -> None:
     sampler = Sampler(Sampling(temperature=1.0, top_p=0.99, seed=0))
-    drawn = {sampler.pick(torch.zeros(5000), []) for _ in range(500)}
+    drawn = {sampler.sample(torch.zeros(5000), []) for _ in range(500)}
     assert len(drawn) > 400
 
 

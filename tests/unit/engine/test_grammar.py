@@ -41,8 +41,8 @@ class Noise:
 
     name, context, vocab = "noise", 8192, 320
 
-    def __init__(self, seed: int, *, batches: bool = False, favourites: Sequence[int] = ()) -> None:
-        self.steady = self.batches = batches
+    def __init__(self, seed: int, *, cheap_batches: bool = False, favourites: Sequence[int] = ()) -> None:
+        self.batch_invariant = self.cheap_batches = cheap_batches
         self.seed, self.favourites = seed, favourites
         self.passes = 0
 
@@ -151,7 +151,7 @@ def test_drafting_changes_no_token(tokenizer: Tokenizer, stops: list[int], tempe
         for grammar in grammars:
             sampling = Sampling(temperature=temperature, top_p=0.9, seed=seed, grammar=grammar, max_tokens=150)
             plain = Engine(Noise(seed), tokenizer, stops).generate(prompt, sampling)
-            ahead = Engine(Noise(seed, batches=True), tokenizer, stops).generate(prompt, sampling)
+            ahead = Engine(Noise(seed, cheap_batches=True), tokenizer, stops).generate(prompt, sampling)
             assert (ahead.ids, ahead.text, ahead.reason) == (plain.ids, plain.text, plain.reason)
             drafted, accepted = drafted + ahead.drafted_tokens, accepted + ahead.accepted_tokens
     assert 0 < accepted < drafted

@@ -9,7 +9,7 @@ from front import actions
 from overture import leases, protocol
 from overture.counters import add_reply
 from overture.sessions import Sessions, key_of
-from prologue.book import Found
+from prologue.answers.index import Found
 from tests.unit.fakes import FakeConnections, FakeLambda, MemoryClient
 from tests.unit.front.visitor import Play, error, kinds
 

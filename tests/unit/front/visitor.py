@@ -14,7 +14,7 @@ from front.turns import Front
 from overture import leases, protocol
 from overture.sessions import Sessions, Turn, key_of
 from overture.settings import Settings
-from prologue.book import Found, Match
+from prologue.answers.index import Found, Match
 from prologue.world import load_world
 from tests.unit.fakes import FakeConnections, FakeLambda
 

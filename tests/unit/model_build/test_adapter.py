@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from model_build import resolve
 from model_build.__main__ import main
-from model_build.adapter import CONFIG, WEIGHTS, AdaptedSource, adapter_digest
 from model_build.pack import pack
-from model_build.pack_source import SourceError, open_source
 from model_build.resolve import model_folder
+from model_build.sources import SourceError, open_source
+from model_build.sources.adapter import CONFIG, WEIGHTS, AdaptedSource, adapter_digest
 from storyteller.engine.bundle import read_manifest
 from storyteller.engine.checkpoint import expected_tensors
 from tests.tiny_gguf import same, write_gguf

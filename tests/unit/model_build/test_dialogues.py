@@ -58,7 +58,7 @@ def test_there_are_enough_and_none_is_written_twice() -> None:
 def test_facts_are_the_worlds_own() -> None:
     for path in FILES:
         own = world_of(path)
-        known = " ".join((own.folder / "knowledge.yaml").read_text(encoding="utf-8").split())
+        known = " ".join((own.folder / "facts.yaml").read_text(encoding="utf-8").split())
         for dialogue in read_dialogues(path, own):
             for fact in (fact for turn in dialogue.turns for fact in turn.notes):
                 assert fact in known

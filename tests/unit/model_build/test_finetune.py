@@ -72,6 +72,17 @@ def test_a_run_that_is_broken_off_ends_like_one_that_is_not(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_run_may_begin_from_an_adapter_of_the_same_shape(model: Path, dialogues: list[Path], tmp_path: Path) -> None:
+    first = finetune(str(model), dialogues, tmp_path / "first", RECIPE, threads=1, show=False)
+    more = replace(RECIPE, passes=1, learning_rate=1e-6)
+    begin = tmp_path / "first"
+    second = finetune(str(model), dialogues, tmp_path / "second", more, begin=begin, threads=1, show=False)
+    assert second[-1]["held_out"] == pytest.approx(first[-1]["held_out"], abs=0.02)
+    for other in (replace(more, rank=2), replace(more, layers=2)):
+        with pytest.raises(DialogueError, match="other layers or another rank"):
+            finetune(str(model), dialogues, tmp_path / "other", other, begin=begin, threads=1, show=False)
+
+
 def test_rows_held_out_are_never_learned_from() -> None:
     rows: list[Any] = [object() for _ in range(40)]
     learned, held_out = split(rows, RECIPE)

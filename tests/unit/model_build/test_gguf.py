@@ -15,10 +15,10 @@ from tokenizers import pre_tokenizers
 
 from model_build import resolve
 from model_build.__main__ import main
-from model_build.gguf_source import GgufSource
-from model_build.gguf_tokenizer import GgufTokenizer
-from model_build.pack_source import SourceError, open_source
 from model_build.resolve import model_folder, packaged_model
+from model_build.sources import SourceError, open_source
+from model_build.sources.gguf import GgufSource
+from model_build.sources.gguf_tokenizer import GgufTokenizer
 from storyteller.engine import Sampling, load_engine
 from storyteller.engine.bundle import read_manifest
 from storyteller.engine.checkpoint import expected_tensors
@@ -117,6 +117,7 @@ def test_a_sentencepiece_file_tells_what_transformers_tells(tmp_path: Path) -> N
     assert_tells_the_same(folder, theirs(path), tokenizer, ["the green gates", "the city: é 🐈!"], 24)
 
 
+@pytest.mark.timeout(900)  # transformers takes half a minute of an idle core to dequantize the file
 def test_the_packaged_model_tells_what_transformers_tells(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

@@ -133,7 +133,7 @@ sys.exit(main(sys.argv[1:]))
         (["-c", WITHOUT], ["new", "my_house", "--worlds", "FOLDER"], None),
         (["-c", WITHOUT], ["check", "FOLDER/house"], None),
         (["-c", WITHOUT], ["ask", "FOLDER", "who?"], "This Python has no (faiss|numpy): run `make setup`, then .+"),
-        (["-S", "-m", "prologue"], ["new", "a", "--worlds", "FOLDER"], "This Python has no yaml: run `make setup`.+"),
+        (["-S", "-m", "prologue"], ["new", "a", "--worlds", "FOLDER"], "This Python has no msgspec: run `make.+"),
     ],
     ids=["help", "new", "check", "ask", "plain"],
 )

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prologue.embedder import TOKENIZER, WEIGHTS, Embedder, read_tensors
-from prologue.embedder_build import PACKAGE, _package_file, build_embedder, share_embedder
+from prologue.answers.embedder import TOKENIZER, WEIGHTS, Embedder, read_tensors
+from prologue.answers.embedder_build import PACKAGE, _package_file, build_embedder, share_embedder
 from prologue.errors import EmbedderError
 
 LINES = [

@@ -94,7 +94,7 @@ def reader(tokenizer: Tokenizer, form: ReplyForm) -> Callable[[str], bool]:
 class Noise:
     """A model that wants anything at all, some of it more than the rest."""
 
-    name, context, steady, batches = "noise", 16_384, False, False
+    name, context, batch_invariant, cheap_batches = "noise", 16_384, False, False
 
     def __init__(self, seed: int, vocab: int, liked: Sequence[int], banned: Sequence[int], strong: int) -> None:
         self.vocab, self.liked, self.banned, self.strong = vocab, liked, banned, strong

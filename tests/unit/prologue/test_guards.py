@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prologue.guards import find_entities, objection, read_signs, read_words
+from prologue.answers.guards import find_entities, objection, read_features, read_words
 
 
 def judge(line: str, phrasing: str, in_story: bool = False, any_name: bool = False) -> str | None:
-    return objection(read_signs(line), read_signs(phrasing), read_words(phrasing), any_name, in_story)
+    return objection(read_features(line), read_features(phrasing), read_words(phrasing), any_name, in_story)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_any_name_lets_names_and_numbers_pass() -> None:
 def test_entities_are_words_with_a_capital_only() -> None:
     lines = ["Ask Dorothy about the Lion", "the lion sleeps", "Can I see it?", "Toto barks", "I thank Toto"]
     assert find_entities(lines) == {"dorothy", "toto"}
-    assert read_signs("can i be dorothy", {"dorothy"}).names == {"dorothy"}
+    assert read_features("can i be dorothy", {"dorothy"}).names == {"dorothy"}
 
 
 def test_the_polarity_set() -> None:
@@ -77,5 +77,5 @@ def test_the_polarity_set() -> None:
 
 @given(st.text(max_size=200))
 def test_any_line_has_signs_and_agrees_with_itself(line: str) -> None:
-    signs = read_signs(line)
-    assert objection(signs, signs, read_words(line), False, False) in (None, "name")
+    features = read_features(line)
+    assert objection(features, features, read_words(line), False, False) in (None, "name")

@@ -1,0 +1,1 @@
+"""One AWS concern a file. Only these modules, `app` and `stack` import the CDK."""

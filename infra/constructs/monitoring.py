@@ -1,0 +1,170 @@
+"""A dashboard of the functions' own metrics (EMF), alarms, and the topic that sends them by e-mail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from infra.constructs.cost_guard import CostGuard
+from infra.constructs.roles import NAMESPACE
+from infra.settings import Settings
+
+_FIVE_MINUTES = Duration.minutes(5)
+
+
+class Monitoring(Construct):
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        settings: Settings,
+        *,
+        front: lambda_.Function,
+        ticket: lambda_.Function,
+        authorizer: lambda_.Function,
+        storyteller: lambda_.Function,
+        table: dynamodb.TableV2,
+        cost_guard: CostGuard,
+    ) -> None:
+        super().__init__(scope, name)
+        self._settings = settings
+        self._functions = {"front": front, "storyteller": storyteller, "ticket": ticket, "authorizer": authorizer}
+        self.topic = sns.Topic(self, "Alarms", display_name=f"{settings.stack}: alarms", enforce_ssl=True)
+        # `enforce_ssl` writes a topic policy, which replaces SNS's default one: CloudWatch must be allowed again.
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        if settings.email:
+            self.topic.add_subscription(subscriptions.EmailSubscription(settings.email))
+        for alarm in cost_guard.alarms:
+            self._notify(alarm)
+        self._alarm(
+            "StorytellerErrors",
+            storyteller.metric_errors(period=_FIVE_MINUTES),
+            3,
+            "The storyteller failed three times in five minutes: docs/operations.md, The storyteller fails.",
+        )
+        self._alarm(
+            "StorytellerThrottled",
+            storyteller.metric_throttles(period=_FIVE_MINUTES),
+            5,
+            "The storyteller is throttled: docs/operations.md, The storyteller is throttled.",
+        )
+        self._alarm(
+            "FrontErrors",
+            front.metric_errors(period=_FIVE_MINUTES),
+            3,
+            "Front failed three times in five minutes: docs/operations.md, Front fails.",
+        )
+        self._alarm(
+            "ConnectErrors",
+            cloudwatch.MathExpression(
+                expression="ticket + authorizer",
+                label="Errors of the ticket functions",
+                period=_FIVE_MINUTES,
+                using_metrics={"ticket": ticket.metric_errors(), "authorizer": authorizer.metric_errors()},
+            ),
+            3,
+            "No visitor can connect: docs/operations.md, Front fails.",
+        )
+        self._alarm(
+            "DestinationsLost",
+            storyteller.metric("DestinationDeliveryFailures", statistic="Sum", period=_FIVE_MINUTES),
+            1,
+            "Front did not get the record of an invocation: docs/operations.md, The storyteller fails.",
+        )
+        self._alarm(
+            "TableThrottled",
+            table.metric_throttled_requests_for_operations(
+                operations=[dynamodb.Operation.GET_ITEM, dynamodb.Operation.PUT_ITEM, dynamodb.Operation.UPDATE_ITEM],
+                period=_FIVE_MINUTES,
+            ),
+            10,
+            "The table throttles requests: docs/operations.md, Front fails.",
+        )
+        self.dashboard = self._make_dashboard(cost_guard)
+
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric,
+            threshold=threshold,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=description,
+        )
+        self._notify(alarm)
+
+    def _notify(self, alarm: cloudwatch.Alarm) -> None:
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+
+    def _make_dashboard(self, cost_guard: CostGuard) -> cloudwatch.Dashboard:
+        count, mean = _with("Sum"), _with("Average")
+        storyteller = self._functions["storyteller"]
+        front = self._functions["front"]
+        rows: list[list[cloudwatch.IWidget]] = [
+            [
+                _graph("Visitors", count("front", "Sessions"), count("front", "Resumed"), count("front", "Answers")),
+                _graph("Refused", count("ticket", "TicketsRefused"), count("authorizer", "ConnectionsRefused")),
+                _graph(
+                    "Saved by written answers (tokens)",
+                    count("front", "SavedTokens"),
+                ),
+            ],
+            [
+                _graph("Replies and tokens", count("storyteller", "Replies"), count("storyteller", "Tokens")),
+                _graph(
+                    "Time to first token (ms)",
+                    mean("storyteller", "TimeToFirstToken"),
+                    _with("p95")("storyteller", "TimeToFirstToken"),
+                ),
+                _graph(
+                    "Storytellers at work",
+                    storyteller.metric("ConcurrentExecutions", statistic="Maximum", period=_FIVE_MINUTES),
+                    storyteller.metric_throttles(period=_FIVE_MINUTES),
+                ),
+            ],
+            [
+                _graph("GB-seconds in 24 hours", *cost_guard.spent.values(), line=self._settings.ceiling),
+                _graph("Front (ms)", front.metric_duration(), front.metric_duration(statistic="p95")),
+                _graph("Errors", *(one.metric_errors(label=name) for name, one in self._functions.items())),
+            ],
+        ]
+        return cloudwatch.Dashboard(
+            self, "Dashboard", dashboard_name=f"{self._settings.stack}-{self._settings.region}", widgets=rows
+        )
+
+
+def _with(statistic: str) -> Any:
+    def metric(service: str, name: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={"service": service},
+            statistic=statistic,
+            period=_FIVE_MINUTES,
+            label=f"{name} ({statistic})" if statistic != "Sum" else name,
+        )
+
+    return metric
+
+
+def _graph(title: str, *metrics: cloudwatch.IMetric, line: float | None = None) -> cloudwatch.IWidget:
+    lines = [] if line is None else [cloudwatch.HorizontalAnnotation(value=line, label="the kill switch")]
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), left_annotations=lines, width=8)

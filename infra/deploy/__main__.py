@@ -1,0 +1,5 @@
+import sys
+
+from infra.deploy.command import main
+
+sys.exit(main())

@@ -1,1 +1,0 @@
-"""Code of the function that turns the storyteller off."""
