@@ -76,7 +76,7 @@ async def serve(options: argparse.Namespace) -> None:
         concurrency=options.concurrency,
         origins=origins,
     )
-    say("Setting the stage: Lambda, API Gateway and DynamoDB, all on this machine.")
+    say("Starting Lambda, API Gateway and DynamoDB, all on this machine.")
     async with LocalStack(plan, port=options.port, echo=options.verbose) as stack:
         say("Waking Front. The storyteller sleeps until a visitor comes.")
         await stack.prestart()

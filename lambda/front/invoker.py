@@ -58,7 +58,7 @@ UNREACHABLE = protocol.Error(
     "The storyteller could not be reached just now. Your line is kept and tried again within a minute.",
     retryable=True,
 )
-LOST = "The storyteller fell silent over this and is being woken again; your line is kept and will be told anew."
+LOST = "The storyteller fell silent over this and is being woken again; your line is kept and will be told again."
 GIVEN_UP = "The storyteller fell silent over this line twice, so it was put aside. Say it another way, or go on."
 DROPPED = "This line was lost before it could be told. Say it again, or go on."
 WAKE_FAILED = protocol.Error(
@@ -169,7 +169,7 @@ class StorytellerInvoker:
         self._connections.post(left.connection, *told, budget_s=_NEWS_BUDGET_S)
 
     def _follow_up(self, key: str, left: Settled) -> list[protocol.ServerMessage]:
-        """Sends for whom `left` reserved; what the visitor should hear."""
+        """Invokes what `left` reserved; what the visitor should hear."""
         news = self.send(key, left.reservation)
         told: list[protocol.ServerMessage] = [] if left.ended is None else [left.ended]
         told += [_dropped(turn_id) for turn_id in left.dropped]

@@ -170,7 +170,7 @@ def release(tx: SessionTransaction, fence: str, *, only_if_idle: bool = True) ->
 
 
 def cancel(tx: SessionTransaction, token: str) -> None:
-    """Clears a reservation that nobody could be sent for. Its lines stay, and the sweep tries again."""
+    """Clears a reservation that could not be invoked. Its lines stay, and the sweep tries again."""
     session = tx.session
     if session.lease is not None and session.lease.token == token:
         session.lease = None

@@ -109,7 +109,7 @@ class Undo(ClientMessage, tag="undo", frozen=True):
 
 
 class Edit(ClientMessage, tag="edit", frozen=True):
-    """Say something else in the last turn, and hear it told anew."""
+    """Say something else in the last turn, and have it told again."""
 
     id: Id
     of: Id

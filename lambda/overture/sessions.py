@@ -105,7 +105,7 @@ class Turn(Struct):
 class Session(Struct):
     """The session's document.
 
-    `capped`: its address has had its share of wakes, so nobody is sent for. `slot`: the slot that it last
+    `capped`: its address has had its share of wakes, so no storyteller is invoked. `slot`: the slot that it last
     held. `waiting`: its place in the waiting line, a sort key; `position` what its visitor was told of it.
     `ended`: the `end` of a turn that is over and may not have reached the visitor yet.
     """
@@ -132,7 +132,7 @@ class Session(Struct):
     writes: list[str] = []
 
     def has_lease(self, now: float) -> bool:
-        """Whether somebody is at work, or has been sent for."""
+        """Whether a storyteller is at work, or has been invoked."""
         return self.lease is not None and self.lease.until > now
 
     def remember_done(self, action: str) -> None:

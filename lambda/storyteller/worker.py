@@ -145,7 +145,7 @@ class ReplyWorker:
         idle_since = time.monotonic()
         while True:
             if self._remaining_s() < _WORTHWHILE_S:
-                # With lines left the lease stays: the destination finds it, and sends for the next.
+                # With lines left the lease stays: the record's settling finds it, and invokes the next.
                 self._give_back()
                 return
             taken = self._take_line()
