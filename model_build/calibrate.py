@@ -17,7 +17,7 @@ from torch import Tensor
 from model_build.sources import Source, stack
 from storyteller.engine.errors import EngineError
 from storyteller.engine.linears import Dense
-from storyteller.engine.model import rope_frequencies
+from storyteller.engine.model import rope_angles
 from storyteller.engine.ops import TorchOperations
 from storyteller.engine.tokenizer import Tokenizer
 
@@ -95,8 +95,7 @@ class Calibration:
         self._states = [embedding[torch.tensor(passage)] for passage in passages]
         one = dataclasses.replace(config, layers=1)
         self._operations = TorchOperations(one, torch.float32, rowwise=False)
-        angles = torch.outer(torch.arange(length).float(), rope_frequencies(config.rope, config.head_dim))
-        self._cos, self._sin = angles.cos(), angles.sin()
+        self._cos, self._sin = rope_angles(config.rope, config.head_dim, length)
 
     @torch.inference_mode()
     def layer(self, number: int) -> Importance:
@@ -106,7 +105,7 @@ class Calibration:
 
         def matrix(block: str, *names: str) -> Dense:
             weights = [source.rows(f"{at}{block}.{name}_proj.weight") for name in names]
-            has_bias = config.attention_bias if block == "self_attn" else config.mlp_bias
+            has_bias = config.mlp_bias if block == "mlp" else config.out_bias if names == ("o",) else config.qkv_bias
             biases = [source.rows(f"{at}{block}.{name}_proj.bias") for name in names if has_bias]
             return Dense(stack(weights), stack(biases) if biases else None)
 

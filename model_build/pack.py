@@ -155,7 +155,7 @@ def pack(
         "made_with": {name: version(name) for name in ("torch", "numpy")}
         | {"python": platform.python_version(), "machine": platform.machine()},
         "files": files,
-        "config": read_json(source.folder / "config.json", ""),
+        "config": {**read_json(source.folder / "config.json", ""), "tie_word_embeddings": source.config.tied},
     }
     write_json(out / MANIFEST, manifest)
     for old in [*out.glob("weights-*"), *out.glob(PREFIX)]:

@@ -37,7 +37,7 @@ class Packer:
         if name.endswith(RESIDUAL):
             yield from self._residual
         elif name == "norm":
-            yield self._source.rows("model.norm.weight").numpy()
+            yield self._source.weights("model.norm.weight").numpy()
         elif name.startswith("layers."):
             yield self._of_layer(name)
         elif name in ("head", "embedding.packed"):
@@ -49,19 +49,19 @@ class Packer:
         _, number, name = whole_name.split(".")
         at = f"model.layers.{number}."
         if name == "attention_norm":
-            return self._source.rows(at + "input_layernorm.weight").numpy()
+            return self._source.weights(at + "input_layernorm.weight").numpy()
         if name == "mlp_norm":
-            return self._source.rows(at + "post_attention_layernorm.weight").numpy()
+            return self._source.weights(at + "post_attention_layernorm.weight").numpy()
         names = {
             "qkv": ["self_attn.q", "self_attn.k", "self_attn.v"],
             "out": ["self_attn.o"],
             "gate_up": ["mlp.gate", "mlp.up"],
             "down": ["mlp.down"],
         }[name]
-        weight = stack([self._source.rows(f"{at}{part}_proj.weight") for part in names])
+        weight = stack([self._source.weights(f"{at}{part}_proj.weight") for part in names])
         config = self._source.config
-        has_bias = config.attention_bias if name in ("qkv", "out") else config.mlp_bias
-        bias = stack([self._source.rows(f"{at}{part}_proj.bias") for part in names]) if has_bias else None
+        has_bias = {"qkv": config.qkv_bias, "out": config.out_bias}.get(name, config.mlp_bias)
+        bias = stack([self._source.weights(f"{at}{part}_proj.bias") for part in names]) if has_bias else None
         importance = self._importance_of(int(number)).get(name)
         self._residual.clear()
         return self._matrix(whole_name, weight, bias, importance)
@@ -83,7 +83,7 @@ class Packer:
         self._residual.clear()
         for begin in range(0, rows, _ROWS):
             end = min(begin + _ROWS, rows)
-            part = self._source.rows(
+            part = self._source.weights(
                 "lm_head.weight" if of_head else "model.embed_tokens.weight", begin, min(end, config.vocab)
             )
             filling = torch.zeros(end - begin - len(part), part.shape[1])
@@ -105,5 +105,5 @@ class Packer:
 
     def _embedding(self, name: str) -> Iterator[npt.NDArray[Any]]:
         for begin in range(0, self._source.config.vocab, _ROWS):
-            values, scales = round_embedding(self._source.rows("model.embed_tokens.weight", begin, begin + _ROWS))
+            values, scales = round_embedding(self._source.weights("model.embed_tokens.weight", begin, begin + _ROWS))
             yield values.numpy() if name.endswith("values") else scales.view(torch.uint16).numpy()

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from storyteller.engine.checkpoint import find_tensors
-from storyteller.engine.config import LlamaConfig, read_config
+from storyteller.engine.checkpoint import find_tensors, read_checkpoint_config
+from storyteller.engine.config import LlamaConfig
 
 #: What of a repository is needed; other formats of the same weights are not.
 _PATTERNS = ["*.json", "model*.safetensors", "*.jinja", "LICENSE*", "USE_POLICY*"]
@@ -45,6 +45,13 @@ class Source(ABC):
     def rows(self, name: str, begin: int = 0, end: int | None = None) -> Tensor:
         """Rows of a tensor as float32."""
 
+    def weights(self, name: str, begin: int = 0, end: int | None = None) -> Tensor:
+        """Rows of a tensor as float32, all of them numbers. Raises SourceError, which names the tensor, otherwise."""
+        rows = self.rows(name, begin, end)
+        if not torch.isfinite(rows).all():
+            raise SourceError(f"{self.name}: {name} holds infinities or no numbers: download the model again.")
+        return rows
+
     @abstractmethod
     def stored(self, name: str) -> str:
         """The type, by safetensors' names, that keeps a tensor in 16 bits or as it is."""
@@ -60,7 +67,7 @@ class FolderSource(Source):
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
-        self.config = read_config(folder)
+        self.config = read_checkpoint_config(folder)
         self.spans = find_tensors(folder, self.config)
         of_hub = re.fullmatch(r"[0-9a-f]{40}", folder.name)
         self.revision = folder.name if of_hub else _fingerprint(folder, self.spans.values())

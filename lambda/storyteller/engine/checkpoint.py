@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import LlamaConfig
+from .config import LlamaConfig, read_config
 from .errors import EngineError
 from .reading import Part, Progress, Reading
 from .tensorfile import TensorSpan, open_checkpoint
@@ -37,7 +38,7 @@ def expected_tensors(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
             "o": (c.dim, q),
         }.items():
             shapes[f"{at}self_attn.{name}_proj.weight"] = (rows, columns)
-            if c.attention_bias:
+            if c.out_bias if name == "o" else c.qkv_bias:
                 shapes[f"{at}self_attn.{name}_proj.bias"] = (rows,)
         shapes[at + "post_attention_layernorm.weight"] = (c.dim,)
         for name, (rows, columns) in {
@@ -60,6 +61,11 @@ def find_tensors(folder: Path, config: LlamaConfig) -> dict[str, TensorSpan]:
     found: dict[str, TensorSpan] = {}
     for name, shape in expected_tensors(config).items():
         span = spans.get(name)
+        if span is None and name == "lm_head.weight":
+            raise EngineError(
+                f"{folder} has no lm_head.weight: if its head is the embedding, say so in config.json "
+                '("tie_word_embeddings": true), else download the whole checkpoint again.'
+            )
         if span is None:
             raise EngineError(f"{folder} lacks the tensor {name}: download the whole checkpoint again.")
         if span.shape != shape:
@@ -71,6 +77,32 @@ def find_tensors(folder: Path, config: LlamaConfig) -> dict[str, TensorSpan]:
             raise EngineError(f"{span.path}: {name} is stored as {span.dtype}: use a checkpoint in bf16, f16 or f32.")
         found[name] = span
     return found
+
+
+def read_checkpoint_config(folder: Path) -> LlamaConfig:
+    """A folder's config; not tied, whatever config.json says, where the files hold another head than the embedding."""
+    config = read_config(folder)
+    if config.tied:
+        spans = open_checkpoint(folder)
+        head, embedding = spans.get("lm_head.weight"), spans.get("model.embed_tokens.weight")
+        if head and embedding and not _same_bytes(head, embedding):
+            return replace(config, tied=False)
+    return config
+
+
+def _same_bytes(a: TensorSpan, b: TensorSpan) -> bool:
+    if a.end - a.begin != b.end - b.begin or a.dtype != b.dtype:
+        return False
+    with a.path.open("rb") as first, b.path.open("rb") as second:
+        first.seek(a.begin)
+        second.seek(b.begin)
+        left = a.end - a.begin
+        while left:
+            step = min(left, 1 << 20)
+            if first.read(step) != second.read(step):
+                return False
+            left -= step
+    return True
 
 
 class CheckpointReading:

@@ -11,8 +11,9 @@ from .errors import EngineError
 from .grammar import Grammars, Matcher
 from .prefix_cache import CachedPrefix, PrefixCache
 from .prompt_lookup import PromptLookup
+from .reply import Reply
 from .request import Completion, Grammar, Reason, Sampling, TokenLogprob
-from .tokenizer import TextStream, Tokenizer
+from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +75,7 @@ class Engine:
         self._grammars = grammars or Grammars(tokenizer, model.vocab, self._stop_ids)
         self._prefix_cache = PrefixCache(model, cache_slots, prefix)
         self._lookup = PromptLookup() if speculate and model.batch_invariant and model.cheap_batches else None
+        self._known = min(model.vocab, tokenizer.size)
         self._chunk = CHUNK
         self._lock = threading.Lock()
 
@@ -108,6 +110,10 @@ class Engine:
     def check_grammar(self, grammar: Grammar) -> None:
         """Raises EngineError, in a sentence, for a grammar that does not compile."""
         self._grammars.check(grammar)
+
+    def check_prompt(self, ids: Sequence[int]) -> None:
+        """Raises EngineError, in a sentence, for a prompt that `generate` would not take."""
+        self._check(list(ids))
 
     def count_chat(self, messages: Sequence[Mapping[str, str]]) -> int:
         """How many tokens the prompt for `messages` has."""
@@ -146,7 +152,7 @@ class Engine:
         matcher = self._grammars.matcher(sampling.grammar, sampling.begun) if sampling.grammar else None
         cached, reused = self._prefix_cache.take(prompt)
         limit = min(sampling.max_tokens, self.context - len(prompt))
-        sampler, reply = Sampler(sampling), Reply(self._tokenizer, prompt, self._stop_ids, sampling.stop, limit, emit)
+        sampler, reply = Sampler(sampling), Reply(self._tokenizer, prompt, self._stop_ids, sampling, limit, emit)
         history, logprobs, first = list(prompt), list[TokenLogprob](), 0.0
         drafted = accepted = 0
         reason: Reason | None = "stop" if matcher and matcher.complete else None
@@ -165,7 +171,9 @@ class Engine:
             draft = self._draft(history, limit - reply.tokens - 1, began=first > 0)
             logits = self._compute(cached, fresh + draft, rows=1 + len(draft))
             for row, guess in enumerate([*draft, None]):
-                token = _choose(sampler, matcher, logits[row], history)
+                # A padded vocabulary has logits that mean no token.
+                known = logits[row][: self._known]
+                token = _choose(sampler, matcher, known, history)
                 first = first or time.monotonic()
                 reason = reply.push(token)
                 if matcher and matcher.complete:
@@ -173,7 +181,7 @@ class Engine:
                 if token not in self._stop_ids:
                     history.append(token)
                     if sampling.logprobs is not None:
-                        logprobs.append(token_logprob(logits[row], token, sampling.logprobs))
+                        logprobs.append(token_logprob(known, token, sampling.logprobs))
                 if reason is not None or token != guess:
                     break
                 accepted += 1
@@ -200,6 +208,7 @@ class Engine:
             drafted_tokens=drafted,
             accepted_tokens=accepted,
             refused_tokens=matcher.refused if matcher else 0,
+            repetitive=reply.repetitive,
         )
 
     def score(self, ids: Sequence[int], top_logprobs: int = 0) -> list[TokenLogprob]:
@@ -262,79 +271,3 @@ def _choose(sampler: Sampler, matcher: Matcher | None, logits: Tensor, history: 
     if not matcher.accept(token):
         raise EngineError(f"The grammar allows token {token} and then refuses it: this is a fault; please report it.")
     return token
-
-
-class Reply:
-    """The text of a reply as its tokens come, and whether a token ends it."""
-
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        prompt: Sequence[int],
-        stop_ids: frozenset[int],
-        stops: Sequence[str],
-        limit: int,
-        emit: Callable[[str], Any],
-    ) -> None:
-        self.tokens = 0
-        self._stream = TextStream(tokenizer, prompt)
-        self._gate = StopTexts(stops)
-        self._stop_ids = stop_ids
-        self._limit = limit
-        self._emit = emit
-        self._generated: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """Everything generated so far."""
-        return "".join(self._generated)
-
-    def push(self, token: int) -> Reason | None:
-        """Emits what the token completes; the reason, if the reply ends with it."""
-        if token in self._stop_ids:
-            return "stop"
-        self.tokens += 1
-        self._send(self._gate.push(self._stream.push(token)))
-        if self._gate.hit:
-            return "stop"
-        return "length" if self.tokens >= self._limit else None
-
-    def close(self) -> None:
-        """Emits what was held back."""
-        if not self._gate.hit:
-            self._send(self._gate.push(self._stream.flush()))
-            self._send(self._gate.flush())
-
-    def _send(self, text: str) -> None:
-        if text:
-            self._generated.append(text)
-            self._emit(text)
-
-
-class StopTexts:
-    """Holds back text that may be the beginning of a stop text, and ends the reply where one is whole."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(stops)
-        self._held = ""
-        self.hit = False
-
-    def push(self, text: str) -> str:
-        """What is safe to show now; after a hit, `hit` is set and the rest is dropped."""
-        if not self._stops or not text:
-            return text
-        self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if found:
-            self.hit = True
-            safe, self._held = self._held[: min(found)], ""
-            return safe
-        keep = max((n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0)
-        cut = len(self._held) - keep
-        safe, self._held = self._held[:cut], self._held[cut:]
-        return safe
-
-    def flush(self) -> str:
-        """What was held back and turned out to be no stop text."""
-        text, self._held = self._held, ""
-        return text

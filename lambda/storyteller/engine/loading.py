@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from .bundle import BundleReading, KernelName, is_bundle, read_manifest
-from .checkpoint import CheckpointReading
-from .config import LlamaConfig, read_config
+from .checkpoint import CheckpointReading, read_checkpoint_config
+from .config import LlamaConfig
 from .errors import EngineError
 from .generation import Engine
 from .grammar import Grammars
@@ -66,7 +66,7 @@ def load_engine(
         config = manifest.config
         weights = BundleReading(manifest, report, pace_s=pace_s, copy=copy, check=check)
     else:
-        config = read_config(path)
+        config = read_checkpoint_config(path)
         if not (path / "tokenizer.json").exists():
             Tokenizer(path)  # says so, before gigabytes are read
         weights = CheckpointReading(path, config, report, pace_s)

@@ -17,7 +17,7 @@ from .config import LlamaConfig, Rope
 from .linears import Dense, Linear
 from .ops import Cache, Operations, TorchOperations
 
-__all__ = ["Cache", "Layer", "Llama", "build_dense", "rope_frequencies"]
+__all__ = ["Cache", "Layer", "Llama", "build_dense", "rope_angles", "rope_frequencies"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ def rope_frequencies(rope: Rope, head_dim: int) -> Tensor:
     frequencies = 1.0 / (rope.theta**exponents)
     if rope.kind == "linear":
         return frequencies / rope.factor
+    if rope.kind == "yarn":
+        return _yarn(rope, head_dim, frequencies)
     if rope.kind != "llama3":
         return frequencies
     # Long wavelengths are stretched by the factor, short ones kept, those between blended.
@@ -47,6 +49,24 @@ def rope_frequencies(rope: Rope, head_dim: int) -> Tensor:
     )
     blend = blend.clamp(0.0, 1.0)
     return (1 - blend) * frequencies / rope.factor + blend * frequencies
+
+
+def _yarn(rope: Rope, head_dim: int, frequencies: Tensor) -> Tensor:
+    """Slow rotations are stretched by the factor, fast ones kept, those between blended (Peng et al., 2023)."""
+
+    def pair(rotations: float) -> float:
+        return head_dim * math.log(rope.original_context / (rotations * 2 * math.pi)) / (2 * math.log(rope.theta))
+
+    low = max(math.floor(pair(rope.beta_fast)), 0)
+    high = min(math.ceil(pair(rope.beta_slow)), head_dim - 1)
+    blend = ((torch.arange(head_dim // 2).float() - low) / max(high - low, 0.001)).clamp(0.0, 1.0)
+    return blend * frequencies / rope.factor + (1 - blend) * frequencies
+
+
+def rope_angles(rope: Rope, head_dim: int, positions: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the first positions, [positions, head_dim / 2]."""
+    angles = torch.outer(torch.arange(positions, dtype=torch.float32), rope_frequencies(rope, head_dim))
+    return angles.cos() * rope.attention_factor, angles.sin() * rope.attention_factor
 
 
 class Llama:
@@ -83,8 +103,7 @@ class Llama:
         self._pass = operations.fuse(self._layers, config.norm_eps)
         self._norm = norm
         self._head = head
-        angles = torch.outer(torch.arange(context, dtype=torch.float32), rope_frequencies(config.rope, config.head_dim))
-        self._cos, self._sin = angles.cos(), angles.sin()
+        self._cos, self._sin = rope_angles(config.rope, config.head_dim, context)
 
     def new_cache(self) -> Cache:
         """Room for the keys and values of one text."""

@@ -39,6 +39,9 @@ class Sampling:
     reply ends; they are not part of it. `logprobs` asks for the log-probability of each token of the
     reply and of that many of the likeliest (None asks for nothing); a grammar does not change them.
 
+    `sentence_limit` is how often one sentence may come in a reply: small models fall into loops, and the reply ends
+    after the sentence that comes once more (0 is no limit).
+
     `grammar` holds the reply to a form; it ends with "stop" as soon as nothing may follow. `begun` is the part of
     the reply that the prompt already ends with: the grammar reads it first, and where it does not
     match, the rest is free.
@@ -57,6 +60,7 @@ class Sampling:
     logprobs: int | None = None
     grammar: Grammar | None = None
     begun: str = ""
+    sentence_limit: int = 2
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 100.0:
@@ -69,6 +73,8 @@ class Sampling:
             raise EngineError(f"repetition_penalty is {self.repetition_penalty}; give a number from 0.01 to 100.")
         if self.max_tokens < 1:
             raise EngineError(f"max_tokens is {self.max_tokens}; give at least 1.")
+        if self.sentence_limit < 0:
+            raise EngineError(f"sentence_limit is {self.sentence_limit}; give 0 (none) or more.")
         if any(not text for text in self.stop):
             raise EngineError("stop holds an empty text; leave it out.")
 
@@ -87,6 +93,7 @@ class Completion:
     """A finished reply: its text, why it ended, and what it took. Times are in seconds.
 
     The first token, whose time `ttft_s` is, may be a special one: a model that plans says a few that nobody reads.
+    `repetitive` says that a sentence came too often, which ended the reply.
     `refused_tokens` is how many choices the grammar refused, so that another was made.
     """
 
@@ -102,3 +109,4 @@ class Completion:
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     refused_tokens: int = 0
+    repetitive: bool = False

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .errors import EngineError
 from .request import Sampling, TokenLogprob
 
 
@@ -27,6 +28,8 @@ class Sampler:
     def sample(self, logits: Tensor, history: Sequence[int]) -> int:
         """The next token's id for `logits` [vocab], after `history`."""
         s = self._sampling
+        if not math.isfinite(float(logits.max())):
+            raise EngineError("The model's logits are no numbers: its weights are broken; download it again.")
         if s.repetition_penalty != 1.0 and history:
             logits = _penalized(logits, history[-s.repetition_window :], s.repetition_penalty)
         if s.temperature == 0.0:

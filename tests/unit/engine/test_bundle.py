@@ -221,10 +221,17 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "version": (lambda f: change(f, version=99), "is of version 99, but this engine knows 1"),
     "layout": (lambda f: change(f, layout="marlin"), "names the layout marlin, but this engine knows kleidiai"),
     "embedding": (lambda f: change(f, embedding="int2"), "embedding is 'int2'"),
+    "head": (lambda f: change(f, head="int2"), "head is 'int2', but must be int4x2 or int4"),
     "no files": (lambda f: change(f, files=None), "bundle.json lacks its"),
     "outside": (lambda f: change(f, files={"../x": {"bytes": 1, "sha256": ""}}), "no file of its folder"),
-    "not a llama": (lambda f: config_without(f, model_type="mistral"), "describes a mistral model .* not a Llama"),
-    "rope": (lambda f: config_without(f, rope_scaling={"rope_type": "yarn"}), "rope type yarn is not supported"),
+    "not a llama": (
+        lambda f: config_without(f, model_type="gemma"),
+        "describes a gemma model .* not computed as a Llama",
+    ),
+    "rope": (
+        lambda f: config_without(f, rope_scaling={"rope_type": "longrope"}),
+        "rope type longrope is not supported",
+    ),
     "sizes": (
         lambda f: config_without(f, intermediate_size=100),
         "intermediate_size is 100, no greater multiple of 32",

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
-from storyteller.engine.generation import CHUNK, StopTexts
+from storyteller.engine.generation import CHUNK
+from storyteller.engine.reply import RepetitionGuard, StopTexts
 from storyteller.engine.sampling import Sampler
 from tests.tiny_llama import END_TEXT, END_TURN, write_tiny_llama
 
@@ -258,3 +259,39 @@ def test_logprobs_are_those_of_the_plain_softmax(engine: Engine) -> None:
 def test_sampling_out_of_range_is_refused(wrong: dict[str, float], named: str) -> None:
     with pytest.raises(EngineError, match=named):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_sentence_that_comes_a_third_time_ends_the_reply(engine: Engine) -> None:
+    script = ids_of(engine, "The gate is green. " * 5)
+    done = scripted(engine, script).generate(PROMPT, Sampling(temperature=0, max_tokens=150))
+    assert done.text.strip() == "The gate is green. The gate is green. The gate is green."
+    assert (done.reason, done.repetitive) == ("stop", True)
+    free = scripted(engine, script).generate(PROMPT, Sampling(temperature=0, max_tokens=90, sentence_limit=0))
+    assert (free.tokens, free.repetitive) == (90, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "noticed"),
+    [
+        ("He went home. " * 3, True),
+        ("“He went home.” HE  WENT HOME! He went home. He went home.\n", False),  # other marks, another sentence
+        ("> Go to the gate\n" * 3, True),  # a line is a sentence
+        ("No. " * 9, False),
+        ("彼は家に帰って、そして眠りました。" * 3, True),
+        ("He went home. " * 2 + "He went home", False),
+    ],
+)
+def test_the_guard_counts_sentences_however_they_are_cut(text: str, noticed: bool) -> None:
+    for step in (1, 5, len(text)):
+        guard = RepetitionGuard(2)
+        pushed = [guard.push(text[at : at + step]) for at in range(0, len(text), step)]
+        assert any(pushed) is noticed
+    assert not RepetitionGuard(0).push(text)
+
+
+def test_a_padded_vocabulary_is_never_sampled(engine: Engine) -> None:
+    size = engine.tokenizer.size
+    padded = scripted(engine, [size + 1] * 20)  # the likeliest by far, and no token
+    done = padded.generate(PROMPT, Sampling(temperature=1.0, seed=1, max_tokens=5))
+    assert done.ids
+    assert max(done.ids) < size

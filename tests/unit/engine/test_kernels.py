@@ -42,7 +42,7 @@ def config(head_dim: int = 32, heads: int = 4, kv_heads: int = 2, layers: int = 
     return LlamaConfig(
         vocab=64, dim=heads * head_dim, intermediate=96, layers=layers, heads=heads, kv_heads=kv_heads,
         head_dim=head_dim, context=128, norm_eps=1e-5, rope=Rope(), tied=False,
-        attention_bias=False, mlp_bias=False, eos_ids=(),
+        qkv_bias=False, out_bias=False, mlp_bias=False, eos_ids=(),
     )  # fmt: skip
 
 

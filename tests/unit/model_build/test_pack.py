@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from model_build import bundle as bundle_files
 from model_build.__main__ import main
@@ -278,6 +279,38 @@ def test_packing_says_what_no_calibration_costs(tmp_path: Path, capsys: pytest.C
     plain_bytes = read_manifest(out).raw["files"]["weights-001.safetensors"]
     assert read_manifest(out).raw["calibration"] is None
     assert read_manifest(pack(source, out)).raw["files"]["weights-001.safetensors"] != plain_bytes
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "model.norm.weight", "lm_head.weight"])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path: Path, name: str, value: float) -> None:
+    source = checkpoint(tmp_path / "model")
+    tensors = load_file(source.folder / "model.safetensors")
+    tensors[name].view(-1)[5] = value
+    save_file(tensors, source.folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(SourceError, match=f"{name} holds infinities or no numbers"):
+        uncalibrated(open_source(str(source.folder)), tmp_path / "bundle")
+
+
+def test_a_head_of_its_own_is_packed_whatever_the_config_says(tmp_path: Path) -> None:
+    source = checkpoint(tmp_path / "model", tied=True)
+    tensors = load_file(source.folder / "model.safetensors")
+    tensors["lm_head.weight"] = torch.randn(tensors["model.embed_tokens.weight"].shape)
+    save_file(tensors, source.folder / "model.safetensors", metadata={"format": "pt"})
+    out = uncalibrated(open_source(str(source.folder)), tmp_path / "bundle")
+    assert not read_manifest(out).config.tied
+    ids = load_engine(out).encode("the gate")
+    exact, packed = load_engine(source.folder).score(ids), load_engine(out, kernel="reference").score(ids)
+    assert [entry.logprob for entry in packed] == pytest.approx([entry.logprob for entry in exact], abs=0.5)
+
+
+def test_qwen2_packs_with_its_biases(tmp_path: Path) -> None:
+    form = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "scale": 0.06}
+    source = checkpoint(tmp_path / "model", **form)
+    out = uncalibrated(source, tmp_path / "bundle")
+    ids = load_engine(out).encode("the gate")
+    exact, packed = load_engine(source.folder).score(ids), load_engine(out, kernel="reference").score(ids)
+    assert [entry.logprob for entry in packed] == pytest.approx([entry.logprob for entry in exact], abs=0.5)
 
 
 def test_refusals_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

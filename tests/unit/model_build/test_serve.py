@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from aiohttp import web
@@ -125,6 +126,14 @@ def test_several_answers_differ_and_come_again_with_the_seed(client: openai.Open
         ({"messages": [{"role": "user"}]}, "A message lacks"),
         ({"messages": SAY, "temperature": "hot"}, "temperature is 'hot'"),
         ({"messages": SAY, "top_p": 3}, "top_p is 3"),
+        ({"messages": SAY, "max_tokens": 1.5}, "max_tokens is 1.5: give a whole number"),
+        ({"messages": SAY, "stop": 5}, "stop is 5: give a text"),
+        ({"messages": SAY, "stop": [3, None]}, "stop is"),
+        ({"messages": SAY, "seed": "x"}, "seed is 'x'"),
+        ({"messages": SAY, "tools": [{"type": "function"}]}, "tools is not supported"),
+        ({"messages": SAY, "presence_penalty": 1}, "presence_penalty is not supported"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]}, "A message lacks"),
+        ({"messages": [{"role": "user", "content": "x" * 500}], "stream": True}, "the context holds 256"),
         ({"messages": SAY, "n": 99}, "n is 99"),
         ({"messages": [{"role": "user", "content": "x" * 500}]}, "the context holds 256"),
         ({"messages": SAY, "guided_regex": "(a"}, "The regular expression does not compile .*unclosed group"),
@@ -153,6 +162,44 @@ def test_several_answers_differ_and_come_again_with_the_seed(client: openai.Open
 def test_what_cannot_be_answered_is_told(client: openai.OpenAI, body: dict[str, Any], sentence: str) -> None:
     with pytest.raises(openai.BadRequestError, match=sentence):
         client.chat.completions.create(model="tiny", extra_body=body, messages=[])
+
+
+def post(client: openai.OpenAI, path: str, body: bytes, kind: str = "application/json") -> tuple[int, Any]:
+    answer = httpx.post(f"{client.base_url}{path}", content=body, headers={"Content-Type": kind}, timeout=30)
+    return answer.status_code, answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "status", "sentence"),
+    [
+        ("nothing", b"{}", "application/json", 404, "There is no /v1/nothing here"),
+        ("models", b"{}", "application/json", 405, "/v1/models does not take POST: use GET"),
+        ("completions", b" " * (9 << 20), "application/json", 413, "larger than 8 MB"),
+        ("completions", b'{"prompt": "a"}', "text/plain", 415, "send application/json"),
+        ("completions", b"prompt=a", "application/x-www-form-urlencoded", 415, "send application/json"),
+        ("completions", b'{"prompt": "\\ud800"}', "application/json", 400, "half of a surrogate pair"),
+        ("completions", b"[" * 200_000, "application/json", 400, "The body is not JSON"),
+        ("completions", b"[]", "application/json", 400, "The body is no object"),
+        ("completions", b'{"prompt": [[1, "a"]]}', "application/json", 400, "prompt is missing"),
+        ("completions", b'{"prompt": [true]}', "application/json", 400, "prompt is missing"),
+        ("completions", b'{"prompt": "a", "max_tokens": 1e400}', "application/json", 400, "max_tokens is inf"),
+    ],
+)
+def test_bad_requests_get_an_error_object(
+    client: openai.OpenAI, path: str, body: bytes, kind: str, status: int, sentence: str
+) -> None:
+    found, error = post(client, path, body, kind)
+    assert found == status
+    assert sentence in error["message"]
+    assert error["type"] == "invalid_request_error"
+
+
+def test_too_many_requests_are_refused(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_build.serve._WAITING", -1)
+    for stream in (False, True):
+        body = json.dumps({"prompt": "a", "max_tokens": 2, "stream": stream}).encode()
+        status, error = post(client, "completions", body)
+        assert (status, error["message"]) == (429, "-1 requests wait already: ask again later.")
 
 
 SCHEMA: dict[str, Any] = {
