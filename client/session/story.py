@@ -82,10 +82,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """More of a reply, to be shown after what is there already."""
+    """More of a reply, to be shown after what is there already.
+
+    `so_far` is the reply with `text` at its end: by the time this is heard, `turn.reply` may be longer.
+    """
 
     turn: Turn
     text: str
+    so_far: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +318,7 @@ class Story:
             return []
         if turn.state == "waiting":
             turn.state = "telling"
-        return [Told(turn, fresh)]
+        return [Told(turn, fresh, turn.reply)]
 
     def _reconcile(self, turn: Turn, view: TurnView, *, new: bool) -> list[Change]:
         said, reply, state, take = view.said, view.reply, view.state, view.take

@@ -24,9 +24,8 @@ from client.terminal.story_file import Entry, StoryFile, file_turns
 from client.terminal.transcript import as_markdown
 
 
-def without_choices(turn: Turn, fresh: str) -> str:
-    """The fresh end of a reply without its choices, which are offered when it has ended."""
-    whole = turn.reply
+def without_choices(whole: str, fresh: str) -> str:
+    """The fresh end of a reply so far, without its choices, which are offered when it has ended."""
     start = len(whole) - len(fresh)
     kept = ""
     at = 0
@@ -237,7 +236,7 @@ class Controller:
                 screen.pause()
                 if turn.state != "answered":
                     screen.note("Told again:")
-            case Told(turn=turn, text=text):
+            case Told(turn=turn, text=text, so_far=so_far):
                 if turn.state == "answered":
                     screen.note(text, style="cyan")
                     return
@@ -245,7 +244,7 @@ class Controller:
                 if not self._curtain:
                     self._curtain = True
                     screen.note("◆", style="green")
-                screen.tell(without_choices(turn, text))
+                screen.tell(without_choices(so_far, text))
             case Ended(turn=turn):
                 self._end(turn)
             case Removed(turn=turn):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from client.session.protocol import OPENING, Answer, Saved, TurnView
 from client.session.story import Altered, Anew, Appeared, Ended, Gap, Removed, Story, Told, Turn
+from client.terminal.controller import without_choices
 
 ANSWER = Answer("q", "A storyteller.", "who are you", 0.97, Saved(96, 0.001, 21.0))
 TEXT = "A gate. 🟢 Zwölf Stufen. 👩‍🚀!"
@@ -216,3 +217,12 @@ def test_a_line_just_said_has_not_ended_the_prologue_yet() -> None:
     story.said("b", "I knock")
     assert [type(change) for change in story.assure("b")] == [Altered]
     assert story.begun
+
+
+def test_what_was_told_says_how_far_the_reply_had_come_by_then() -> None:
+    story = Story()
+    changes = [*story.token("a", 1, 0, "One "), *story.token("a", 1, 4, "two.\n> Go"), *story.token("a", 1, 13, " on.")]
+    told = [change for change in changes if isinstance(change, Told)]
+    # A screen may hear of it when the reply has long grown.
+    assert [change.so_far for change in told] == ["One ", "One two.\n> Go", "One two.\n> Go on."]
+    assert [without_choices(change.so_far, change.text) for change in told] == ["One ", "two.\n", ""]

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pyte
 import pytest
 
 from tests.browser.fake_play import ANSWER, FakePlay
@@ -26,11 +27,12 @@ CONTROLLED = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 
 
 
 class Terminal:
-    """A terminal client running on `fd`, and all it has shown."""
+    """A terminal client running on `fd`, and what a terminal of this size has shown of it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, fd: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, fd: int, size: tuple[int, int]) -> None:
         self.process, self._fd = process, fd
-        self._raw = b""
+        self._screen = pyte.HistoryScreen(size[1], size[0], history=10_000)
+        self._stream = pyte.ByteStream(self._screen)
         self._news = asyncio.Event()
         asyncio.get_running_loop().add_reader(fd, self._read)
 
@@ -41,19 +43,22 @@ class Terminal:
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._fd)
-        self._raw += data
+        self._stream.feed(data)
         self._news.set()
 
     @property
     def shown(self) -> str:
-        """All that was shown since `forget`, without the terminal's codes: a read may end in the middle of one."""
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._raw.decode(errors="replace"))
+        """The lines that scrolled away since `forget`, and those on the screen."""
+        columns = range(self._screen.columns)
+        gone = ["".join(line[column].data for column in columns) for line in self._screen.history.top]
+        return "\n".join(line.rstrip() for line in [*gone, *self._screen.display])
 
     def forget(self) -> None:
-        self._raw = b""
+        self._screen.history.top.clear()
+        self._screen.erase_in_display(2)
 
     async def until(self, text: str) -> None:
-        """Waits until this was shown."""
+        """Waits until this is shown."""
         async with asyncio.timeout(60):
             while text not in self.shown:
                 self._news.clear()
@@ -64,6 +69,7 @@ class Terminal:
 
     def resize(self, rows: int, columns: int) -> None:
         """As a window's edge does: the kernel tells the client (SIGWINCH)."""
+        self._screen.resize(rows, columns)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
@@ -81,7 +87,7 @@ async def terminal(
         cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
-    client = Terminal(process, ours)
+    client = Terminal(process, ours, size)
     try:
         yield client
     finally:
