@@ -19,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import msgspec
+
 from bench.simulation import Clock, SimulatedDynamoDB, patched
 from front import invoker as invoker_module
 from front.invoker import StorytellerInvoker
@@ -101,7 +103,7 @@ class Simulation:
             key = f"before{number:06d}"
             place, put = self.sessions.waiting_line.join(key, before + number / 1000)
             session = sessions.Session(key, "world", connection=key, waiting=place)
-            for change in (put, table.Put(f"S#{key}", "session", sessions.msgspec.json.encode(session), 0, 1e9)):
+            for change in (put, table.Put(f"S#{key}", "session", msgspec.json.encode(session), 0, 1e9)):
                 self.client.database.call("PutItem", self.sessions.table._put(change, "bench"))
 
     def invoke(self, **request: Any) -> dict[str, Any]:
