@@ -194,8 +194,9 @@ class StorytellerInvoker:
 
     def _fill(self, slot: Slot, untold: str | None = None) -> bool:
         """Gives a slot, as it was read, to the head of the line, or frees it; whether to go on with another."""
+        misses = 0
         while heads := self._sessions.waiting_line.heads():
-            head = self._sessions.waiting_line.choose(heads)
+            head = self._sessions.waiting_line.choose(heads, misses)
             try:
                 reservation = self._sessions.update(
                     head.session,
@@ -205,6 +206,7 @@ class StorytellerInvoker:
                 reservation = None
             if reservation is None:  # it has left, or was served by somebody else
                 self._sessions.waiting_line.remove(head)
+                misses += 1
                 continue
             if reservation.state == "held":
                 return True

@@ -17,8 +17,6 @@ from overture.table import Conflict, Delete, Put, Table
 PARTITIONS = 4
 #: Heads read of each partition.
 _HEADS = 16
-#: Among long lines' first, one in so many candidates is chosen at random: two who free a slot seldom collide.
-_SPREAD = 4
 #: A partition is counted up to here; where it has more, a count of all that is a few seconds old will do.
 _COUNTED, _COUNT_LIFE_S = 200, 5.0
 #: Below this in its own partition, a place is counted exactly.
@@ -72,9 +70,9 @@ class WaitingLine:
         ]
         return sorted(found)
 
-    def choose(self, heads: list[Waiting]) -> Waiting:
-        """The next to be served: the first of a short line, one of the first few of a long one."""
-        return heads[random.randrange(max(1, len(heads) // _SPREAD))] if len(heads) > PARTITIONS * 2 else heads[0]
+    def choose(self, heads: list[Waiting], misses: int) -> Waiting:
+        """The next to be served: the first; one of the first few, the more often somebody else was faster."""
+        return heads[random.randrange(min(len(heads), 2**misses))]
 
     def length(self) -> int:
         """How many wait: exact in a short line, a few seconds old in a long one."""
