@@ -16,9 +16,9 @@ help:  ## Show this list
 .venv/.ready: pyproject.toml constraints.txt scripts/setup
 	@scripts/setup
 
-$(BOOK)/.built: .venv/.ready $(wildcard prologue/*.py prologue/*.txt $(WORLD)/*)
+$(BOOK)/.built: .venv/.ready $(wildcard prologue/answers/* prologue/knowledge/*.py $(WORLD)/*)
 	@echo "Building the answer book"
-	@$(PY) -m prologue build --answers $(WORLD)/answers.yaml --out $(BOOK)
+	@$(PY) -m prologue build --quiet --answers $(WORLD)/answers.yaml --out $(BOOK)
 	@touch $@
 
 # Where there is no compiler it says so, and the engine multiplies with what torch has.

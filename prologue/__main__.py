@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument("--budget", type=_share, default=0.01, help="share of false answers allowed (default 0.01)")
     build.add_argument("--embedder", type=Path, default=Path("build/embedder"), metavar="DIR", help="made if missing")
+    build.add_argument("--quiet", action="store_true", help="print nothing but faults")
     build.set_defaults(run=_build)
 
     ask = commands.add_parser("ask", help="ask an index one line")
@@ -109,29 +110,24 @@ def _share(text: str) -> float:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from prologue.answers.answer import STATES
     from prologue.answers.builder import build_answer_index
+    from prologue.answers.report import print_report
 
+    shows = not options.quiet and sys.stderr.isatty()
     report = build_answer_index(
         options.answers,
         options.out,
         negatives_file=options.negatives,
         budget=options.budget,
         embedder=options.embedder,
+        progress=lambda step: print(f"\r\033[K{step} …", end="", file=sys.stderr, flush=True) if shows else None,
     )
+    if shows:
+        print("\r\033[K", end="", file=sys.stderr)
     for phrasing, one, other in report.shared:
         print(f"Shared: {phrasing!r} is a phrasing of {one} and of {other}; only {one} answers to it.", file=sys.stderr)
-    print(
-        f"{options.out}: {report.answers} answers, {report.phrasings} phrasings, {report.negatives} negatives,"
-        f" {report.facts} facts"
-    )
-    print(f"budget {report.budget:.2%} false answers; phrasings held out, found again by the others:")
-    for state in STATES:
-        low, high = report.interval[state]
-        print(
-            f"  {state:<9} recall {report.recall[state]:.3f} (95% {low:.3f} to {high:.3f}),"
-            f" wrong answer {report.wrong[state]:.3f}, threshold {report.thresholds[state]:.3f}"
-        )
+    if not options.quiet:
+        print_report(report, options.out)
     return 0
 
 

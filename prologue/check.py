@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from prologue.answers.answers_file import find_shared, read_answers, read_negatives
 from prologue.answers.guards import read_features
 from prologue.knowledge.facts_file import FILE as FACTS
 from prologue.knowledge.facts_file import read_facts
-from prologue.placeholders import fill
-from prologue.script.conditions import Condition, When
-from prologue.script.player import LONGEST_S, REPEAT_S, Script, Step
+from prologue.placeholders import fill, placeholders
+from prologue.script.conditions import Condition, Moment, When
+from prologue.script.player import LONGEST_S, REPEAT_S, Fragment, ReplyError, Script, Step
+from prologue.script.reader import FRAGMENT_CHARACTERS
 from prologue.world import World, load_world
 
 #: The fastest a grown-up reads along, characters per second.
@@ -31,6 +34,7 @@ def check_world(folder: Path) -> list[str]:
         *_never_told(script),
         *_too_long(world, script),
         *_unfilled(script),
+        *_falsely_said(world, script),
         *_collisions(folder),
         *_told_twice(folder),
     ]
@@ -161,6 +165,58 @@ def _too_long(world: World, script: Script) -> Iterator[str]:
                         f"beat {step.id}: {text!r} has {length} characters for {given:g} s;"
                         f" at most {int(given * FASTEST_CPS)} can be read."
                     )
+
+
+#: What visitors type where a name is asked for, beside names: long, emoji, right to left, nobody, a question.
+ODD = ("x" * 200, "\u2764\ufe0f", "\u05e9\u05dc\u05d5\u05dd", "nobody", "who, me?", "...", "{name}")
+#: Stands for a default in a sentence, and for whatever else is known of the visitor.
+_DEFAULT, _KNOWN = "Zzyzx", "Ann"
+_BROKEN = re.compile(r"[?!,;:][.,;:]|^\s*$")
+
+
+def _falsely_said(world: World, script: Script) -> Iterator[str]:
+    """Sentences that say of the visitor what nobody said, or that break with an odd value."""
+    unknown = replace(script, fields=tuple(replace(field, default=_DEFAULT) for field in script.fields))
+    for step in script.steps():
+        for fragment in step.fragments:
+            keys = dict.fromkeys([*placeholders(fragment.text), *placeholders(fragment.otherwise or "")])
+            for field in (field for field in world.profile if field.key in keys):
+                key = field.key
+                if any(_DEFAULT in said for said in _told(unknown, step, fragment, key, None)):
+                    yield (
+                        f"beat {step.id}: {fragment.text!r} says {field.default!r} of a visitor who said nothing; add"
+                        f" `when: {{known: {key}}}` or an `else`."
+                    )
+                for value in sorted({*field.none, *_read(script, key)}):
+                    for said in dict.fromkeys(_told(script, step, fragment, key, value)):
+                        own = f"{fragment.text} {fragment.otherwise}"
+                        if value.casefold() in field.none and _mentions(said, value) and not _mentions(own, value):
+                            yield f"beat {step.id}: {said!r} tells of {value!r}, which means none; add a condition."
+                        elif _BROKEN.search(said) or len(said) > 2 * FRAGMENT_CHARACTERS:
+                            yield f"beat {step.id}: with {value!r} for {key} it says {said!r}; reword it."
+
+
+def _mentions(text: str, value: str) -> bool:
+    return re.search(rf"\b{re.escape(value)}\b", text, re.IGNORECASE) is not None
+
+
+def _read(script: Script, key: str) -> Iterator[str]:
+    """Odd replies as the questions for a key take them."""
+    for question in (step.ask for step in script.steps() if step.ask is not None and step.ask.key == key):
+        for said in ODD:
+            try:
+                yield question.read(said)
+            except ReplyError:
+                continue
+
+
+def _told(script: Script, step: Step, fragment: Fragment, key: str, value: str | None) -> Iterator[str]:
+    """What a fragment says when the visitor has told nothing else, and all else."""
+    for others in ({}, {field.key: _KNOWN for field in script.fields if field.key != key}):
+        profile = others if value is None else {**others, key: value}
+        now = Moment(profile, {}, False)
+        if step.when.holds(now):
+            yield from (line.text for line in script.render(replace(step, ask=None, fragments=(fragment,)), now).lines)
 
 
 def _unfilled(script: Script) -> Iterator[str]:

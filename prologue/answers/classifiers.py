@@ -1,15 +1,9 @@
-"""Calibration: how near is near enough, learned from lines that have no answer.
+"""A linear classifier for each answer, and the space in which lines are compared.
 
-Each answer gets a classifier, a logistic regression of its phrasings against the negatives and, with
-less weight, the other answers' phrasings; and the cosine to a phrasing is corrected by its answer's:
-
-    score(line, phrasing) = line · phrasing + weight * (line · w + b)   with w, b of the phrasing's answer
-
-which folds into one inner product of `[line; 1]` with `[phrasing + weight*w; weight*b]`. The threshold
-comes from scores of negatives by classifiers that saw neither them nor their like: the folds are
-clusters, for random folds promise far less than they keep (measured: 1% promised, 5.3% given).
-
-Needed where an index is built, not where it is asked.
+Both come from one covariance, that of phrasings about the mean of their answer: directions in which the
+phrasings of one answer differ among themselves tell answers apart badly, and are scaled down (`whitening`);
+and the best linear rule between an answer's phrasings and the negatives is, for equal covariances, known in
+closed form (linear discriminant analysis). So thousands of answers cost one inverse.
 """
 
 from __future__ import annotations
@@ -23,98 +17,52 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-#: The classifier's weight against the cosine; measured by bench/answers.py, flat between 0.1 and 0.4.
-WEIGHT = 0.2
-#: The inverse strength of the classifiers' regularisation, and what another answer's phrasing weighs
-#: against a negative.
-STRENGTH, OTHERS = 10.0, 0.3
 FOLDS = 10
 _SEED = 20
+#: The covariance counts for half at most, and for less where few phrasings tell it.
+MOST, HALFWAY = 0.5, 300
 
 
-def fit_classifiers(
-    vectors: Floats, labels: Ints, negatives: Floats, count: int | None = None
-) -> tuple[Floats, Floats]:
+def whitening(vectors: Floats, labels: Ints) -> Floats:
+    """The matrix [d, d] to multiply unit vectors with (then to be made units again)."""
+    spread = _shrunk(vectors - _means(vectors, labels, int(labels.max()) + 1)[labels])
+    sizes, axes = np.linalg.eigh(spread)
+    matrix: Floats = ((axes / np.sqrt(sizes)) @ axes.T).astype(np.float32)
+    return matrix
+
+
+def to_units(vectors: Floats, matrix: Floats) -> Floats:
+    """Vectors [n, d] in the space of `whitening`."""
+    moved = vectors @ matrix
+    units: Floats = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
+    return units
+
+
+def fit_classifiers(vectors: Floats, labels: Ints, negatives: Floats, count: int) -> tuple[Floats, Floats]:
     """For answers 0 … count-1: w [count, d] and b [count], from phrasings `vectors` with `labels`.
 
-    All classifiers are fitted at once, by Newton's method with conjugate gradients: they share their
-    lines and differ in labels and weights only. Phrasings and the rest weigh the same in sum. An
-    answer without phrasings, and every answer where there is nothing to tell it from, gets zeros.
+    The score `x @ w + b` is in standard deviations. An answer without phrasings gets zeros.
     """
-    count = (int(labels.max()) + 1 if len(labels) else 0) if count is None else count
-    lines = extend(np.concatenate([vectors, negatives]).astype(np.float32))
-    own = np.zeros((len(lines), count), np.float32)
-    own[np.arange(len(vectors)), labels] = 1
-    weights = 1 - own
-    weights[: len(vectors)] *= OTHERS
-    sums, others = own.sum(axis=0), weights.sum(axis=0)
-    usable = (sums > 0) & (others > 0)
-    total = STRENGTH * (sums + others) / 2
-    weights = (weights * (total / np.maximum(others, 1)) + own * (total / np.maximum(sums, 1))) * usable
-    ridge = np.ones((lines.shape[1], 1), np.float32)
-    ridge[-1] = 1e-4  # the offset is hardly held back
-    fitted = np.zeros((lines.shape[1], count), np.float32)
-    loss = _loss(fitted, lines, own, weights, ridge)
-    for _ in range(12):
-        chance = 1 / (1 + np.exp(-np.clip(lines @ fitted, -30, 30)))
-        slope = ridge * fitted + lines.T @ (weights * (chance - own))
-        if np.abs(slope).max() < 1e-3 * STRENGTH:
-            break
-        step = _solve(lines, weights * chance * (1 - chance), ridge, -slope)
-        scale = np.ones(count, np.float32)
-        for _ in range(6):
-            next_loss = _loss(fitted + scale * step, lines, own, weights, ridge)
-            worse = next_loss > loss * (1 + 1e-5)
-            if not worse.any():
-                break
-            scale[worse] /= 2
-        fitted, loss = fitted + scale * step, next_loss
-    return np.ascontiguousarray(fitted[:-1].T), fitted[-1]
-
-
-def _loss(fitted: Floats, lines: Floats, own: Floats, weights: Floats, ridge: Floats) -> Floats:
-    given = lines @ fitted
-    loss: Floats = (ridge * fitted * fitted).sum(axis=0) / 2 + (weights * (np.logaddexp(0, given) - own * given)).sum(
-        axis=0
+    if not len(vectors) or not len(negatives):
+        return np.zeros((count, vectors.shape[1]), np.float32), np.zeros(count, np.float32)
+    means, away = _means(vectors, labels, count), negatives.mean(axis=0)
+    inverse = np.linalg.inv(_shrunk(np.concatenate([vectors - means[labels], negatives - away])))
+    apart = means - away
+    w = apart @ inverse
+    b = -((means + away) * w).sum(axis=1) / 2
+    scale = np.sqrt(np.maximum((apart * w).sum(axis=1), 1e-12))
+    used = np.bincount(labels, minlength=count) > 0
+    return (
+        np.ascontiguousarray(w / scale[:, None] * used[:, None], dtype=np.float32),
+        np.asarray(b / scale * used, np.float32),
     )
-    return loss
-
-
-def _solve(lines: Floats, curvature: Floats, ridge: Floats, right: Floats) -> Floats:
-    """Conjugate gradients, a column a classifier: (lines' curvature lines + ridge) x = right, about."""
-    x = np.zeros_like(right)
-    rest = right.copy()
-    way = rest.copy()
-    size = (rest * rest).sum(axis=0)
-    enough = 1e-4 * size
-    for _ in range(20):
-        bent = ridge * way + lines.T @ (curvature * (lines @ way))
-        far = size / np.maximum((way * bent).sum(axis=0), 1e-20)
-        x += far * way
-        rest -= far * bent
-        left = (rest * rest).sum(axis=0)
-        if (left <= enough).all():
-            break
-        way = rest + left / np.maximum(size, 1e-20) * way
-        size = left
-    return x
-
-
-def fold_classifiers(
-    vectors: Floats, labels: Ints, classifiers: tuple[Floats, Floats], weight: float = WEIGHT
-) -> Floats:
-    """The rows to be searched, [n, d+1]: phrasings with their answers' classifiers folded in."""
-    w, b = classifiers
-    return np.concatenate([vectors + weight * w[labels], weight * b[labels][:, None]], axis=1).astype(np.float32)
-
-
-def extend(vectors: Floats) -> Floats:
-    """Lines as they are asked with, [n, d+1]: a 1 is appended."""
-    return np.concatenate([vectors, np.ones((len(vectors), 1), np.float32)], axis=1)
 
 
 def cluster_folds(vectors: Floats, folds: int = FOLDS) -> Iterator[npt.NDArray[np.bool_]]:
-    """For each fold, which vectors are held out: a whole cluster at a time."""
+    """For each fold, which vectors are held out: a whole cluster at a time.
+
+    Random folds promise far less than they keep (measured: 1% promised, 5.3% given).
+    """
     folds = min(folds, len(vectors))
     if folds < 2:
         return
@@ -135,3 +83,20 @@ def phrasing_folds(labels: Ints, folds: int) -> Iterator[npt.NDArray[np.bool_]]:
         place[rows] = np.random.default_rng(_SEED + int(answer)).permutation(len(rows)) % folds
     for fold in range(folds):
         yield place == fold
+
+
+def _means(vectors: Floats, labels: Ints, count: int) -> Floats:
+    sums = np.zeros((count, vectors.shape[1]), np.float64)
+    np.add.at(sums, labels, vectors)
+    means: Floats = (sums / np.maximum(np.bincount(labels, minlength=count), 1)[:, None]).astype(np.float32)
+    return means
+
+
+def _shrunk(residuals: Floats) -> npt.NDArray[np.float64]:
+    """The covariance of residuals, drawn towards a sphere of the same size."""
+    count, width = residuals.shape
+    covariance = residuals.T.astype(np.float64) @ residuals / max(count, 1)
+    sphere = max(float(np.trace(covariance)) / width, 1e-6)
+    share = MOST * count / (count + HALFWAY)
+    shrunk: npt.NDArray[np.float64] = share * covariance + (1 - share) * sphere * np.eye(width)
+    return shrunk

@@ -85,6 +85,10 @@ class Embedder:
             start = stop
         return vectors
 
+    def is_word(self, word: str) -> bool:
+        """Whether a lower-case word is one token: a common word of the language."""
+        return self._tokenizer.token_to_id(word) is not None
+
     def _forward(self, ids: npt.NDArray[np.int64]) -> Floats:
         """Token ids [batch, tokens] to unit vectors [batch, 384]."""
         x = self._words[ids].astype(np.float32) * self._word_scales[ids][..., None] + self._places[: ids.shape[1]]

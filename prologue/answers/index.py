@@ -1,15 +1,16 @@
 """The answer index: finds the written answer to a line, or none.
 
 A folder made by `builder` holds `answers.json` (answers, phrasings, calibration), `answers.faiss` (the
-phrasings' vectors with their answers' classifiers folded in, see `classifiers`) and `embedder/`. `matcher`
-decides on a line. Loading is cheap enough for a small function, and a loaded index may be asked from
-several threads. The world's facts lie in the same folder and are found by the same vector. No torch, no
-scikit-learn.
+phrasings' vectors), `answers.npz` (the negatives' vectors, the classifiers, the whitening) and `embedder/`.
+A line is folded and spelt like the phrasings; the nearest phrasing names the answer; `acceptance` decides
+whether it is given. Loading is cheap enough for a small function, and a loaded index may be asked from
+several threads. The world's facts lie in the same folder. No torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +19,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from prologue.answers.acceptance import score, threshold
 from prologue.answers.answer import STATES, Answer, State
+from prologue.answers.classifiers import to_units
 from prologue.answers.embedder import Embedder, clean_text
-from prologue.answers.matcher import Finding, Matcher, threshold
+from prologue.answers.guards import read_features
+from prologue.answers.matcher import Matcher, Neighbours
+from prologue.answers.normalize import Speller, fold
 from prologue.errors import AnswerIndexError, EmbedderError
 from prologue.knowledge.facts_index import MOST_FACTS, FactIndex, load_facts
 
@@ -29,14 +34,14 @@ __all__ = [
     "load_answer_index",
 ]  # fmt: skip
 
-CONTENT, VECTORS, EMBEDDER = "answers.json", "answers.faiss", "embedder"
+CONTENT, VECTORS, ARRAYS, EMBEDDER = "answers.json", "answers.faiss", "answers.npz", "embedder"
 #: Raised when the meaning of the files changes.
-FORMAT = 3
-#: How many phrasings near a line are looked at.
-NEIGHBOURS = 32
-#: The share of the false-answer budget that each state of the play may use: a wrong answer in the
-#: middle of the story breaks it.
-SHARES: dict[State, float] = {"prologue": 1.0, "story": 0.2}
+FORMAT = 4
+#: How many phrasings near a line are looked at for another answer's.
+NEIGHBOURS = 64
+#: The share of the *negatives* that may pass, as a multiple of the budget: near-misses are many among them
+#: and few among what visitors say.
+SHARES: dict[State, float] = {"prologue": 3.5, "story": 2.5}
 #: What a token of English prose holds, in characters; only for the estimate of what an answer saved.
 CHARACTERS_PER_TOKEN = 4.2
 
@@ -44,8 +49,9 @@ Floats = npt.NDArray[np.float32]
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """Scores of the negatives that no guard silenced, highest first, of `count` negatives in all."""
+    """The weights of `acceptance`, and the scores of held-out negatives, highest first, of `count` in all."""
 
+    weights: list[float]
     count: int
     scores: list[float]
 
@@ -58,7 +64,7 @@ class Content(msgspec.Struct, frozen=True):
     budget: float
     about: dict[str, Any]
     calibration: dict[State, Calibration]
-    entities: list[str]
+    rarity: dict[str, float]
     answers: list[Answer]
     exact: list[list[str]]
 
@@ -74,8 +80,7 @@ class Match(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What the index decides on a line: `score` is -inf where the state forbids, far down where a guard does;
-    `why` there is no match."""
+    """What the index decides on a line: `score` is -inf where the state forbids; `why` there is no match."""
 
     match: Match | None
     score: float
@@ -96,12 +101,17 @@ class AnswerIndex:
         self,
         content: Content,
         vectors: Any,
+        arrays: dict[str, Floats],
         facts: FactIndex,
-        embed: Callable[[Sequence[str]], Floats],
+        embedder: Embedder,
         budget: float | None,
     ) -> None:
-        self._matcher = Matcher(content.answers, content.exact, content.entities)
-        self._vectors, self._facts, self._embed = vectors, facts, embed
+        self._matcher = Matcher(content.answers, content.exact, content.rarity)
+        self._vectors, self._facts, self._embed = vectors, facts, embedder.embed
+        self._whitening, self._negatives = arrays["whitening"], arrays["negatives"]
+        self._classifiers = arrays["w"], arrays["b"]
+        self._speller = Speller(content.rarity, embedder.is_word)
+        self._weights = {state: np.array(content.calibration[state].weights) for state in STATES}
         self.budget = content.budget if budget is None else budget
         #: What a score must reach, by state.
         self.thresholds: dict[str, float] = {
@@ -110,6 +120,11 @@ class AnswerIndex:
         }
         #: What `build` measured: recall, its interval and so on.
         self.about = content.about
+
+    @property
+    def answers(self) -> Sequence[Answer]:
+        """Every answer, in the order of the file."""
+        return self._matcher.answers
 
     def find(self, text: str, state: State = "prologue") -> Match | None:
         """The written answer to a line said in this state of the play, or None.
@@ -120,9 +135,8 @@ class AnswerIndex:
 
     def consult(self, text: str, state: State = "prologue") -> Found:
         """What `find` gives and, where that is nothing, what `facts` gives; the line is embedded once."""
-        vectors = self._embed([text])
-        match = self._decide([text], vectors, state)[0].match
-        return Found(match, [] if match is not None else self._facts.find(vectors[0]))
+        match = self.decide([text], state)[0].match
+        return Found(match, [] if match is not None else self.facts(text))
 
     def facts(self, text: str) -> list[str]:
         """The facts of the world that bear on a text, the nearest first; often none."""
@@ -130,32 +144,76 @@ class AnswerIndex:
 
     def decide(self, texts: Sequence[str], state: State = "prologue") -> list[Decision]:
         """For each line what `find` gives, and how near it came."""
-        return self._decide(texts, self._embed(list(texts)), state) if texts else []
-
-    def _decide(self, texts: Sequence[str], vectors: Floats, state: State) -> list[Decision]:
         if state not in STATES:
             raise ValueError(f"the state is {state!r}; it must be one of {', '.join(STATES)}")
-        lines = np.concatenate([vectors, np.ones((len(vectors), 1), np.float32)], axis=1)
-        scores, places = self._vectors.search(lines, min(NEIGHBOURS, self._vectors.ntotal))
-        return [
-            self._decision(
-                clean_text(text), [(int(p), float(s)) for p, s in zip(near, at, strict=True) if p >= 0], state
-            )
-            for text, near, at in zip(texts, places, scores, strict=True)
-        ]
+        return [self._decide(clean_text(text), state) for text in texts]
 
-    def _decision(self, text: str, near: list[tuple[int, float]], state: State) -> Decision:
-        features = self._matcher.read(text)
-        same = self._matcher.exact(features, state)
-        found = self._matcher.find(features, near, state) if same is None else Finding(same, 1.0, "")
-        if found.phrasing is None:
-            return Decision(None, found.score, found.why)
-        if same is None and found.score < self.thresholds[state]:
-            return Decision(None, found.score, "too far")
-        phrasing = self._matcher.phrasings[found.phrasing]
+    def _decide(self, text: str, state: State) -> Decision:
+        whole = self._decide_one(text, state)
+        parts = split_questions(text)
+        if whole.match is not None or len(parts) < 2:
+            return whole
+        # Several questions in one line: the answers to all, if there is one to each.
+        found = [self._decide_one(part, state).match for part in parts]
+        matches = list({match.id: match for match in found if match is not None}.values())
+        if len(matches) == 0 or None in found:
+            return whole
+        first, tokens = matches[0], sum(match.tokens for match in matches)
+        lowest = min(match.score for match in matches)
+        joined = " ".join(match.text for match in matches)
+        return Decision(first._replace(text=joined, score=lowest, tokens=tokens), lowest, "")
+
+    def _decide_one(self, text: str, state: State) -> Decision:
+        place = self._matcher.exact(read_features(text), state)
+        line = self._speller.correct(fold(text))
+        if place is None:
+            place = self._matcher.exact(read_features(line), state)
+        if place is not None:
+            return self._give(place, 1.0)
+        near = self._neighbours(to_units(self._embed([line]), self._whitening)[0])
+        answer = self._matcher.answers[self._matcher.phrasings[near.phrasing].answer]
+        if state not in answer.when:
+            return Decision(None, -np.inf, "state")
+        if read_features(text).quoted:
+            return Decision(None, -np.inf, "speech")
+        row = np.array([self._matcher.figures(line, near)])
+        odds = float(score(row, self._weights[state])[0])
+        return self._give(near.phrasing, odds) if odds >= self.thresholds[state] else Decision(None, odds, "too far")
+
+    def _neighbours(self, vector: Floats) -> Neighbours:
+        cosines, places = self._vectors.search(vector[None], min(NEIGHBOURS, self._vectors.ntotal))
+        near = [(int(place), float(cosine)) for place, cosine in zip(places[0], cosines[0], strict=True) if place >= 0]
+        best = near[0][0]
+        number = self._matcher.phrasings[best].answer
+        start, end = self._matcher.starts[number : number + 2]
+        own = np.sort(self._vectors.reconstruct_n(start, end - start) @ vector)[::-1][:3]
+        other = next((cosine for place, cosine in near if not start <= place < end), near[-1][1])
+        away = np.sort(self._negatives @ vector)[::-1][:3]
+        w, b = self._classifiers
+        return Neighbours(best, own.tolist(), other, away.tolist(), float(vector @ w[number] + b[number]))
+
+    def _give(self, place: int, odds: float) -> Decision:
+        phrasing = self._matcher.phrasings[place]
         answer = self._matcher.answers[phrasing.answer]
         tokens = max(1, round(len(answer.text) / CHARACTERS_PER_TOKEN))
-        return Decision(Match(answer.id, answer.text, phrasing.text, found.score, tokens), found.score, "")
+        return Decision(Match(answer.id, answer.text, phrasing.text, odds, tokens), odds, "")
+
+
+#: Where one question ends and another begins.
+_BETWEEN = re.compile(
+    r"(?<=[?!.;])\s+|\s+(?:and|also|oh and)\s+(?=(?:who|what|where|when|why|how|can|do|is|are)\b)", re.IGNORECASE
+)
+_COURTESIES = frozenset(
+    ["hello", "hi", "hey", "thanks", "please", "ok", "okay", "wow", "cool", "nice", "great", "sorry", "yes", "no",
+     "well", "thank you", "good morning", "good evening", "good day", "nice to meet you", "hello there", "hi there",
+     "excuse me"]
+)  # fmt: skip
+
+
+def split_questions(text: str) -> list[str]:
+    """The parts of a line that holds several questions; courtesies are left out."""
+    parts = [part.strip() for part in _BETWEEN.split(text) if part and read_features(part).exact]
+    return [part for part in parts if read_features(part).exact not in _COURTESIES] or parts
 
 
 def load_answer_index(folder: str | Path, budget: float | None = None) -> AnswerIndex:
@@ -164,7 +222,7 @@ def load_answer_index(folder: str | Path, budget: float | None = None) -> Answer
     Raises `AnswerIndexError` where the folder holds no index, a broken one, or one made with another embedder.
     """
     folder = Path(folder)
-    if not (folder / CONTENT).is_file() or not (folder / VECTORS).is_file():
+    if not all((folder / name).is_file() for name in (CONTENT, VECTORS, ARRAYS)):
         raise AnswerIndexError(
             f"There is no answer index in {folder}: make it with"
             f" `python -m prologue build --answers FILE --out {folder}`."
@@ -186,7 +244,9 @@ def load_answer_index(folder: str | Path, budget: float | None = None) -> Answer
         vectors = faiss.read_index(str(folder / VECTORS))
         if vectors.ntotal != sum(len(answer.phrasings) for answer in content.answers):
             raise AnswerIndexError(f"The vectors in {folder} belong to another index: build it again.")
-        return AnswerIndex(content, vectors, load_facts(folder, embedder.id), embedder.embed, budget)
+        with np.load(folder / ARRAYS) as stored:
+            arrays = {name: stored[name] for name in ("whitening", "negatives", "w", "b")}
+        return AnswerIndex(content, vectors, arrays, load_facts(folder, embedder.id), embedder, budget)
     except EmbedderError as error:
         raise AnswerIndexError(str(error)) from None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

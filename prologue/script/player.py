@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prologue.placeholders import fill, flatten, placeholders
@@ -101,7 +101,8 @@ class Question:
     """A question of the script and how its reply is understood.
 
     `strip`: beginnings that are no part of the value ("my name is"). `same`: words that stand for a
-    value. `limit`: the most code points kept.
+    value. `limit`: the most code points kept. `refuse`: what is said to a reply that is none of the
+    choices; `{said}` is that reply.
     """
 
     key: str
@@ -111,6 +112,7 @@ class Question:
     strip: tuple[str, ...] = ()
     same: Mapping[str, tuple[str, ...]] | None = None
     limit: int = 60
+    refuse: str | None = None
 
     def read(self, text: str) -> str:
         """The value in a reply. Raises `ReplyError` for an empty one and for none of the choices."""
@@ -129,6 +131,8 @@ class Question:
         if chosen is not None:
             return chosen
         if self.choices and not self.free:
+            if self.refuse is not None:
+                raise ReplyError(fill(self.refuse, {"said": flatten(said, 40)}))
             raise ReplyError(f"Choose one of these: {', '.join(self.choices)}.")
         return flatten(said, self.limit)
 
@@ -168,6 +172,8 @@ class Script:
     final: Step
     late: Step
     fields: tuple[ProfileField, ...]
+    #: What the speaker says to lines that nothing else answers, by kind (see `reactions`).
+    asides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def begin(self) -> ScriptState:
         """The state before the first beat."""

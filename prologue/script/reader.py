@@ -32,6 +32,7 @@ class _Ask(msgspec.Struct, forbid_unknown_fields=True):
     strip: OneOrMore = ()
     same: dict[str, OneOrMore] = {}
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 60
+    refuse: Text | None = None
 
     def __post_init__(self) -> None:
         choices = as_tuple(self.choices)
@@ -85,12 +86,32 @@ class _Scene(msgspec.Struct, forbid_unknown_fields=True):
     speaker: Text | None = None
 
 
+class _Asides(msgspec.Struct, forbid_unknown_fields=True):
+    greeting: OneOrMore = ()
+    thanks: OneOrMore = ()
+    yes: OneOrMore = ()
+    no: OneOrMore = ()
+    small_talk: OneOrMore = ()
+    question: OneOrMore = ()
+    story: OneOrMore = ()
+    other: OneOrMore = ()
+
+    def __post_init__(self) -> None:
+        for kind in self.__struct_fields__:
+            for text in as_tuple(getattr(self, kind)):
+                if unknown := set(placeholders(text)) - {"said"}:
+                    raise ValueError(f"`{kind}` has {{{unknown.pop()}}}; only {{said}} may be used there")
+                if len(text) > FRAGMENT_CHARACTERS:
+                    raise ValueError(f"a line of `{kind}` has {len(text)} characters; at most {FRAGMENT_CHARACTERS}")
+
+
 class _Script(msgspec.Struct, forbid_unknown_fields=True):
     scenes: Annotated[list[_Scene], msgspec.Meta(min_length=1)]
     final: _Beat
     fillers: list[_Beat] = []
     late: _Beat | None = None
     speaker: Text | None = None
+    asides: _Asides | None = None
 
 
 def read_script(path: Path, fields: Sequence[ProfileField]) -> Script:
@@ -106,6 +127,7 @@ def read_script(path: Path, fields: Sequence[ProfileField]) -> Script:
         final=final,
         late=_step(raw.late, raw.speaker) if raw.late else final,
         fields=tuple(fields),
+        asides={kind: as_tuple(getattr(raw.asides, kind)) for kind in _Asides.__struct_fields__} if raw.asides else {},
     )
     _check(path, script)
     return script
@@ -149,6 +171,7 @@ def _question(raw: _Ask) -> Question:
         strip=as_tuple(raw.strip),
         same={value: as_tuple(texts) for value, texts in raw.same.items()},
         limit=raw.limit,
+        refuse=raw.refuse and one_line(raw.refuse),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from prologue.check import check_world
 from prologue.world import ReplyForm, WorldError, load_world
 
 WORLD: dict[str, Any] = {
@@ -179,3 +180,47 @@ def test_jumps_conditions_and_visits(tmp_path: Path) -> None:
     assert walk("Ann") == ["ask", "The hall.", "Out.", "Go in."]
     assert walk("Bo") == ["ask", "The cellar.", "The hall.", "Again.", "Go in."]
     assert walk(None) == ["ask", "The hall.", "Out.", "Go in."]
+
+
+def test_hostile_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "script.yaml").write_text("[" * 50_000)
+    with pytest.raises(WorldError, match=r"line 1: more than 24 levels are nested here"):
+        load_world(tmp_path)
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{new}: &{new} [*{old}, *{old}]\n" for old, new in zip("abcd", "bcde", strict=True)
+    )
+    (tmp_path / "script.yaml").write_text(bomb)
+    with pytest.raises(WorldError, match=r"line 2: `\*a` is an alias"):
+        load_world(tmp_path)
+    (tmp_path / "script.yaml").write_text("a: 1\na: 2")
+    with pytest.raises(WorldError, match=r"line 2: `a` occurs twice"):
+        load_world(tmp_path)
+    (tmp_path / "script.yaml").unlink()
+    (tmp_path / "script.yaml").symlink_to("/etc/passwd")
+    with pytest.raises(WorldError, match=r"script.yaml is a link that leaves its folder"):
+        load_world(tmp_path)
+    (tmp_path / "script.yaml").unlink()
+    (tmp_path / "script.yaml").mkdir()
+    with pytest.raises(WorldError, match=r"script.yaml is not a file"):
+        load_world(tmp_path)
+
+
+@pytest.mark.parametrize("path", [*sorted(Path("prologue/worlds").iterdir()), Path("prologue/starter_world")], ids=str)
+def test_the_shipped_worlds_say_nothing_false_of_a_visitor(path: Path) -> None:
+    assert check_world(path) == []
+
+
+def test_check_finds_sentences_that_nobody_gave_cause_for(tmp_path: Path) -> None:
+    profile = [{"key": "name", "label": "Name", "default": "the stranger", "none": ["nobody"]}]
+    beats = [
+        {"id": "ask", "ask": {"key": "name", "text": "Who?"}},
+        {"id": "plain", "lines": ["So, {name}!"]},
+        {"id": "known", "lines": ["Sit, {name}."], "when": {"known": "name"}},
+        {"id": "other", "lines": [{"text": "Alone.", "when": {"is": {"name": "nobody"}}, "else": "Well, you two."}]},
+    ]
+    write(tmp_path, {"profile": profile}, {"scenes": [{"id": "one", "beats": beats}]})
+    found = "\n".join(check_world(tmp_path))
+    assert "beat plain: 'So, {name}!' says 'the stranger' of a visitor who said nothing" in found
+    assert "beat known: 'Sit, nobody.' tells of 'nobody', which means none" in found
+    assert "beat other" not in found
