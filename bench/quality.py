@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from model_build.pack import add_form, form_options, pack
 from storyteller.engine import Engine, EngineError, load_engine
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             packed = load_engine(bundle, chat=False, cache_slots=1)
             ids = exact.encode(options.text.read_text(encoding="utf-8"))
             pieces = cut(ids, min(options.length, exact.context - 1), options.passages)
-            found = summarize([read(exact, packed, piece) for piece in pieces])
+            found = summarize([read(exact, packed, piece) for piece in tqdm(pieces, desc="passages", disable=None)])
     except (EngineError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

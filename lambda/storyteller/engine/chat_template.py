@@ -15,7 +15,7 @@ from jinja2.compiler import CodeGenerator, Frame
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-#: The most characters of a template, of any text in it, and of a prompt; and the most seconds a prompt may take.
+#: The most characters of a template, of any text in it, and of a prompt; and the most seconds of CPU time for one.
 TEMPLATE_CHARACTERS, CHARACTERS, SECONDS = 1 << 20, 1 << 23, 5.0
 
 
@@ -46,7 +46,7 @@ class ChatTemplate:
     def render(self, messages: Sequence[Mapping[str, str]], specials: Mapping[str, str]) -> str:
         """The prompt, ready for the assistant's reply."""
         parts: list[str] = []
-        size, deadline = 0, time.monotonic() + SECONDS
+        size, deadline = 0, time.thread_time() + SECONDS
         before = sys.gettrace()
         sys.settrace(_watch(deadline))
         try:
@@ -147,8 +147,8 @@ def _watch(deadline: float) -> Callable[[FrameType, str, Any], Any]:
     """A trace function, called at each line of the template, that ends one without an end."""
 
     def watch(frame: FrameType, event: str, argument: Any) -> Any:
-        if time.monotonic() > deadline:
-            raise ChatTemplateError(f"it takes longer than {SECONDS:g} seconds")
+        if time.thread_time() > deadline:
+            raise ChatTemplateError(f"it computes for longer than {SECONDS:g} seconds")
         return watch if frame.f_code.co_filename == "<template>" else None
 
     return watch

@@ -145,7 +145,7 @@ class Engine:
         cancelled: Callable[[], bool],
         deadline: float | None,
     ) -> Completion:
-        from .sampling import Sampler, token_logprob
+        from .sampling import Sampler, token_logprobs
 
         began = time.monotonic()
         self._check(prompt)
@@ -181,7 +181,7 @@ class Engine:
                 if token not in self._stop_ids:
                     history.append(token)
                     if sampling.logprobs is not None:
-                        logprobs.append(token_logprob(known, token, sampling.logprobs))
+                        logprobs += token_logprobs(known[None], [token], sampling.logprobs)
                 if reason is not None or token != guess:
                     break
                 accepted += 1
@@ -213,7 +213,7 @@ class Engine:
 
     def score(self, ids: Sequence[int], top_logprobs: int = 0) -> list[TokenLogprob]:
         """The log-probability of each token of a text after those before it; none for the first token."""
-        from .sampling import token_logprob
+        from .sampling import token_logprobs
 
         with self._lock:
             tokens = list(ids)
@@ -223,7 +223,7 @@ class Engine:
             for at in range(0, len(tokens) - 1, CHUNK):
                 fresh = tokens[at : min(at + CHUNK, len(tokens) - 1)]
                 logits = self._compute(cached, fresh, rows=len(fresh))
-                scored += [token_logprob(row, tokens[at + n + 1], top_logprobs) for n, row in enumerate(logits)]
+                scored += token_logprobs(logits, tokens[at + 1 : at + 1 + len(fresh)], top_logprobs)
             return scored
 
     def compute_prefix(self, ids: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -49,14 +49,16 @@ class Sampler:
         return place if ids is None else int(ids[place])
 
 
-def token_logprob(logits: Tensor, token: int, top_logprobs: int) -> TokenLogprob:
-    """The log-probability of `token` under plain softmax of `logits` [vocab], and of the likeliest others."""
+def token_logprobs(logits: Tensor, tokens: Sequence[int], top_logprobs: int) -> list[TokenLogprob]:
+    """The log-probability of each row's token under plain softmax of `logits` [rows, vocab], and the likeliest ones."""
     logs = torch.log_softmax(logits.double(), dim=-1)
-    top: tuple[tuple[int, float], ...] = ()
-    if top_logprobs > 0:
-        best = logs.topk(min(top_logprobs, len(logs)))
-        top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-    return TokenLogprob(token, float(logs[token]), top)
+    found = logs.gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist()
+    best = logs.topk(min(top_logprobs, logs.shape[1]))
+    tops = [
+        tuple(zip(ids, values, strict=True))
+        for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+    return [TokenLogprob(token, value, top) for token, value, top in zip(tokens, found, tops, strict=True)]
 
 
 def _penalized(logits: Tensor, history: Sequence[int], penalty: float) -> Tensor:

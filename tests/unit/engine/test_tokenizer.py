@@ -76,7 +76,10 @@ def test_a_template_cannot_reach_the_system(tmp_path: Path) -> None:
 
 
 HOSTILE = {
-    "loop": ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "takes longer than"),
+    "loop": (
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "computes for longer than",
+    ),
     "doubling": (
         "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
         "a text too long",
@@ -92,7 +95,10 @@ HOSTILE = {
     "format filter": ("{{ '%2000000000d'|format(1) }}", "a text too long"),
     "format method": ("{{ '{:>2000000000}'.format(1) }}", "a text too long"),
     "power": ("{{ 9 ** 99999 }}", "numbers too large"),
-    "output": ("{% for i in range(99999) %}" + "{{ 'a' }}" + "a" * 99 + "{% endfor %}", "more than|takes longer"),
+    "output": (
+        "{% for i in range(99999) %}" + "{{ 'a' }}" + "a" * 99 + "{% endfor %}",
+        "writes more|computes for",
+    ),
     "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "calls itself without end"),
     "missing key": ("{{ messages[0]['no'].x }}", "has no attribute 'no'"),
     "types": ("{{ 1 + 'a' }}", "unsupported operand"),
@@ -101,7 +107,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("trick", HOSTILE)
 def test_a_hostile_template_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trick: str) -> None:
-    monkeypatch.setattr("storyteller.engine.chat_template.SECONDS", 2.0)
+    monkeypatch.setattr("storyteller.engine.chat_template.SECONDS", 1.0)
     source, sentence = HOSTILE[trick]
     tokenizer = Tokenizer(write_tiny_llama(tmp_path, template=source))
     with pytest.raises(EngineError, match=sentence) as raised:
