@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.answer_rules import BUDGETS, Floats, Ints, Scored, at_threshold, curve, nearest, recalls, route_mean
-from bench.curve import write_curves
+from model_build.plots import write_curves
 from prologue.answers.acceptance import fit, score, threshold
 from prologue.answers.answer import Answer
 from prologue.answers.builder import AnswerIndexBuilder

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.bars import write_bars
+from model_build.plots import write_bars
 from overture.ranges import significant
 from planner.ladder import Rung, climb
 from planner.report import dollars, heading, table

@@ -27,7 +27,7 @@ async def test_a_model_is_found_by_its_path(tmp_path: Path, capfd: pytest.Captur
     assert await find_model("nowhere") == Path("nowhere")  # `check` says what is missing
     broken = tmp_path / "model.gguf"
     broken.write_bytes(b"no GGUF at all")
-    with pytest.raises(LocalError, match=r"The model \S+model\.gguf cannot be used, as is said above; run `make setup`"):
+    with pytest.raises(LocalError, match=r"The model \S+model\.gguf cannot be used, as is said above; run"):
         await find_model(str(broken))
     assert "model.gguf is not a GGUF file" in capfd.readouterr().err
 

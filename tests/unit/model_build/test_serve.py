@@ -6,11 +6,12 @@ import asyncio
 import json
 import re
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from aiohttp import web
@@ -165,8 +166,12 @@ def test_what_cannot_be_answered_is_told(client: openai.OpenAI, body: dict[str, 
 
 
 def post(client: openai.OpenAI, path: str, body: bytes, kind: str = "application/json") -> tuple[int, Any]:
-    answer = httpx.post(f"{client.base_url}{path}", content=body, headers={"Content-Type": kind}, timeout=30)
-    return answer.status_code, answer.json()["error"]
+    request = urllib.request.Request(f"{client.base_url}{path}", body, {"Content-Type": kind}, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.load(answer)["error"]
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, json.load(refusal)["error"]
 
 
 @pytest.mark.parametrize(
