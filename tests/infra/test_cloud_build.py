@@ -85,7 +85,7 @@ def test_a_build_that_ends_without_an_image_is_answered_at_once(
 
 
 def test_a_build_that_nobody_waits_for_is_not_answered() -> None:
-    detail = {"additional-information": {"environment": {"environment-variables": []}}}
+    detail: dict[str, Any] = {"additional-information": {"environment": {"environment-variables": []}}}
     build.lambda_handler({"source": "aws.codebuild", "detail": detail}, None)
     assert build.main() == 0
 
