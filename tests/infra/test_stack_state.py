@@ -22,6 +22,10 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+def boto3_client(name: str) -> Any:
+    return boto3.client(name)  # type: ignore[call-overload]
+
+
 class Described:
     """CloudFormation with one stack in a state."""
 
@@ -32,14 +36,11 @@ class Described:
         return {"Stacks": [{"StackStatus": self.status}]}
 
 
-CLIENT: Any = boto3.client
-
-
 def test_no_stack_is_no_obstacle(aws: None) -> None:
-    assert stack_state.find_status(CLIENT, "Overture") is None
-    assert stack_state.check_status(CLIENT, "Overture") is None
-    assert stack_state.find_output(CLIENT, "Overture", "Repository") is None
-    assert stack_state.own_reservation(CLIENT, "Overture") == 0
+    assert stack_state.find_status(boto3_client, "Overture") is None
+    assert stack_state.check_status(boto3_client, "Overture") is None
+    assert stack_state.find_output(boto3_client, "Overture", "Repository") is None
+    assert stack_state.own_reservation(boto3_client, "Overture") == 0
 
 
 @pytest.mark.parametrize("status", [*stack_state.STUCK, "UPDATE_IN_PROGRESS"])
@@ -63,7 +64,7 @@ def test_the_accounts_own_logging_role_is_left_alone(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(stack_state, "own_log_role", lambda *_: "Overture-WebSocketLogRole-1")
     for account, choice in ((None, "stack"), ("Overture-WebSocketLogRole-1", "stack"), ("Theirs", "account")):
         monkeypatch.setattr(stack_state, "account_log_role", lambda _, account=account: account)
-        assert stack_state.choose_log_role(CLIENT, "Overture") == choice
+        assert stack_state.choose_log_role(boto3_client, "Overture") == choice
 
 
 class Images:
