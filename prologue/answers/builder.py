@@ -316,8 +316,9 @@ def make_vectors(rows: Floats) -> Any:
         index = faiss.index_factory(width, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
         index.nprobe = max(8, cells // 32)
         index.train(rows)
-        index.set_direct_map_type(faiss.DirectMap.Array)
     index.add(rows)
+    if count > FLAT_ROWS:
+        index.make_direct_map()  # so that an answer's rows can be read
     return index
 
 

@@ -149,15 +149,12 @@ class AnswerIndex:
         return [self._decide(clean_text(text), state) for text in texts]
 
     def _decide(self, text: str, state: State) -> Decision:
-        whole = self._decide_one(text, state)
         parts = split_questions(text)
-        if whole.match is not None or len(parts) < 2:
-            return whole
-        # Several questions in one line: the answers to all, if there is one to each.
-        found = [self._decide_one(part, state).match for part in parts]
+        found = [self._decide_one(part, state).match for part in parts] if len(parts) > 1 else []
         matches = list({match.id: match for match in found if match is not None}.values())
-        if len(matches) == 0 or None in found:
-            return whole
+        if not matches or None in found:
+            return self._decide_one(text, state)
+        # Several questions in one line, and an answer to each.
         first, tokens = matches[0], sum(match.tokens for match in matches)
         lowest = min(match.score for match in matches)
         joined = " ".join(match.text for match in matches)
@@ -212,7 +209,8 @@ _COURTESIES = frozenset(
 
 def split_questions(text: str) -> list[str]:
     """The parts of a line that holds several questions; courtesies are left out."""
-    parts = [part.strip() for part in _BETWEEN.split(text) if part and read_features(part).exact]
+    parts = [re.sub(r"^(?:and|also|oh)\s+", "", part.strip(), flags=re.I) for part in _BETWEEN.split(text)]
+    parts = [part for part in parts if read_features(part).exact]
     return [part for part in parts if read_features(part).exact not in _COURTESIES] or parts
 
 
