@@ -233,19 +233,19 @@ struct Layer {
 
 // All layers at once, over x[rows, dim] in place: between two calls from Python a thread may lose its core.
 void overture_layers(float *x, long rows, long start, const Layer *layers, long count, long dim, long intermediate, long heads,
-                     long kv_heads, long dim, float eps, const float *cos, const float *sin, uint16_t *keys,
+                     long kv_heads, long head_dim, float eps, const float *cos, const float *sin, uint16_t *keys,
                      uint16_t *values, long context) {
     static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
     Guard guard(turn);
     static Scratch<float> normed, fused, gated;
-    const long queries = heads * dim, qkv = queries + 2 * kv_heads * dim, cached = kv_heads * context * dim;
+    const long queries = heads * head_dim, qkv = queries + 2 * kv_heads * head_dim, cached = kv_heads * context * head_dim;
     float *n = normed.at_least(rows * dim), *f = fused.at_least(rows * std::max(qkv, 2 * intermediate));
     float *g = gated.at_least(rows * std::max(queries, intermediate));
     for (long i = 0; i < count; i++) {
         const Layer &layer = layers[i];
         overture_norm(x, rows, dim, layer.attention_norm, eps, n);
         overture_matmul(n, rows, dim, layer.qkv, qkv, f, 0);
-        overture_attend(f, rows, start, heads, kv_heads, dim, cos, sin, keys + i * cached, values + i * cached, context, g);
+        overture_attend(f, rows, start, heads, kv_heads, head_dim, cos, sin, keys + i * cached, values + i * cached, context, g);
         overture_matmul(g, rows, queries, layer.out, dim, x, 1);
         overture_norm(x, rows, dim, layer.mlp_norm, eps, n);
         overture_matmul(n, rows, dim, layer.gate_up, 2 * intermediate, f, 0);
