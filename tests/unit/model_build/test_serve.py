@@ -167,18 +167,10 @@ def test_what_cannot_be_answered_is_told(client: openai.OpenAI, body: dict[str, 
 
 def post(client: openai.OpenAI, path: str, body: bytes, kind: str = "application/json") -> tuple[int, Any]:
     request = urllib.request.Request(f"{client.base_url}{path}", body, {"Content-Type": kind}, method="POST")
-<<<<<<< HEAD
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, json.load(answer)["error"]
-    except urllib.error.HTTPError as refusal:
-        return refusal.code, json.load(refusal)["error"]
-=======
     with pytest.raises(urllib.error.HTTPError) as raised:
         urllib.request.urlopen(request, timeout=30)
     with raised.value as answer:
         return answer.code, json.load(answer)["error"]
->>>>>>> engine
 
 
 @pytest.mark.parametrize(
