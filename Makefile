@@ -28,7 +28,7 @@ $(KERNEL)/.built: .venv/.ready $(wildcard lambda/storyteller/engine/native/*)
 
 # The default storyteller: the Llama that a package carries, with our adapter.
 $(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml | .venv/.ready $(KERNEL)/.built
-	@$(PY) -m model_build pack smollm2 --adapter models/storyteller --out $(STORYTELLER) --world $(WORLD)
+	@$(PY) -m model_build pack smollm2 --bits 8 --adapter models/storyteller --out $(STORYTELLER) --world $(WORLD)
 
 setup: $(READY)  ## Make .venv with everything in it, and build the kernel and the answer book
 
