@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from botocore.exceptions import ClientError
-from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
+from greenlet import getcurrent, greenlet
 
 from local.aws.dynamodb import create_table
 from local.aws.dynamodb_memory import DynamoError, MemoryDynamoDB

@@ -82,7 +82,7 @@ def test_fields_are_changed_by_name_and_checked() -> None:
 
 def test_defaults_are_those_of_the_stack() -> None:
     stack, place, visit = Settings(), Scenario().place, Scenario().visit
-    assert (place.memory_mb, place.cap, place.linger_s) == (stack.memory, stack.concurrency, stack.linger)
+    assert (place.memory_mb, place.cap, place.linger_s) == (stack.memory_mb, stack.concurrency, stack.linger)
     assert (place.ceiling_gb_s, place.wakes_per_day) == (stack.ceiling, stack.wakes_per_day)
     assert (visit.turns, visit.reply_tokens) == (stack_prices.VISIT.turns, stack_prices.VISIT.reply_tokens)
     assert visit.reply_tokens_p95 < run_time.Settings().max_tokens

@@ -184,7 +184,7 @@ def test_reply(key: str, text: str, value: str) -> None:
     [
         ("name", "", "Say a word"),
         ("name", " \n\x00", "Say a word"),
-        ("spectacles", "red", "red? I looked once, .+ green, gold, blue and violet."),
+        ("spectacles", "red", r"red\? I looked once, .+ green, gold, blue and violet\."),
         ("spectacles", "green or gold", "I looked once"),
         ("spectacles", "evergreen", "I looked once"),
         ("shoe_size", "9", "Nothing asks for that"),
