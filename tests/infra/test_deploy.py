@@ -13,9 +13,10 @@ import pytest
 
 import overture.costs
 from bench import costs
-from infra.deploy import checks, prices
+from infra.deploy import checks, prices, stack_state
 from infra.deploy import command as deploy
 from infra.deploy.checks import check, check_account, check_bundle, check_sizes, explain
+from infra.deploy.description import describe
 from infra.settings import Settings
 from tests.infra.templates import Synthesized
 
@@ -157,9 +158,9 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> State:
     monkeypatch.setattr(deploy, "check", lambda settings, client: iter(()))
     monkeypatch.setattr(deploy, "synthesize", lambda given, folder: (folder, Settings()))
     monkeypatch.setattr(deploy, "describe", lambda assembly, settings: "so much")
-    monkeypatch.setattr(deploy.stack_state, "find_status", lambda *_: state.status)
-    monkeypatch.setattr(deploy.stack_state, "mark_live", note("mark live"))
-    monkeypatch.setattr(deploy.stack_state, "choose_log_role", lambda *_: "account")
+    monkeypatch.setattr(stack_state, "find_status", lambda *_: state.status)
+    monkeypatch.setattr(stack_state, "mark_live", note("mark live"))
+    monkeypatch.setattr(stack_state, "choose_log_role", lambda *_: "account")
     return state
 
 
@@ -308,7 +309,7 @@ def test_the_cdk_gets_no_option_that_it_does_not_know(
 
 def test_what_is_shown_before_has_what_it_will_cost(synth: Callable[..., Synthesized]) -> None:
     made = synth()
-    said = deploy.describe(made.folder, Settings())
+    said = describe(made.folder, Settings())
     assert f"Overture in us-east-1: {len(made.resources)} resources." in said
     parts = dict(
         line.strip().split(":", 1) for line in said.splitlines() if line.startswith("  ") and "start=" not in line
