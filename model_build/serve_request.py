@@ -53,7 +53,7 @@ def read_messages(body: dict[str, Any]) -> list[dict[str, str]]:
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, list):  # the newer spelling: parts, of which this model reads text
             texts = [part.get("text") if isinstance(part, dict) else part for part in content]
-            content = "".join(texts) if all(isinstance(text, str) for text in texts) else None
+            content = "".join(map(str, texts)) if all(isinstance(text, str) for text in texts) else None
         if not isinstance(content, str) or not isinstance(message.get("role"), str):
             raise RequestError("A message lacks its role or its text: give both.")
         read.append({"role": message["role"], "content": content})

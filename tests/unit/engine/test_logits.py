@@ -65,7 +65,7 @@ def whole_pass(model: Llama, ids: list[int]) -> torch.Tensor:
 )
 def test_logits_equal_those_of_transformers(tmp_path: Path, form: dict[str, Any]) -> None:
     folder = write_tiny_llama(tmp_path, **form)
-    kind = CLASSES[form.get("model_type", "llama")]
+    kind: Any = CLASSES[form.get("model_type", "llama")]
     ids = torch.randint(0, 256, (150,), generator=torch.Generator().manual_seed(7)).tolist()
     with torch.inference_mode():
         theirs = kind.from_pretrained(folder, dtype=torch.float32)(torch.tensor([ids])).logits[0]

@@ -106,7 +106,8 @@ def test_a_world_without_asides_only_keeps_lines(script: Script) -> None:
 @pytest.mark.parametrize("wait_s", [5, 20, 50, 90, 120])
 def test_a_wait_is_full_to_its_end_when_everything_is_replied_to_at_once(world: Path, wait_s: int) -> None:
     player = load_world(world).script
-    state, clock, profile = player.begin(), 0.0, {}
+    profile: dict[str, str] = {}
+    state, clock = player.begin(), 0.0
     while clock < wait_s:
         beat, state = player.next(state, False, wait_s - clock, profile)
         assert not beat.final, f"nothing is left to tell after {clock:.0f} s"
