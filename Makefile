@@ -8,17 +8,17 @@ KERNEL := build/kernel
 STORYTELLER := build/models/storyteller
 READY := .venv/.ready $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
 
-.PHONY: help setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs
+.PHONY: help setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs dashboard
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-.venv/.ready: requirements.txt constraints.txt scripts/setup
+.venv/.ready: pyproject.toml constraints.txt scripts/setup
 	@scripts/setup
 
-$(BOOK)/.built: .venv/.ready $(wildcard prologue/*.py prologue/*.txt $(WORLD)/*)
+$(BOOK)/.built: .venv/.ready $(wildcard prologue/answers/* prologue/knowledge/*.py $(WORLD)/*)
 	@echo "Building the answer book"
-	@$(PY) -m prologue build --answers $(WORLD)/answers.yaml --out $(BOOK)
+	@$(PY) -m prologue build --quiet --answers $(WORLD)/answers.yaml --out $(BOOK)
 	@touch $@
 
 # Where there is no compiler it says so, and the engine multiplies with what torch has.
@@ -28,7 +28,7 @@ $(KERNEL)/.built: .venv/.ready $(wildcard lambda/storyteller/engine/native/*)
 
 # The default storyteller: the Llama that a package carries, with our adapter.
 $(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml | .venv/.ready $(KERNEL)/.built
-	@$(PY) -m model_build pack default --out $(STORYTELLER) --world $(WORLD)
+	@$(PY) -m model_build pack smollm2 --bits 8 --adapter models/storyteller --out $(STORYTELLER) --world $(WORLD)
 
 setup: $(READY)  ## Make .venv with everything in it, and build the kernel and the answer book
 
@@ -37,6 +37,14 @@ run: $(READY)  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the stor
 
 chat: .venv/.ready  ## Play in this terminal (URL=… for another house than the local one)
 	@$(PY) -m client.terminal $(or $(URL),$(OVERTURE_URL),http://localhost:$(PORT))
+
+.venv/.dashboard: planner/requirements.txt | .venv/.ready
+	@$(PY) -m pip install --quiet -r planner/requirements.txt -c constraints.txt
+	@touch $@
+
+dashboard: .venv/.dashboard  ## Plan money, energy, carbon and waiting on a page (PORT=8501)
+	@PYTHONPATH=.:lambda $(PY) -m streamlit run planner/dashboard.py --browser.gatherUsageStats false \
+		--server.headless true --server.port $(if $(filter 8080,$(PORT)),8501,$(PORT))
 
 lint: .venv/.ready  ## Check style and types
 	@$(PY) -m ruff check .
@@ -79,6 +87,7 @@ lock: .venv/.ready  ## Pin the arm64 wheels of infra/front.in and lambda/storyte
 docs: .venv/.ready  ## Rewrite the generated tables in docs/
 	@$(PY) -m infra.deploy.documents
 	@$(PY) -m bench.costs --write
+	@$(PY) -m planner.documents
 
 clean:  ## Remove .venv and everything built
 	rm -rf .venv build cdk.out

@@ -13,8 +13,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from prologue.book import load_book
-from prologue.measure import read_labelled
+from prologue.answers.index import load_answer_index
+from prologue.answers.measure import read_labelled
 
 LINES = 120
 _ASK = """
@@ -22,8 +22,8 @@ import sys, time
 began = time.process_time()
 sys.path.insert(0, sys.argv[1])
 import json
-from prologue.book import load_book
-book = load_book(sys.argv[2])
+from prologue.answers.index import load_answer_index
+book = load_answer_index(sys.argv[2])
 lines = json.load(open(sys.argv[3]))
 book.find(lines[0], "prologue")
 start = time.process_time() - began
@@ -46,7 +46,7 @@ def bench_arm64(book_folder: Path, package: Path, out: Path) -> dict[str, Any]:
     """Compares answers and scores of held-out lines; times both starts. Raises `Arm64Error`."""
     if not package.is_dir():
         raise Arm64Error(f"There is no {package}: stage Front's arm64 wheels with `make wheels`.")
-    book = load_book(book_folder)
+    book = load_answer_index(book_folder)
     texts = [line.text for line in read_labelled(Path(__file__).with_name("data") / "emerald_city.jsonl")]
     lines = texts[:: max(1, len(texts) // LINES)][:LINES]
     asked = out / "arm64-lines.json"

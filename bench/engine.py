@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.bars import write_bars
 from bench.random_llama import write_bundle
+from model_build.plots import write_bars
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPT, TOLD = 128, 16

@@ -17,8 +17,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from client.events import BeatCame
-from client.transport import Play
+from client.session.connection import Play
+from client.session.events import BeatCame
 from local.play import overture
 from local.stack import LocalStack
 

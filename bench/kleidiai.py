@@ -22,9 +22,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.bars import write_bars
 from bench.engine import Playing
 from bench.random_llama import SHAPES
+from model_build.plots import write_bars
 from storyteller.engine.loading import usable_cpus
 
 ROOT = Path(__file__).resolve().parents[1]

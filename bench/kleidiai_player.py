@@ -75,7 +75,7 @@ def build(config: LlamaConfig, way: str, threads: int) -> Llama:
     operations: Operations = chosen.operations
     if way == TORCH_ATTENTION:
         operations = TorchOperations(config, torch.float16, rowwise=True)
-    row = torch.ones(config.width)
+    row = torch.ones(config.dim)
     layers = [
         Layer(
             attention_norm=row,
@@ -84,10 +84,21 @@ def build(config: LlamaConfig, way: str, threads: int) -> Llama:
         )
         for _ in range(config.layers)
     ]
-    table = torch.randn(256, config.width, generator=torch.Generator().manual_seed(1))
+    table = torch.randn(256, config.dim, generator=torch.Generator().manual_seed(1))
     embed: Callable[[Tensor], Tensor] = lambda ids: table[ids % 256]  # noqa: E731 - as `build_dense` has it
-    head = make_linear(way, head_rows(config), config.width)
-    return Llama(config, embed, layers, row, head, operations, name=way, context=_CONTEXT, steady=True, batches=False)
+    head = make_linear(way, head_rows(config), config.dim)
+    return Llama(
+        config,
+        embed,
+        layers,
+        row,
+        head,
+        operations,
+        name=way,
+        context=_CONTEXT,
+        batch_invariant=True,
+        cheap_batches=False,
+    )
 
 
 class Random:

@@ -38,7 +38,9 @@ class Ours:
     def __init__(self, path: Path, threads: int, kernel: Any = "auto") -> None:
         from storyteller.engine import load_engine
 
-        engine = load_engine(path, threads=threads, chat=False, context=2048, kernel=kernel, texts=1, speculate=False)
+        engine = load_engine(
+            path, threads=threads, chat=False, context=2048, kernel=kernel, cache_slots=1, speculate=False
+        )
         self._model: Any = engine._model
         self._cache = self._model.new_cache()
         self._at, self._token = 0, 0

@@ -1,6 +1,6 @@
 """What INT4 costs: perplexity and agreement on the likeliest token, a bundle against its 16-bit checkpoint.
 
-    python -m bench.quality <checkpoint folder> --text <file> [--bundle <bundle>]
+    python -m bench.quality <folder, GGUF file or hub id> --text <file> [--bundle <bundle>]
 
 Both read the same passages and are compared token by token. Give a text that the model cannot have learnt by
 heart and that is no calibration text. Without `--bundle` the checkpoint is packed first.
@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
+from model_build.pack import add_form, form_options, pack
 from storyteller.engine import Engine, EngineError, load_engine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,29 +102,30 @@ def summarize(seen: Sequence[Seen]) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description="What INT4 costs in quality.")
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", help="a checkpoint folder, a GGUF file or a hub id")
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--text", type=Path, required=True, help="a text file in UTF-8")
-    parser.add_argument("--embedding", choices=["int8", "int4"], default="int8")
-    parser.add_argument("--calibration", type=Path)
+    add_form(parser)
     parser.add_argument("--length", type=int, default=512, help="tokens of a passage (default 512)")
     parser.add_argument("--passages", type=int, default=64, help="the most passages (default 64)")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args(arguments)
     try:
+        from model_build.resolve import model_folder
+
+        checkpoint = model_folder(options.checkpoint)
         with tempfile.TemporaryDirectory() as folder:
             bundle = options.bundle
             if bundle is None:
-                from model_build.pack import pack
-                from model_build.pack_source import open_source
+                from model_build.sources import open_source
 
-                bundle, source = Path(folder) / "bundle", open_source(str(options.checkpoint), None)
-                pack(source, bundle, embedding=options.embedding, calibration=options.calibration, show=True)
-            exact = load_engine(options.checkpoint, dtype="bfloat16", chat=False, texts=1)
-            packed = load_engine(bundle, chat=False, texts=1)
+                bundle, source = Path(folder) / "bundle", open_source(options.checkpoint)
+                pack(source, bundle, **form_options(options), show=True)
+            exact = load_engine(checkpoint, dtype="bfloat16", chat=False, cache_slots=1)
+            packed = load_engine(bundle, chat=False, cache_slots=1)
             ids = exact.encode(options.text.read_text(encoding="utf-8"))
             pieces = cut(ids, min(options.length, exact.context - 1), options.passages)
-            found = summarize([read(exact, packed, piece) for piece in pieces])
+            found = summarize([read(exact, packed, piece) for piece in tqdm(pieces, desc="passages", disable=None)])
     except (EngineError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

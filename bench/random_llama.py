@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model_build.bundle import sha256, write_json, write_tensors
+from model_build.layout import bfloat16_bits, pack
 from model_build.pack import plan_files
-from model_build.pack_layout import bfloat16_bits, pack
-from storyteller.engine.bundle import FORMAT, MANIFEST, VERSION, expected
+from storyteller.engine.bundle import FORMAT, MANIFEST, VERSION, Form, expected
 from storyteller.engine.checkpoint import expected_tensors
 from storyteller.engine.config import LlamaConfig, parse_config
 from storyteller.engine.layout import LAYOUT
@@ -31,12 +31,12 @@ from storyteller.engine.layout import LAYOUT
 _LLAMA_3 = {"model_type": "llama", "vocab_size": 128256, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5}
 
 
-def _shape(width: int, hidden: int, layers: int, heads: int, factor: float, tied: bool) -> dict[str, Any]:
+def _shape(dim: int, intermediate: int, layers: int, heads: int, factor: float, tied: bool) -> dict[str, Any]:
     scaling = {"rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
     return {
         **_LLAMA_3,
-        "hidden_size": width,
-        "intermediate_size": hidden,
+        "hidden_size": dim,
+        "intermediate_size": intermediate,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "num_key_value_heads": 8,
@@ -60,13 +60,15 @@ def shape_config(name: str) -> LlamaConfig:
     return parse_config(SHAPES[name], Path(name))
 
 
-def write_bundle(name: str, folder: Path, embedding: str = "int4") -> Path:
-    """A bundle of random weights; one that is there already is taken."""
+def write_bundle(name: str, folder: Path) -> Path:
+    """A bundle of random weights, head and embedding too in INT4; one that is there already is taken."""
     if (folder / MANIFEST).exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = expected(shape_config(name), embedding)
-    columns_of = _columns(shape_config(name))
+    config = shape_config(name)
+    form = Form(embedding="head" if config.tied else "int4", head="int4")
+    tensors = expected(config, form)
+    columns_of = _columns(config)
     files = {}
     for file, names in plan_files(tensors).items():
 
@@ -86,7 +88,7 @@ def write_bundle(name: str, folder: Path, embedding: str = "int4") -> Path:
         "bytes": (folder / "tokenizer.json").stat().st_size,
         "sha256": sha256(folder / "tokenizer.json"),
     }
-    manifest = {"format": FORMAT, "version": VERSION, "layout": LAYOUT, "embedding": embedding, "eos_ids": []}
+    manifest = {"format": FORMAT, "version": VERSION, "layout": LAYOUT, **vars(form), "eos_ids": []}
     write_json(
         folder / MANIFEST, {**manifest, "source": {"name": f"random {name}"}, "files": files, "config": SHAPES[name]}
     )
@@ -94,8 +96,8 @@ def write_bundle(name: str, folder: Path, embedding: str = "int4") -> Path:
 
 
 def _columns(config: LlamaConfig) -> dict[str, int]:
-    width, queries = config.width, config.heads * config.head_dim
-    return {"qkv": width, "out": queries, "gate_up": width, "down": config.hidden, "head": width, "packed": width}
+    dim, queries = config.dim, config.heads * config.head_dim
+    return {"qkv": dim, "out": queries, "gate_up": dim, "down": config.intermediate, "head": dim, "packed": dim}
 
 
 def random_packed(columns: int, total: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -131,9 +133,9 @@ def write_gguf(name: str, path: Path) -> Path:
     config, shape = shape_config(name), SHAPES[name]
     writer = gguf.GGUFWriter(str(path.with_suffix(".part")), "llama")
     writer.add_context_length(shape["max_position_embeddings"])
-    writer.add_embedding_length(config.width)
+    writer.add_embedding_length(config.dim)
     writer.add_block_count(config.layers)
-    writer.add_feed_forward_length(config.hidden)
+    writer.add_feed_forward_length(config.intermediate)
     writer.add_head_count(config.heads)
     writer.add_head_count_kv(config.kv_heads)
     writer.add_rope_dimension_count(config.head_dim)
@@ -152,14 +154,14 @@ def write_gguf(name: str, path: Path) -> Path:
         wide = columns // 32 * 18
         writer.add_tensor_info(tensor, (rows, wide), np.dtype(np.uint8), rows * wide, raw_dtype=q4_0)
     for tensor in norms:
-        writer.add_tensor_info(tensor, (config.width,), np.dtype(np.float32), 4 * config.width)
+        writer.add_tensor_info(tensor, (config.dim,), np.dtype(np.float32), 4 * config.dim)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     for rows, columns in matrices.values():
         writer.write_tensor_data(_random_q4_0(rows, columns))
     for _ in norms:
-        writer.write_tensor_data(np.ones(config.width, np.float32))
+        writer.write_tensor_data(np.ones(config.dim, np.float32))
     writer.close()
     path.with_suffix(".part").replace(path)
     return path
@@ -167,21 +169,21 @@ def write_gguf(name: str, path: Path) -> Path:
 
 def _gguf_matrices(config: LlamaConfig) -> dict[str, tuple[int, int]]:
     """llama.cpp's names of a Llama's matrices, with rows and columns."""
-    width, queries, keys = config.width, config.heads * config.head_dim, config.kv_heads * config.head_dim
-    found = {"token_embd.weight": (config.vocab, width)}
+    dim, queries, keys = config.dim, config.heads * config.head_dim, config.kv_heads * config.head_dim
+    found = {"token_embd.weight": (config.vocab, dim)}
     for layer in range(config.layers):
         for name, rows, columns in [
-            ("attn_q", queries, width),
-            ("attn_k", keys, width),
-            ("attn_v", keys, width),
-            ("attn_output", width, queries),
-            ("ffn_gate", config.hidden, width),
-            ("ffn_up", config.hidden, width),
-            ("ffn_down", width, config.hidden),
+            ("attn_q", queries, dim),
+            ("attn_k", keys, dim),
+            ("attn_v", keys, dim),
+            ("attn_output", dim, queries),
+            ("ffn_gate", config.intermediate, dim),
+            ("ffn_up", config.intermediate, dim),
+            ("ffn_down", dim, config.intermediate),
         ]:
             found[f"blk.{layer}.{name}.weight"] = (rows, columns)
     if not config.tied:
-        found["output.weight"] = (config.vocab, width)
+        found["output.weight"] = (config.vocab, dim)
     return found
 
 

@@ -1,6 +1,6 @@
 """One line to the storyteller, in 16 bits and then in INT4: first token, speed, total time.
 
-    python -m bench.story <checkpoint folder> [--bundle B] [--line "Knock on the gate"] [--tokens 128]
+    python -m bench.story <folder, GGUF file or hub id> [--bundle B] [--line "Knock on the gate"] [--tokens 128]
 
 The storyteller's own prompt of the world and one visitor's line. Each model plays several times, in
 turns; the median is told. INT4 plays five times over: plainly, drafting ahead, with the prompt's prefix
@@ -19,8 +19,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.bars import write_bars
-from prologue.prompt import Turn, compose, trim
+from model_build.plots import write_bars
+from prologue.prompt import Turn, compose, compose_within
 from prologue.world import World, load_world
 from storyteller.engine import Completion, Engine, EngineError, Sampling, load_engine
 
@@ -61,7 +61,7 @@ def row(told: list[Completion]) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench.story", description="A story's line in 16 bits and in INT4.")
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", help="a checkpoint folder, a GGUF file or a hub id")
     parser.add_argument("--bundle", type=Path, help="its bundle (default: pack it now)")
     parser.add_argument("--world", type=Path, default=ROOT / "prologue" / "worlds" / "emerald_city")
     parser.add_argument("--line", default="I knock on the green gate and wait.")
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         rows = measure(options)
-    except (EngineError, OSError) as error:
+    except (EngineError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{'':22}{'first token':>12}{'speed':>13}{'total':>9}{'prompt':>8}{'reused':>8}{'drafts right':>14}")
@@ -90,20 +90,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Every way of telling, by name."""
     from model_build.pack import pack
-    from model_build.pack_prefix import add_prefix
-    from model_build.pack_source import open_source
+    from model_build.prefix import add_prefix
+    from model_build.resolve import model_folder
+    from model_build.sources import open_source
 
     world = load_world(options.world)
     first = [Turn(options.line)]
     with tempfile.TemporaryDirectory() as folder:
         bundle = options.bundle
         if bundle is None:
-            bundle = pack(open_source(str(options.checkpoint), None), Path(folder) / "bundle", show=True)
+            bundle = pack(open_source(options.checkpoint), Path(folder) / "bundle", show=True)
             add_prefix(bundle, options.world)
         engines = {
-            "16-bit": load_engine(options.checkpoint, dtype="bfloat16", texts=1),
-            "INT4": load_engine(bundle, texts=1, speculate=False),
-            "INT4, drafting": load_engine(bundle, texts=1),
+            "16-bit": load_engine(model_folder(options.checkpoint), dtype="bfloat16", cache_slots=1),
+            "INT4": load_engine(bundle, cache_slots=1, speculate=False),
+            "INT4, drafting": load_engine(bundle, cache_slots=1),
         }
         plain = {name: engine.encode_chat(compose(world, {}, first)) for name, engine in engines.items()}
         told: dict[str, list[Completion]] = {}
@@ -111,13 +112,13 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
             for name, engine in engines.items():
                 forget(engine)
                 told.setdefault(name, []).append(tell(engine, plain[name], options.tokens, number))
-            shipped = load_engine(bundle, texts=1)
+            shipped = load_engine(bundle, cache_slots=1)
             done = tell(shipped, plain["INT4"], options.tokens, number)
             told.setdefault("INT4, shipped prefix", []).append(done)
             turns = [Turn(options.line, done.text or "The gate opens."), Turn("I go in.")]
             again = tell(shipped, shipped.encode_chat(compose(world, {}, turns)), options.tokens, number)
             told.setdefault("INT4, next line", []).append(again)
-        told["INT4, a walk"] = walk(load_engine(bundle, texts=1), world, options.tokens)
+        told["INT4, a walk"] = walk(load_engine(bundle, cache_slots=1), world, options.tokens)
     return {name: row(replies) for name, replies in told.items()}
 
 
@@ -126,7 +127,7 @@ def walk(engine: Engine, world: World, tokens: int) -> list[Completion]:
     told: list[Completion] = []
     turns: list[Turn] = []
     for number, line in enumerate(WALK):
-        messages = trim(compose(world, {}, [*turns, Turn(line)]), engine.context - tokens, engine.count_chat)
+        messages = compose_within(world, {}, [*turns, Turn(line)], engine.context - tokens, engine.count_chat)
         told.append(tell(engine, engine.encode_chat(messages), tokens, number))
         turns.append(Turn(line, told[-1].text or "…"))
     return told
@@ -134,9 +135,9 @@ def walk(engine: Engine, world: World, tokens: int) -> list[Completion]:
 
 def forget(engine: Engine) -> None:
     """Makes an engine begin from nothing."""
-    from storyteller.engine.texts import Texts
+    from storyteller.engine.prefix_cache import PrefixCache
 
-    engine._texts = Texts(engine._model, 1)
+    engine._prefix_cache = PrefixCache(engine._model, 1)
 
 
 if __name__ == "__main__":

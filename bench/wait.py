@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.events import BeatCame, Welcomed, Woke
-from client.story import Ended, Told
-from client.transport import Play
+from client.session.connection import Play
+from client.session.events import BeatCame, Welcomed, Woke
+from client.session.story import Ended, Told
 from local.plan import LocalError
 from local.play import overture
 from local.stack import LocalStack

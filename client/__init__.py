@@ -1,1 +1,1 @@
-"""Clients of Overture: a static page (`web/`) and a terminal. They know the wire and nothing else of the house."""
+"""Two clients of Overture: a static page (`web/`) and a terminal. They share the protocol and nothing else."""

@@ -2,7 +2,7 @@
 
 The handlers run here as they do on AWS: each execution environment is a process of its own under
 `awslambdaric`, frozen between events; visitors come in through a WebSocket with API Gateway's
-routes, limits and error bodies; the table is moto's. Nothing here imports the handlers or the rest
+routes, limits and error bodies; the table is in memory. Nothing here imports the handlers or the rest
 of the project: it runs them, and knows of them only what `local/play.py` says.
 
 Public API:

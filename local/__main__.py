@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from local.checks import check, look_over
+from local.checks import check, find_model, look_over
 from local.plan import LocalError
 from local.play import CONCURRENCY, MODEL, WAIT_S, WORLD, overture
 from local.stack import ROOT, LocalStack
@@ -39,7 +39,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
         f"(default {WAIT_S:.0f}; 0 is none)",
     )
     parser.add_argument(
-        "--model", type=Path, default=ROOT / MODEL, metavar="DIR", help=f"a Hugging Face Llama folder (default {MODEL})"
+        "--model",
+        default=ROOT / MODEL,
+        metavar="MODEL",
+        help=f"a Llama: its folder, a bundle, a GGUF file or a hub id (default {MODEL})",
     )
     parser.add_argument(
         "--world", type=Path, default=ROOT / WORLD, metavar="DIR", help=f"the world to play in (default {WORLD})"
@@ -63,21 +66,22 @@ async def serve(options: argparse.Namespace) -> None:
     world = options.world.resolve()
     book = options.book or ROOT / "build" / "worlds" / world.name / "book"
     origins = tuple(filter(None, os.environ.get("OVERTURE_ORIGINS", "").split(",")))
-    check(model=options.model, world=world, book=book)
+    model = await find_model(options.model)
+    check(model=model, world=world, book=book)
     plan = overture(
-        model=options.model,
+        model=model,
         world=world,
         book=book,
         wait_s=options.wait,
         concurrency=options.concurrency,
         origins=origins,
     )
-    say("Setting the stage: Lambda, API Gateway and DynamoDB, all on this machine.")
+    say("Starting Lambda, API Gateway and DynamoDB, all on this machine.")
     async with LocalStack(plan, port=options.port, echo=options.verbose) as stack:
         say("Waking Front. The storyteller sleeps until a visitor comes.")
         await stack.prestart()
         await stack.visit()
-        await look_over(options.model)
+        await look_over(model)
         if options.wait > 0:
             say(f"The storyteller will take {options.wait:g} s to wake. This wait is simulated; --wait 0 is none.")
         if not options.verbose:

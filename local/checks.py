@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from local.plan import LocalError
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL_REMEDY = "make the default one with `make setup`, or give --model a bundle, a Llama's folder or a GGUF file"
+MODEL_REMEDY = "run `make setup` for the default one, or give a bundle, a Llama's folder, a hub id or a GGUF file"
 WORLD_REMEDY = "give --world a folder like prologue/worlds/emerald_city"
 BOOK_REMEDY = "build it with `.venv/bin/python -m prologue build --answers {answers} --out {book}`"
 #: The prologue, written or compiled from ink.
@@ -37,6 +38,26 @@ def check(*, model: Path, world: Path, book: Path) -> None:
         raise LocalError(f"The answer book {book} is empty; {remedy}.")
 
 
+async def find_model(name: str | Path) -> Path:
+    """The folder of a model; a GGUF file is written out and a hub id downloaded by `model_build`, in a process
+    of its own whose progress and complaints are seen. Raises `LocalError`."""
+    if not _to_be_found(Path(name)):
+        return Path(name)
+    finding = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "model_build",
+        "folder",
+        str(name),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "lambda")))},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await finding.communicate()
+    if finding.returncode:
+        raise LocalError(f"The model {name} cannot be used, as is said above; {MODEL_REMEDY}.")
+    return Path(said.decode().strip())
+
+
 async def look_over(model: Path) -> None:
     """Has the engine look a model over, in a process of its own and without torch. Raises `LocalError`."""
     looking = await asyncio.create_subprocess_exec(
@@ -51,6 +72,10 @@ async def look_over(model: Path) -> None:
     _, said = await looking.communicate()
     if looking.returncode:
         raise LocalError(said.decode(errors="replace").strip().rpartition("\n")[2])
+
+
+def _to_be_found(path: Path) -> bool:
+    return path.is_file() or (not path.exists() and bool(re.fullmatch(r"[\w.-]+/[\w.-]+", str(path))))
 
 
 def _folder(folder: Path, what: str, remedy: str) -> None:

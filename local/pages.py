@@ -13,11 +13,11 @@ from typing import Any
 
 from aiohttp import web
 
-from local import events
-from local.environment import Outcome
+from local.aws import events
+from local.aws.environment import Outcome
+from local.aws.pool import ThrottledError
+from local.aws.service import LambdaService
 from local.plan import Plan
-from local.pool import ThrottledError
-from local.service import LambdaService
 
 PROTOCOL = 1
 

@@ -25,10 +25,10 @@ class LocalError(Exception):
 class Function:
     """One Lambda function.
 
-    `concurrency` is its reserved concurrency (None: as many environments as there are events),
-    `prestart` how many environments are started, and kept, before the first event. `on_success` and
-    `on_failure` name the functions that get the record of an asynchronous event. `retries` and
-    `event_age_s` are AWS's MaximumRetryAttempts and MaximumEventAge.
+    `concurrency` is its reserved concurrency (None: as many environments as there are events); AWS refuses
+    what exceeds it, here an event first waits `queue_s` for its turn. `prestart` is how many environments are
+    started, and kept, before the first event. `on_success` and `on_failure` name the functions that get the
+    record of an asynchronous event. `retries` and `event_age_s` are AWS's MaximumRetryAttempts and MaximumEventAge.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Function:
     timeout_s: float = 3.0
     memory_mb: int = 128
     concurrency: int | None = None
+    queue_s: float = 0.0
     prestart: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     retries: int = 0
@@ -88,6 +89,15 @@ class GatewayLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """An event that a function gets every so often, as from EventBridge Scheduler."""
+
+    function: str
+    every_s: float
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A whole stack: what `infra/` deploys, in as far as it matters on one machine.
 
@@ -106,6 +116,7 @@ class Plan:
     pages: Path | None = None
     table: str | None = None
     origins: tuple[str, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     lambdas: LambdaLimits = field(default_factory=LambdaLimits)
     gateway: GatewayLimits = field(default_factory=GatewayLimits)
@@ -113,7 +124,8 @@ class Plan:
     def __post_init__(self) -> None:
         names = {function.name for function in self.functions}
         targets = [name for one in self.functions for name in (one.on_success, one.on_failure)]
-        for name in (*self.routes.values(), *self.http.values(), self.authorizer, *targets):
+        scheduled = [schedule.function for schedule in self.schedules]
+        for name in (*self.routes.values(), *self.http.values(), self.authorizer, *targets, *scheduled):
             if name is not None and name not in names:
                 raise ValueError(f"The plan names a function {name!r} that it does not have.")
 

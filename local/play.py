@@ -5,10 +5,12 @@ This is the table that `infra/` deploys as constructs. It imports none of the fu
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from local.plan import Function, Plan
+from local.plan import Function, Plan, Schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,6 +20,11 @@ WORLD = Path("prologue/worlds/emerald_city")
 BOOK = Path("build/worlds/emerald_city/book")
 WAIT_S = 20.0
 CONCURRENCY = 2
+#: Environments that Front and the ticket functions may have each: a crowd takes turns, as the memory of one machine
+#: is no account's. One of Front takes some 150 MB.
+ENVIRONMENTS = max(2, 2 * (os.cpu_count() or 1))
+#: How often what a failure left is looked for; EventBridge Scheduler's least.
+SWEEP_S = 60.0
 
 
 def overture(
@@ -27,17 +34,19 @@ def overture(
     book: Path = ROOT / BOOK,
     wait_s: float = WAIT_S,
     concurrency: int = CONCURRENCY,
+    environments: int = ENVIRONMENTS,
     origins: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of the play.
 
-    `wait_s` is the least time that the storyteller's loading takes (simulated: the model here is
-    small), `concurrency` how many storytellers may be at work, `origins` the pages elsewhere that may
-    open a connection.
+    `wait_s` is the least time that the storyteller's loading takes (simulated: the model here is small),
+    `concurrency` how many storytellers may be at work, `environments` how many of each other function there may
+    be, `origins` the pages elsewhere that may open a connection.
     """
-    front = Function("front", "front.handler.lambda_handler", timeout_s=29, memory_mb=512, prestart=1)
-    ticket = Function("ticket", "front.ticket.lambda_handler", timeout_s=10, memory_mb=512, prestart=1)
-    authorizer = Function("authorizer", "front.authorizer.lambda_handler", timeout_s=10, memory_mb=512, prestart=1)
+    short: dict[str, Any] = {"memory_mb": 512, "prestart": 1, "concurrency": environments, "queue_s": 29.0}
+    front = Function("front", "front.handler.lambda_handler", timeout_s=29, retries=2, **short)
+    ticket = Function("ticket", "front.ticket.lambda_handler", timeout_s=10, **short)
+    authorizer = Function("authorizer", "front.authorizer.lambda_handler", timeout_s=10, **short)
     storyteller = Function(
         "storyteller",
         "storyteller.handler.lambda_handler",
@@ -62,6 +71,7 @@ def overture(
         pages=ROOT / "client" / "web",
         table=TABLE,
         origins=origins,
+        schedules=(Schedule("front", SWEEP_S, {"sweep": True}),),
         environment={
             "PYTHONPATH": f"{ROOT}:{ROOT / 'lambda'}",
             "POWERTOOLS_METRICS_NAMESPACE": "Overture",

@@ -26,16 +26,16 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp import web
 
-from local.connections import Connections
-from local.environment import Environment, Outcome, runtime_argv
-from local.gateway import Gateway
-from local.keeper import Keeper
-from local.lambda_api import lambda_app
-from local.logs import Logs
+from local.aws.connections import Connections
+from local.aws.dynamodb import Dynamodb
+from local.aws.environment import Environment, Outcome, runtime_argv
+from local.aws.gateway import Gateway
+from local.aws.keeper import Keeper
+from local.aws.lambda_api import lambda_app
+from local.aws.logs import Logs
+from local.aws.service import LambdaService
 from local.pages import add_pages
-from local.plan import LocalError, Plan
-from local.service import LambdaService
-from local.table import Dynamodb
+from local.plan import LocalError, Plan, Schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
@@ -87,12 +87,9 @@ class LocalStack:
         self._exit.callback(invokes.close)
         self.lambda_url = f"http://127.0.0.1:{invokes.getsockname()[1]}"
         keeper = self._exit.enter_context(Keeper())
-        dynamodb = Dynamodb(keeper=keeper, logs=self.logs, folder=ROOT)
         self.dynamodb_url = ""
         if self.plan.table is not None:
-            await self._exit.enter_async_context(dynamodb)
-            await dynamodb.create(self.plan.table)
-            self.dynamodb_url = dynamodb.url
+            self.dynamodb_url = self._exit.enter_context(Dynamodb(self.plan.table)).url
         self.variables = {
             "AWS_ENDPOINT_URL_LAMBDA": self.lambda_url,
             "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": f"http://127.0.0.1:{self.port}",
@@ -113,6 +110,9 @@ class LocalStack:
             )
         )
         self.gateway = Gateway(self.service, plan)
+        for schedule in plan.schedules:
+            timer = asyncio.create_task(self._repeat(schedule))
+            self._exit.callback(timer.cancel)
         visitors_app = self._visitors_app(plan)
         visitors_app.on_shutdown.append(lambda _: self.gateway.close())
         await self._serve(visitors_app, visitors)
@@ -133,6 +133,12 @@ class LocalStack:
         self._exit.push_async_callback(runner.cleanup)
         for listener in listeners:
             await web.SockSite(runner, listener).start()
+
+    async def _repeat(self, schedule: Schedule) -> None:
+        """Leaves an event for a function again and again, as EventBridge Scheduler does."""
+        while True:
+            await asyncio.sleep(schedule.every_s)
+            self.service.send(schedule.function, json.dumps(schedule.event).encode())
 
     async def _environments(self, _: web.Request) -> web.Response:
         return web.json_response([one.describe() for one in self.environments()])

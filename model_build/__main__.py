@@ -15,8 +15,9 @@ from collections.abc import Sequence
 COMMANDS: tuple[str, ...] = (
     "model_build.kernel",
     "model_build.pack",
-    "model_build.pack_prefix",
+    "model_build.prefix",
     "model_build.finetune",
+    "model_build.resolve",
     "model_build.generate",
     "model_build.serve",
 )

@@ -123,5 +123,5 @@ class Progress:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that a reader sees the old file or the new one."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     part.replace(path)

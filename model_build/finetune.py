@@ -13,12 +13,14 @@ import json
 import math
 import random
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_build.dialogues import DialogueError, Row, encode, read_dialogues, world_of
+from model_build.resolve import model_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +29,7 @@ _STATE = "training.pt"
 _LOG = "training.jsonl"
 _LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _WARM_UP = 0.03
-_SAVE_S = 120.0
+_SAVE_S = 240.0
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Adds `finetune` to the commands of `python -m model_build`."""
     standard = Recipe()
     parser = commands.add_parser("finetune", help="learn a LoRA adapter from written dialogues")
-    parser.add_argument("--model", required=True, help="a checkpoint folder, a hub id or a GGUF file")
+    parser.add_argument("--model", required=True, help="a checkpoint folder, a GGUF file, a hub id or `smollm2`")
     parser.add_argument("--dialogues", type=Path, nargs="+", required=True, help="files named <world>[.<part>].jsonl")
     parser.add_argument("--world", type=Path, help="the world of all the files (default: the one each is named after)")
     parser.add_argument("--out", type=Path, required=True, help="the adapter's folder")
+    parser.add_argument("--begin", type=Path, metavar="ADAPTER", help="go on from this adapter of the same shape")
     parser.add_argument("--passes", type=float, default=standard.passes, help="how often each dialogue is read")
     parser.add_argument("--rank", type=int, default=standard.rank)
     parser.add_argument("--alpha", type=int, default=standard.alpha)
@@ -69,11 +72,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> None:
     """The command `finetune`."""
-    from model_build.loss_plot import plot_loss
+    from model_build.plots import write_loss
 
     recipe = Recipe(**{name: getattr(options, name) for name in asdict(Recipe())})
-    log = finetune(options.model, options.dialogues, options.out, recipe, world=options.world, threads=options.threads)
-    plot_loss(log, options.out / "loss.svg")
+    log = finetune(
+        options.model,
+        options.dialogues,
+        options.out,
+        recipe,
+        world=options.world,
+        begin=options.begin,
+        threads=options.threads,
+    )
+    write_loss(options.out / "loss.svg", log)
     print(f"{options.out} holds the adapter. Try: python -m model_build pack {options.model} --adapter {options.out}")
 
 
@@ -84,6 +95,7 @@ def finetune(
     recipe: Recipe,
     *,
     world: Path | None = None,
+    begin: Path | None = None,
     threads: int = 0,
     show: bool = True,
 ) -> list[dict[str, Any]]:
@@ -96,12 +108,15 @@ def finetune(
 
     if threads:
         torch.set_num_threads(threads)
-    folder = Path(model)
+    folder = model_folder(model)
     rows = read_rows(folder, files, world)
     learned, held_out = split(rows, recipe)
     trainer = Trainer(folder, recipe)
+    if begin:
+        trainer.begin_from(begin)
     steps = max(1, round(len(learned) * recipe.passes / recipe.batch))
-    settings = {**asdict(recipe), "model": str(model), "tokens": sum(len(row.ids) for row in rows)}
+    tokens = sum(len(row.ids) for row in rows)
+    settings = {**asdict(recipe), "model": str(model), "begin": str(begin or ""), "tokens": tokens}
     out.mkdir(parents=True, exist_ok=True)
     log = trainer.resume(out, settings)
     if log and show:
@@ -185,11 +200,31 @@ class Trainer:
             layers_to_transform=list(range(self._first, count)),
             task_type="CAUSAL_LM",
         )
-        self._adapted = get_peft_model(llama, config)
+        with warnings.catch_warnings():  # PEFT uses what transformers has renamed
+            warnings.simplefilter("ignore", FutureWarning)
+            self._adapted = get_peft_model(llama, config)
         self._llama = llama
         self._weights = [weight for weight in self._adapted.parameters() if weight.requires_grad]
         self._optimizer = torch.optim.AdamW(self._weights, lr=recipe.learning_rate, weight_decay=0.0)
         self._frozen: dict[int, Tensor] = {}
+
+    def begin_from(self, adapter: Path) -> None:
+        """Takes the weights of an adapter of the same shape. Raises DialogueError where it has another."""
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        try:
+            weights = load_file(adapter / "adapter_model.safetensors")
+        except (OSError, ValueError) as error:
+            raise DialogueError(f"{adapter} holds no adapter that can be read ({error}).") from None
+        problem = f"{adapter} has other layers or another rank: give its --layers and --rank, or leave out --begin."
+        try:
+            result: Any = set_peft_model_state_dict(self._adapted, {name: one.float() for name, one in weights.items()})
+        except RuntimeError:
+            raise DialogueError(problem) from None
+        missing = [name for name in result.missing_keys if "lora_" in name]
+        if missing or result.unexpected_keys:
+            raise DialogueError(problem)
 
     def step(self, batch: Sequence[tuple[int, Row]], rate: float) -> float:
         """Learns from the rows, each with its place in the data; the mean loss of a learned token."""
@@ -244,7 +279,8 @@ class Trainer:
         import torch
         from safetensors.torch import load_file, save_file
 
-        self._adapted.save_pretrained(out)
+        self._adapted.peft_config["default"].base_model_name_or_path = settings["model"]
+        self._adapted.save_pretrained(str(out))
         (out / "README.md").unlink(missing_ok=True)  # PEFT's empty card
         path = out / "adapter_model.safetensors"
         save_file({name: tensor.half() for name, tensor in load_file(path).items()}, path)

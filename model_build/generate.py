@@ -1,19 +1,20 @@
 """Tells what a model says to one prompt; only the text goes to standard output.
 
-python -m model_build generate <bundle or folder> --prompt P --tokens N --temperature T --seed S [--raw]
+python -m model_build generate <model> --prompt P --tokens N --temperature T --seed S [--raw]
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+
+from model_build.resolve import add_model, model_folder
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `generate` to the commands of `python -m model_build`."""
     parser = commands.add_parser("generate", help="print what a model says to a prompt")
-    parser.add_argument("model", type=Path, help="a bundle, or a checkpoint folder (which runs in float32)")
+    add_model(parser)
     parser.add_argument("--prompt", required=True, help="what to say to it; - reads standard input")
     parser.add_argument("--tokens", type=int, default=256, help="the most tokens to print (default 256)")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest (default 0.8)")
@@ -29,7 +30,9 @@ def run(options: argparse.Namespace) -> None:
     from storyteller.engine import Sampling, load_engine
 
     sampling = Sampling(options.temperature, options.top_p, seed=options.seed, max_tokens=options.tokens)
-    engine = load_engine(options.model, chat=not options.raw, threads=options.threads, texts=1)
+    engine = load_engine(
+        model_folder(options.model, options.adapter), chat=not options.raw, threads=options.threads, cache_slots=1
+    )
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     ids = engine.encode(prompt) if options.raw else engine.encode_chat([{"role": "user", "content": prompt}])
 

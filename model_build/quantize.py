@@ -3,18 +3,13 @@
 torchao's symmetric rounding is the start. A search over scales of both signs, each rounded to
 bfloat16 before it is judged, takes its place in every group where it leaves less error; `Report`
 counts how often that was. Error is weighted by how strongly each input is used when that is known.
-
-Knows nothing of files or layouts.
+A second INT4 matrix can hold what the first one leaves: together they are as good as 8 bits.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
-import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,7 +19,7 @@ GROUP = 32
 #: Where the group's largest weight may come to lie. The range is -8..7, so eight steps one way, seven the other.
 _REACHES = (-9.0, -8.5, -8.1, -7.8, -7.5, -7.1, -6.6, 6.6, 7.1, 7.4, 7.8)
 #: Weights worked on at a time, so that they stay in the processor's cache.
-_PIECE = 1 << 18
+_PIECE = 1 << 17
 
 
 @dataclass
@@ -34,9 +29,13 @@ class Report:
     groups: int = 0
     searched: int = 0
     error: float = 0.0
-    torchao_error: float = 0.0
+    plain_error: float = 0.0
     power: float = 0.0
-    notes: list[str] = field(default_factory=list)
+
+    def add(self, other: Report) -> None:
+        """Adds another's sums."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
     def summary(self) -> dict[str, float]:
         """Shares and relative root-mean-square errors, for the manifest."""
@@ -44,7 +43,7 @@ class Report:
             "groups": self.groups,
             "groups_where_search_won": round(self.searched / max(self.groups, 1), 4),
             "relative_error": round((self.error / max(self.power, 1e-30)) ** 0.5, 5),
-            "relative_error_torchao": round((self.torchao_error / max(self.power, 1e-30)) ** 0.5, 5),
+            "relative_error_plain": round((self.plain_error / max(self.power, 1e-30)) ** 0.5, 5),
         }
 
 
@@ -56,41 +55,35 @@ def round_weights(weight: Tensor, importance: Tensor | None, report: Report) -> 
     rows, columns = weight.shape
     values = torch.empty(rows, columns, dtype=torch.int8)
     scales = torch.empty(rows, columns // GROUP)
-    weights = None if importance is None else (importance / importance.mean()).clamp_min(1e-6).view(1, -1, GROUP)
+    relative = None if importance is None else (importance / importance.mean()).clamp_min(1e-6).expand_as(weight)
     step = max(1, _PIECE // columns)
 
-    def round_piece(at: int) -> tuple[int, int, float, float, float]:
+    def round_piece(at: int) -> Report:
         part = weight[at : at + step]
-        groups = part.reshape(len(part), -1, GROUP)
-        importances = torch.ones_like(groups) if weights is None else weights.expand_as(groups)
-        found_values, found_scales, errors, first = _search(groups, importances, *_torchao(part))
-        values[at : at + step] = found_values.view(len(part), columns)
-        scales[at : at + step] = found_scales.squeeze(-1)
-        power = float((groups.square() * importances).double().sum())
-        return (
-            errors.numel(),
-            int((errors < first).sum()),
-            float(errors.double().sum()),
-            float(first.double().sum()),
-            power,
-        )
+        shares = None if relative is None else relative[at : at + step]
+        found, scale, errors, first = _search(_groups(part), None if shares is None else _groups(shares))
+        values[at : at + step] = found.T.reshape(len(part), columns)
+        scales[at : at + step] = scale.view(len(part), -1)
+        power = part.square() if shares is None else part.square() * shares
+        won = int((errors < first).sum())
+        return Report(errors.numel(), won, _total(errors), _total(first), _total(power))
 
-    _primitives()  # imported once, before there are threads
     # A thread a piece: torch's own threads wait for one another after every small step, which on a
     # machine with other work takes a hundred times as long.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(before) as pool:
-            for count, searched, error, first_error, power in pool.map(round_piece, range(0, rows, step)):
-                report.groups += count
-                report.searched += searched
-                report.error += error
-                report.torchao_error += first_error
-                report.power += power
+            for piece in pool.map(round_piece, range(0, rows, step)):
+                report.add(piece)
     finally:
         torch.set_num_threads(before)
     return values, scales
+
+
+def dequantize(values: Tensor, scales: Tensor) -> Tensor:
+    """The weights that rounded ones stand for, float32 [rows, columns]."""
+    return (values.view(*scales.shape, GROUP) * scales[..., None]).view(values.shape)
 
 
 def round_embedding(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,51 +94,61 @@ def round_embedding(weight: Tensor) -> tuple[Tensor, Tensor]:
     return values.view_as(weight), scales
 
 
-def _torchao(part: Tensor) -> tuple[Tensor, Tensor]:
-    """torchao's own rounding, as when it packs for KleidiAI."""
-    mapping, choose, quantize = _primitives()
-    block = (1, GROUP)
-    scale, zero = choose(part, mapping, block, torch.int8, -8, 7, zero_point_dtype=torch.int8)
+def _groups(x: Tensor) -> Tensor:
+    """[rows, columns] as [32, groups], so that steps over a group's members run along memory."""
+    return x.reshape(-1, GROUP).T.contiguous()
+
+
+def _total(x: Tensor) -> float:
+    return float(x.sum(dtype=torch.float64))
+
+
+def round_plainly(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """torchao's symmetric rounding of groups [32, groups]: whole numbers, as float32, and scales [groups]."""
+    reach = torch.maximum(weights.amax(0), -weights.amin(0)).clamp_min(0)
+    scale = (reach / 7.5).clamp_min(torch.finfo(torch.float32).eps).bfloat16()
     # Its own order: the scale becomes bfloat16, then its bfloat16 inverse rounds the weights.
-    scale = scale.view(len(part), -1).bfloat16()
-    values = quantize(part, block, scale, zero, torch.int8, -8, 7)
-    return values.view(len(part), -1, GROUP), scale.float()[..., None]
+    return (weights * (1.0 / scale).float()).round_().clamp_(-8, 7), scale.float()
 
 
-@functools.cache
-def _primitives() -> tuple[Any, Any, Any]:
-    logging.getLogger("torchao").setLevel(logging.ERROR)  # it warns that its compiled parts are not in use
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, quantize_affine
-    return MappingType.SYMMETRIC, choose_qparams_affine, quantize_affine
+def _search(weights: Tensor, importance: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best of the plain rounding and every candidate's, group by group.
+
+    Values [32, groups] and scales [groups]; the errors that they leave [groups], and those of the plain rounding.
+    """
+    values, scales = round_plainly(weights)
+    rounded, rest = torch.empty_like(weights), torch.empty_like(weights)
+
+    def error(whole: Tensor, scale: Tensor) -> Tensor:
+        torch.addcmul(weights, whole, scale, value=-1, out=rest).square_()
+        return (rest if importance is None else rest.mul_(importance)).sum(0)
+
+    def round_by(scale: Tensor) -> Tensor:
+        return torch.mul(weights, scale.reciprocal(), out=rounded).round_().clamp_(-8, 7)
+
+    first = error(values, scales)
+    best, best_scales = first, scales
+    low, high = weights.amin(0), weights.amax(0)
+    extreme = torch.where(high > -low, high, low)
+    for reach in _REACHES:
+        scale = _storable(extreme / reach)
+        found = error(round_by(scale), scale)
+        best_scales = torch.where(found < best, scale, best_scales)
+        best = torch.minimum(found, best)
+    # Then the scale that fits this rounding best, and at last the rounding that fits that scale.
+    given = best >= first
+    whole = torch.where(given, values, round_by(best_scales))
+    weighted = whole if importance is None else whole * importance
+    fit = _storable((weighted * weights).sum(0) / (weighted * whole).sum(0).clamp_min(1e-30))
+    for again in (whole, round_by(fit).clone()):
+        found = error(again, fit)
+        won = found < best
+        best_scales, best = torch.where(won, fit, best_scales), torch.minimum(found, best)
+        whole = torch.where(won, again, whole)
+    return whole.to(torch.int8), best_scales, best, first
 
 
-def _search(
-    groups: Tensor, importance: Tensor, values: Tensor, scales: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The better of the given rounding and every candidate's, group by group; its errors and the given one's."""
-    best_values, best_scales = values.clone(), scales.clone()
-    first = best = _error(groups, importance, values, scales)
-    extreme = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
-    candidates = [extreme / reach for reach in _REACHES]
-    for number in range(len(candidates) + 1):
-        if number < len(candidates):
-            scale = candidates[number]
-        else:  # last, the scale that fits the best rounding so far
-            whole = best_values.float()
-            fit = (importance * groups * whole).sum(-1, keepdim=True)
-            scale = fit / (importance * whole * whole).sum(-1, keepdim=True).clamp_min(1e-30)
-        scale = scale.bfloat16().float()
-        scale = torch.where(scale == 0, 1e-9, scale)
-        rounded = (groups / scale).round_().clamp_(-8, 7)
-        error = _error(groups, importance, rounded, scale)
-        won = error < best
-        best = torch.where(won, error, best)
-        best_scales = torch.where(won[..., None], scale, best_scales)
-        best_values = torch.where(won[..., None], rounded.to(torch.int8), best_values)
-    return best_values, best_scales, best, first
-
-
-def _error(groups: Tensor, importance: Tensor, values: Tensor, scales: Tensor) -> Tensor:
-    return (importance * (groups - values * scales).square_()).sum(-1)
+def _storable(scale: Tensor) -> Tensor:
+    """A scale as bfloat16 keeps it, never 0."""
+    scale = scale.bfloat16().float()
+    return torch.where(scale == 0, 1e-9, scale)

@@ -1,10 +1,13 @@
 """An OpenAI-compatible server on the engine, so that tools for evaluating models can be pointed at it.
 
-    python -m model_build serve <bundle or folder> [--port 8000]
+    python -m model_build serve <model> [--port 8000]
 
 Chat and plain completions, streamed or whole, with log-probabilities; a plain prompt may be text or
 token ids, and `echo` gives the prompt's own log-probabilities, which is how lm-eval scores answers.
-For one user at a time on one's own machine: no key is asked for, and it listens on loopback only.
+An answer may be held to a form: `response_format` (text, json_object, json_schema) as OpenAI names it,
+`guided_json`, `guided_regex`, `guided_choice`, `guided_grammar` or `structured_outputs` as vLLM does.
+Requests are answered one after another, and refused once too many wait. No key is asked for, and it listens on
+loopback only.
 """
 
 from __future__ import annotations
@@ -12,25 +15,41 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
+from model_build.resolve import add_model, model_folder
+from model_build.serve_grammar import read_grammar
+from model_build.serve_request import (
+    RequestError,
+    read_body,
+    read_count,
+    read_messages,
+    read_number,
+    read_prompts,
+    read_stops,
+)
 from storyteller.engine import Completion, Engine, EngineError, Sampling, TokenLogprob, load_engine
 
+Result = TypeVar("Result")
+
 _BODY_BYTES = 8 << 20
+#: Requests that may wait for their turn.
+_WAITING = 16
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `serve` to the commands of `python -m model_build`."""
     parser = commands.add_parser("serve", help="serve a model with OpenAI's protocol on this machine")
-    parser.add_argument("model", type=Path, help="a bundle, or a checkpoint folder (which runs in float32)")
+    add_model(parser)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--context", type=int, default=4096, help="tokens of prompt and reply (default 4096)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: as many as there are)")
@@ -39,14 +58,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> None:
     """The command; raises EngineError in a sentence."""
-    engine = load_engine(options.model, chat=False, context=options.context, threads=options.threads)
-    name = options.model.resolve().name
+    folder = model_folder(options.model, options.adapter)
+    engine = load_engine(folder, chat=False, context=options.context, threads=options.threads)
+    name = Path(options.model).resolve().name
     print(f"{name} on http://127.0.0.1:{options.port}/v1 ({engine.kernel})")
     web.run_app(make_app(engine, name), host="127.0.0.1", port=options.port, print=None)
-
-
-class RequestError(Exception):
-    """A request that cannot be answered, in one sentence."""
 
 
 def make_app(engine: Engine, name: str) -> web.Application:
@@ -63,10 +79,27 @@ def make_app(engine: Engine, name: str) -> web.Application:
 async def _errors(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
     try:
         response: web.StreamResponse = await handler(request)
-    except (RequestError, EngineError) as error:
-        body = {"error": {"message": str(error), "type": "invalid_request_error", "param": None, "code": None}}
-        return web.json_response(body, status=400)
+    except RequestError as error:
+        return _refusal(str(error), error.status)
+    except EngineError as error:
+        return _refusal(str(error), 400)
+    except web.HTTPException as error:
+        sentences = {
+            404: f"There is no {request.path} here: ask for /v1/models, /v1/chat/completions or /v1/completions.",
+            405: f"{request.path} does not take {request.method}: use {error.headers.get('Allow', 'another method')}.",
+            413: f"The body is larger than {_BODY_BYTES >> 20} MB: send less.",
+        }
+        return _refusal(sentences.get(error.status, error.reason), error.status)
+    except Exception:
+        logging.getLogger(__name__).exception("a request failed")
+        return _refusal("The server failed at this request: its log says why.", 500)
     return response
+
+
+def _refusal(sentence: str, status: int) -> web.Response:
+    kind = "server_error" if status == 500 else "invalid_request_error"
+    error = {"message": sentence, "type": kind, "param": None, "code": None}
+    return web.json_response({"error": error}, status=status)
 
 
 class Server:
@@ -76,6 +109,7 @@ class Server:
         self._engine = engine
         self._name = name
         self._worker = ThreadPoolExecutor(1, "engine")
+        self._waiting = 0
 
     async def models(self, request: web.Request) -> web.Response:
         """GET /v1/models."""
@@ -84,17 +118,17 @@ class Server:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/chat/completions."""
-        body = await _read(request)
-        ids = self._engine.encode_chat(_messages(body))
-        top = _number(body, "top_logprobs", 0, int) if body.get("logprobs") else None
+        body = await read_body(request)
+        ids = self._engine.encode_chat(read_messages(body))
+        top = read_number(body, "top_logprobs", 0, int) if body.get("logprobs") else None
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
         sampling = self._sampling(body, limit, len(ids), top)
         answer = Answer(self._name, "chat.completion", body)
         if body.get("stream"):
             return await self._stream(request, answer, ids, sampling)
         choices = []
-        for index in range(_count(body)):
-            done = await self._generate(ids, sampling, index)
+        for index in range(read_count(body)):
+            done = await self._generate(request, ids, sampling, index)
             answer.count(done)
             choices.append(
                 {
@@ -108,24 +142,24 @@ class Server:
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/completions."""
-        body = await _read(request)
-        prompts = _prompts(body, self._engine)
-        rivals = body.get("logprobs")
-        rivals = None if rivals is None or rivals is False else _number(body, "logprobs", 0, int)
+        body = await read_body(request)
+        prompts = read_prompts(body, self._engine)
+        top_logprobs = body.get("logprobs")
+        top_logprobs = None if top_logprobs is None or top_logprobs is False else read_number(body, "logprobs", 0, int)
         answer, choices = Answer(self._name, "text_completion", body), list[dict[str, Any]]()
         silent = body.get("max_tokens") == 0  # only the prompt's own log-probabilities are asked for
         if body.get("stream"):
             if len(prompts) > 1 or body.get("echo"):
                 raise RequestError("A stream tells one prompt, without echo: ask for them whole.")
-            sampling = self._sampling(body, body.get("max_tokens", 16), len(prompts[0]), rivals)
+            sampling = self._sampling(body, body.get("max_tokens", 16), len(prompts[0]), top_logprobs)
             return await self._stream(request, answer, prompts[0], sampling)
         for prompt in prompts:
-            for number in range(_count(body)):
-                echoed = await self._score(prompt, rivals) if body.get("echo") else []
+            for number in range(read_count(body)):
+                echoed = await self._score(prompt, top_logprobs) if body.get("echo") else []
                 done = None
                 if not silent:
-                    sampling = self._sampling(body, body.get("max_tokens", 16), len(prompt), rivals)
-                    done = await self._generate(prompt, sampling, number)
+                    sampling = self._sampling(body, body.get("max_tokens", 16), len(prompt), top_logprobs)
+                    done = await self._generate(request, prompt, sampling, number)
                 answer.count(done, len(prompt))
                 text = (self._engine.tokenizer.decode(prompt) if body.get("echo") else "") + (done.text if done else "")
                 entries = echoed + list(done.logprobs if done else ())
@@ -135,31 +169,45 @@ class Server:
                         "text": text,
                         "finish_reason": _reason(done) if done else "length",
                         "logprobs": self._plain_logprobs(prompt if body.get("echo") else [], entries)
-                        if rivals is not None
+                        if top_logprobs is not None
                         else None,
                     }
                 )
         return web.json_response(answer.whole(choices))
 
-    async def _generate(self, ids: list[int], sampling: Sampling, number: int) -> Completion:
+    async def _generate(self, request: web.Request, ids: list[int], sampling: Sampling, number: int) -> Completion:
         if number and sampling.seed is not None:
             from dataclasses import replace
 
             sampling = replace(sampling, seed=sampling.seed + number)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._worker, lambda: self._engine.generate(ids, sampling)
-        )
+        return await self._work(lambda: self._engine.generate(ids, sampling, cancelled=lambda: _gone(request)))
 
-    async def _score(self, ids: list[int], rivals: int | None) -> list[TokenLogprob]:
+    async def _work(self, job: Callable[[], Result]) -> Result:
+        """What `job` gives once it is its turn. Raises RequestError where too many wait already."""
+        self._check_room()
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, job)
+        finally:
+            self._waiting -= 1
+
+    def _check_room(self) -> None:
+        if self._waiting > _WAITING:
+            raise RequestError(f"{_WAITING} requests wait already: ask again later.", 429)
+
+    async def _score(self, ids: list[int], top_logprobs: int | None) -> list[TokenLogprob]:
         if len(ids) < 2:
             return []
-        return await asyncio.get_running_loop().run_in_executor(
-            self._worker, lambda: self._engine.score(ids, rivals or 0)
-        )
+        return await self._work(lambda: self._engine.score(ids, top_logprobs or 0))
 
     async def _stream(
         self, request: web.Request, answer: Answer, ids: list[int], sampling: Sampling
     ) -> web.StreamResponse:
+        # Once the stream has begun, an error could no longer be told.
+        self._engine.check_prompt(ids)
+        self._check_room()
+        if sampling.grammar:
+            await asyncio.to_thread(self._engine.check_grammar, sampling.grammar)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await response.prepare(request)
         gone = threading.Event()
@@ -185,7 +233,7 @@ class Server:
         def work() -> Completion:
             return self._engine.generate(ids, sampling, emit, cancelled=gone.is_set)
 
-        working = loop.run_in_executor(self._worker, work)
+        working = asyncio.ensure_future(self._work(work))
         working.add_done_callback(lambda _: queue.put_nowait(None))
         while (piece := await queue.get()) is not None:
             yield piece
@@ -193,16 +241,17 @@ class Server:
 
     def _sampling(self, body: dict[str, Any], limit: Any, used: int, logprobs: int | None) -> Sampling:
         room = max(1, self._engine.context - used)
-        stop = body.get("stop") or []
         return Sampling(
-            temperature=_number(body, "temperature", 1.0, float),
-            top_p=_number(body, "top_p", 1.0, float),
-            min_p=_number(body, "min_p", 0.0, float),
-            repetition_penalty=_number(body, "repetition_penalty", 1.0, float),
-            seed=body.get("seed"),
-            max_tokens=room if limit is None else _number({"max_tokens": limit}, "max_tokens", 16, int),
-            stop=(stop,) if isinstance(stop, str) else tuple(str(text) for text in stop),
+            temperature=read_number(body, "temperature", 1.0, float),
+            top_p=read_number(body, "top_p", 1.0, float),
+            min_p=read_number(body, "min_p", 0.0, float),
+            repetition_penalty=read_number(body, "repetition_penalty", 1.0, float),
+            seed=None if body.get("seed") is None else read_number(body, "seed", 0, int),
+            max_tokens=room if limit is None else read_number({"max_tokens": limit}, "max_tokens", 16, int),
+            stop=read_stops(body.get("stop")),
             logprobs=logprobs,
+            sentence_limit=read_number(body, "sentence_limit", 0, int),
+            grammar=read_grammar(body),
         )
 
     def _name_of(self, token: int) -> str:
@@ -280,59 +329,9 @@ class Answer:
                     yield {**base, "choices": [], "usage": self._usage}
 
 
-async def _read(request: web.Request) -> dict[str, Any]:
-    try:
-        body = await request.json()
-    except ValueError:
-        raise RequestError("The body is not JSON: send an object as OpenAI's protocol has it.") from None
-    if not isinstance(body, dict):
-        raise RequestError("The body is no object: send one as OpenAI's protocol has it.")
-    return body
-
-
-def _messages(body: dict[str, Any]) -> list[dict[str, str]]:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise RequestError("messages is missing: give a list of messages with role and content.")
-    read = []
-    for message in messages:
-        content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, list):  # the newer spelling: parts, of which this model reads text
-            content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
-        if not isinstance(content, str) or not isinstance(message.get("role"), str):
-            raise RequestError("A message lacks its role or its text: give both.")
-        read.append({"role": message["role"], "content": content})
-    return read
-
-
-def _prompts(body: dict[str, Any], engine: Engine) -> list[list[int]]:
-    prompt = body.get("prompt")
-    if isinstance(prompt, str):
-        return [engine.encode(prompt)]
-    if isinstance(prompt, list) and prompt and all(isinstance(part, str) for part in prompt):
-        return [engine.encode(part) for part in prompt]
-    if isinstance(prompt, list) and prompt and all(isinstance(part, int) for part in prompt):
-        return [prompt]
-    if isinstance(prompt, list) and prompt and all(isinstance(part, list) and part for part in prompt):
-        return [[int(token) for token in part] for part in prompt]
-    raise RequestError("prompt is missing: give a text, token ids, or a list of either.")
-
-
-def _number(body: dict[str, Any], key: str, default: Any, kind: type) -> Any:
-    value = body.get(key)
-    value = default if value is None else value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        if key == "logprobs" and value is True:
-            return 1
-        raise RequestError(f"{key} is {value!r}: give a number.")
-    return kind(value)
-
-
-def _count(body: dict[str, Any]) -> int:
-    count = int(_number(body, "n", 1, int))
-    if not 1 <= count <= 16:
-        raise RequestError(f"n is {count}: ask for 1 to 16 answers.")
-    return count
+def _gone(request: web.Request) -> bool:
+    """Whether the caller has closed the connection."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _reason(done: Completion) -> str:

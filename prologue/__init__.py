@@ -1,1 +1,1 @@
-"""The words: worlds, the script player, the answer book and the prompt. No torch, no AWS."""
+"""Worlds: their prologues, written answers, facts and prompts. No torch, no AWS."""

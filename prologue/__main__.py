@@ -1,4 +1,4 @@
-"""`python -m prologue`: build an answer book, ask it, measure it; check and play a world's prologue."""
+"""`python -m prologue`: build an answer index, ask it, rate it; check and play a world's prologue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from prologue.errors import BookError, EmbedderError, WorldError
+from prologue.errors import AnswerIndexError, EmbedderError, WorldError
 
 
 class CommandError(Exception):
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         status: int = options.run(options)
-    except (WorldError, BookError, EmbedderError, CommandError) as error:
+    except (WorldError, AnswerIndexError, EmbedderError, CommandError) as error:
         print(error, file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
@@ -42,30 +42,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from prologue.answers import STATES
+    from prologue.answers.answer import STATES
 
-    parser = argparse.ArgumentParser(prog="python -m prologue", description="Worlds: their prologues and answer books.")
+    parser = argparse.ArgumentParser(prog="python -m prologue", description="Worlds: prologues and written answers.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    build = commands.add_parser("build", help="make an answer book")
+    build = commands.add_parser("build", help="make an answer index")
     build.add_argument("--answers", type=Path, required=True, metavar="FILE", help="the answers (YAML)")
-    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the book")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the index")
     build.add_argument(
         "--negatives", type=Path, metavar="FILE", help="lines without an answer, beside the general ones"
     )
     build.add_argument("--budget", type=_share, default=0.01, help="share of false answers allowed (default 0.01)")
     build.add_argument("--embedder", type=Path, default=Path("build/embedder"), metavar="DIR", help="made if missing")
+    build.add_argument("--quiet", action="store_true", help="print nothing but faults")
     build.set_defaults(run=_build)
 
-    ask = commands.add_parser("ask", help="ask a book one line")
-    ask.add_argument("book", type=Path, metavar="DIR")
+    ask = commands.add_parser("ask", help="ask an index one line")
+    ask.add_argument("index", type=Path, metavar="DIR")
     ask.add_argument("text")
-    ask.add_argument("--state", choices=STATES, default="lobby")
+    ask.add_argument("--state", choices=STATES, default="prologue")
     ask.add_argument("--budget", type=_share, default=None, help="another share of false answers")
     ask.set_defaults(run=_ask)
 
-    measure = commands.add_parser("measure", help="measure a book on labelled lines")
-    measure.add_argument("book", type=Path, metavar="DIR")
+    measure = commands.add_parser("measure", help="rate an index on labelled lines")
+    measure.add_argument("index", type=Path, metavar="DIR")
     measure.add_argument("lines", type=Path, metavar="FILE.jsonl", help="lines {text, answer: id or null, state?}")
     measure.add_argument("--budget", type=_share, default=None, help="another share of false answers")
     measure.add_argument("--json", action="store_true", help="print JSON")
@@ -109,54 +110,49 @@ def _share(text: str) -> float:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from prologue.answers import STATES
-    from prologue.book_build import build_book
+    from prologue.answers.builder import build_answer_index
+    from prologue.answers.report import print_report
 
-    report = build_book(
+    shows = not options.quiet and sys.stderr.isatty()
+    report = build_answer_index(
         options.answers,
         options.out,
         negatives_file=options.negatives,
         budget=options.budget,
         embedder=options.embedder,
+        progress=lambda step: print(f"\r\033[K{step} …", end="", file=sys.stderr, flush=True) if shows else None,
     )
+    if shows:
+        print("\r\033[K", end="", file=sys.stderr)
     for phrasing, one, other in report.shared:
         print(f"Shared: {phrasing!r} is a phrasing of {one} and of {other}; only {one} answers to it.", file=sys.stderr)
-    print(
-        f"{options.out}: {report.answers} answers, {report.phrasings} phrasings, {report.negatives} negatives,"
-        f" {report.facts} facts"
-    )
-    print(f"budget {report.budget:.2%} false answers; phrasings held out, found again by the others:")
-    for state in STATES:
-        low, high = report.interval[state]
-        print(
-            f"  {state:<9} recall {report.recall[state]:.3f} (95% {low:.3f} to {high:.3f}),"
-            f" wrong answer {report.wrong[state]:.3f}, threshold {report.thresholds[state]:.3f}"
-        )
+    if not options.quiet:
+        print_report(report, options.out)
     return 0
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from prologue.book import load_book
+    from prologue.answers.index import load_answer_index
 
-    book = load_book(options.book, options.budget)
-    verdict = book.judge([options.text], options.state)[0]
-    if verdict.match is None:
-        near = f", score {verdict.score:.3f}" if verdict.why == "too far" else ""
-        print(f"(silent: {verdict.why}{near})")
-        for fact in book.facts(options.text):
+    index = load_answer_index(options.index, options.budget)
+    decision = index.decide([options.text], options.state)[0]
+    if decision.match is None:
+        near = f", score {decision.score:.3f}" if decision.why == "too far" else ""
+        print(f"(silent: {decision.why}{near})")
+        for fact in index.facts(options.text):
             print(f"The storyteller would be told: {fact}")
         return 0
-    match = verdict.match
+    match = decision.match
     print(match.text)
     print(f"[{match.id}: {match.matched!r}, score {match.score:.3f}]")
     return 0
 
 
 def _measure(options: argparse.Namespace) -> int:
-    from prologue.book import load_book
-    from prologue.measure import measure, read_labelled
+    from prologue.answers.index import load_answer_index
+    from prologue.answers.measure import measure, read_labelled
 
-    figures = measure(load_book(options.book, options.budget), read_labelled(options.lines))
+    figures = measure(load_answer_index(options.index, options.budget), read_labelled(options.lines))
     if options.json:
         print(json.dumps(figures))
     else:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from prologue.answers import find_shared, read_answers, read_negatives
-from prologue.conditions import Condition, When
-from prologue.guards import read_signs
-from prologue.ink.check import check_ink
-from prologue.ink.script import InkScript
-from prologue.knowledge import FILE as KNOWLEDGE
-from prologue.knowledge import read_knowledge
-from prologue.script import LONGEST_S, REPEAT_S, Script, Step
-from prologue.slots import fill
+from prologue.answers.answers_file import find_shared, read_answers, read_negatives
+from prologue.answers.guards import read_features
+from prologue.knowledge.facts_file import FILE as FACTS
+from prologue.knowledge.facts_file import read_facts
+from prologue.placeholders import fill, placeholders
+from prologue.script.conditions import Condition, Moment, When
+from prologue.script.player import LONGEST_S, REPEAT_S, Fragment, ReplyError, Script, Step
+from prologue.script.reader import FRAGMENT_CHARACTERS
 from prologue.world import World, load_world
 
 #: The fastest a grown-up reads along, characters per second.
@@ -29,17 +30,14 @@ def check_world(folder: Path) -> list[str]:
     world = load_world(folder)
     script = world.script
     return [
-        *(check_ink(script) if isinstance(script, InkScript) else _check_written(world, script)),
+        *_unreachable(script),
+        *_never_told(script),
+        *_too_long(world, script),
+        *_unfilled(script),
+        *_falsely_said(world, script),
         *_collisions(folder),
         *_told_twice(folder),
     ]
-
-
-def _check_written(world: World, script: Script) -> Iterator[str]:
-    yield from _unreachable(script)
-    yield from _never_told(script)
-    yield from _too_long(world, script)
-    yield from _unfilled(script)
 
 
 def find_near(folder: Path, embedder: Path) -> list[str]:
@@ -50,8 +48,8 @@ def find_near(folder: Path, embedder: Path) -> list[str]:
         return []
     import numpy as np
 
-    from prologue.embedder import Embedder
-    from prologue.embedder_build import build_embedder
+    from prologue.answers.embedder import Embedder
+    from prologue.answers.embedder_build import build_embedder
 
     answers = read_answers(folder / "answers.yaml")
     phrasings = [(answer.id, phrasing) for answer in answers for phrasing in answer.phrasings]
@@ -65,7 +63,7 @@ def find_near(folder: Path, embedder: Path) -> list[str]:
         if cosine < NEAR:
             break
         (one, this), (other, that) = phrasings[row], phrasings[column]
-        if one != other and read_signs(this).exact != read_signs(that).exact:
+        if one != other and read_features(this).exact != read_features(that).exact:
             said = f"answers {one} and {other}: {this!r} and {that!r} mean nearly the same (cosine {cosine:.2f})"
             near.setdefault((one, other), f"{said}; leave one of them out, or say it in other words.")
     return [*near.values()]
@@ -169,6 +167,58 @@ def _too_long(world: World, script: Script) -> Iterator[str]:
                     )
 
 
+#: What visitors type where a name is asked for, beside names: long, emoji, right to left, nobody, a question.
+ODD = ("x" * 200, "\u2764\ufe0f", "\u05e9\u05dc\u05d5\u05dd", "nobody", "who, me?", "...", "{name}")
+#: Stands for a default in a sentence, and for whatever else is known of the visitor.
+_DEFAULT, _KNOWN = "Zzyzx", "Ann"
+_BROKEN = re.compile(r"[?!,;:][.,;:]|^\s*$")
+
+
+def _falsely_said(world: World, script: Script) -> Iterator[str]:
+    """Sentences that say of the visitor what nobody said, or that break with an odd value."""
+    unknown = replace(script, fields=tuple(replace(field, default=_DEFAULT) for field in script.fields))
+    for step in script.steps():
+        for fragment in step.fragments:
+            keys = dict.fromkeys([*placeholders(fragment.text), *placeholders(fragment.otherwise or "")])
+            for field in (field for field in world.profile if field.key in keys):
+                key = field.key
+                if any(_DEFAULT in said for said in _told(unknown, step, fragment, key, None)):
+                    yield (
+                        f"beat {step.id}: {fragment.text!r} says {field.default!r} of a visitor who said nothing; add"
+                        f" `when: {{known: {key}}}` or an `else`."
+                    )
+                for value in sorted({*field.none, *_read(script, key)}):
+                    for said in dict.fromkeys(_told(script, step, fragment, key, value)):
+                        own = f"{fragment.text} {fragment.otherwise}"
+                        if value.casefold() in field.none and _mentions(said, value) and not _mentions(own, value):
+                            yield f"beat {step.id}: {said!r} tells of {value!r}, which means none; add a condition."
+                        elif _BROKEN.search(said) or len(said) > 2 * FRAGMENT_CHARACTERS:
+                            yield f"beat {step.id}: with {value!r} for {key} it says {said!r}; reword it."
+
+
+def _mentions(text: str, value: str) -> bool:
+    return re.search(rf"\b{re.escape(value)}\b", text, re.IGNORECASE) is not None
+
+
+def _read(script: Script, key: str) -> Iterator[str]:
+    """Odd replies as the questions for a key take them."""
+    for question in (step.ask for step in script.steps() if step.ask is not None and step.ask.key == key):
+        for said in ODD:
+            try:
+                yield question.read(said)
+            except ReplyError:
+                continue
+
+
+def _told(script: Script, step: Step, fragment: Fragment, key: str, value: str | None) -> Iterator[str]:
+    """What a fragment says when the visitor has told nothing else, and all else."""
+    for others in ({}, {field.key: _KNOWN for field in script.fields if field.key != key}):
+        profile = others if value is None else {**others, key: value}
+        now = Moment(profile, {}, False)
+        if step.when.holds(now):
+            yield from (line.text for line in script.render(replace(step, ask=None, fragments=(fragment,)), now).lines)
+
+
 def _unfilled(script: Script) -> Iterator[str]:
     """Waits the script cannot fill, played with nobody replying."""
     state, told_s = script.begin(), 0.0
@@ -191,17 +241,17 @@ def _collisions(folder: Path) -> Iterator[str]:
     for phrasing, one, other in find_shared(answers):
         yield f"answers {one} and {other}: both have the phrasing {phrasing!r}; leave it to one of them."
     if (folder / "negatives.txt").is_file():
-        exact = {read_signs(phrasing).exact: answer.id for answer in answers for phrasing in answer.phrasings}
+        owner = {read_features(phrasing).exact: answer.id for answer in answers for phrasing in answer.phrasings}
         for line in read_negatives(folder / "negatives.txt"):
-            if read_signs(line).exact in exact:
-                yield f"negatives.txt: {line!r} is a phrasing of {exact[read_signs(line).exact]}; remove one of them."
+            if form := owner.get(read_features(line).exact):
+                yield f"negatives.txt: {line!r} is a phrasing of {form}; remove one of them."
 
 
 def _told_twice(folder: Path) -> Iterator[str]:
     """Words that two facts claim for themselves."""
     owner: dict[str, str] = {}
-    for fact in read_knowledge(folder / KNOWLEDGE):
+    for fact in read_facts(folder / FACTS):
         for phrase in (fact.text, *fact.about):
-            first = owner.setdefault(read_signs(phrase).exact, fact.id)
+            first = owner.setdefault(read_features(phrase).exact, fact.id)
             if first != fact.id:
-                yield f"knowledge {first} and {fact.id}: both are about {phrase!r}; leave it to one of them."
+                yield f"facts {first} and {fact.id}: both are about {phrase!r}; leave it to one of them."

@@ -11,5 +11,5 @@ class EmbedderError(Exception):
     """An embedder that cannot be used: one sentence with the remedy."""
 
 
-class BookError(Exception):
-    """A book that cannot be used: one sentence with the remedy."""
+class AnswerIndexError(Exception):
+    """An answer index that cannot be used: one sentence with the remedy."""

@@ -1,4 +1,4 @@
-"""Makes a small world to begin from. Knows the template only."""
+"""Makes a small world to begin from."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 import shutil
 from pathlib import Path
 
-from prologue.files import WorldError
+from prologue.yaml_file import WorldError
 
-TEMPLATE = Path(__file__).with_name("template")
+TEMPLATE = Path(__file__).with_name("starter_world")
 
 
 def make_world(name: str, worlds: Path) -> Path:

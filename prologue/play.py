@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from prologue.script import Beat, ReplyError, reading_s
+from prologue.script.player import Beat, ReplyError, reading_s
 from prologue.world import World
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from prologue.slots import clean
+from prologue.placeholders import clean
 from prologue.world import World
 
 Message = dict[str, str]

@@ -1,14 +1,13 @@
 """A world: one content pack, a folder of files a writer can edit, read and checked.
 
     world.yaml       name, title, what is remembered of a visitor, the line that asks for the opening,
-                     examples of replies
-    storyteller.md   the storyteller's instructions; a line with a slot such as `{name}` is said of the visitor
-    script.yaml      the prologue; or script.ink.json, compiled ink
-    answers.yaml     the answer book's source, and
-    knowledge.yaml   what is true of the world (both are read when a book is built, not here)
+                     examples of replies, the form of a reply
+    storyteller.md   the storyteller's instructions; a line with a placeholder such as `{name}` is said of the visitor
+    script.yaml      the prologue
+    answers.yaml     questions and their written answers, and
+    facts.yaml       what is true of the world (both are read when an index is built, not here)
 
-`docs/worlds.md` describes them for writers. Knows how the files must look; what is done with them is
-`script`, `prompt` and `book`.
+`docs/worlds.md` describes them for writers.
 """
 
 from __future__ import annotations
@@ -17,16 +16,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from prologue.files import Entry, WorldError, read_text, read_yaml
-from prologue.ink.content import read_ink
-from prologue.ink.script import InkScript
-from prologue.script import ProfileField, Script
-from prologue.script_file import read_script
-from prologue.slots import fill, flatten, names
+import msgspec
 
-__all__ = ["ProfileField", "World", "WorldError", "load_world"]
+from prologue.form import ReplyForm
+from prologue.placeholders import fill, flatten, placeholders
+from prologue.script.player import ProfileField, Script
+from prologue.script.reader import read_script
+from prologue.yaml_file import Key, OneOrMore, Text, WorldError, as_tuple, one_line, read_text, read_yaml
+
+__all__ = ["ProfileField", "ReplyForm", "World", "WorldError", "load_world"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -40,7 +40,10 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class World:
-    """A content pack. `storyteller` is the system prompt; `visitor` are lines with slots, said of the visitor."""
+    """A content pack. `storyteller` is the system prompt; `visitor` are lines with placeholders, about the visitor.
+
+    `opening` asks for the first scene. `reply` is the form of every reply; None where the storyteller is free.
+    """
 
     name: str
     title: str
@@ -49,8 +52,9 @@ class World:
     visitor: tuple[str, ...]
     examples: tuple[Example, ...]
     opening: str
-    script: Script | InkScript
+    script: Script
     folder: Path
+    reply: ReplyForm | None = None
 
     def known(self, profile: Mapping[str, str]) -> dict[str, str]:
         """What the visitor has said of themselves, flattened; what means nothing ("nobody") is left out."""
@@ -62,9 +66,49 @@ class World:
         }
 
     def describe_visitor(self, profile: Mapping[str, str]) -> str:
-        """The lines of `visitor` whose slots are all known, filled; often fewer than there are, maybe none."""
+        """The lines of `visitor` whose placeholders are all known, filled; often fewer than there are, maybe none."""
         known = self.known(profile)
-        return "\n".join(fill(line, known) for line in self.visitor if set(names(line)) <= known.keys())
+        return "\n".join(fill(line, known) for line in self.visitor if set(placeholders(line)) <= known.keys())
+
+
+_Sentences = Annotated[int, msgspec.Meta(ge=1, le=20)]
+
+
+class _Field(msgspec.Struct, forbid_unknown_fields=True):
+    key: Key
+    label: Text
+    default: Text
+    recalls: bool = False
+    none: OneOrMore = ()
+
+
+class _Example(msgspec.Struct, forbid_unknown_fields=True):
+    said: Text
+    reply: Text
+
+
+class _Reply(msgspec.Struct, forbid_unknown_fields=True):
+    sentences: tuple[_Sentences, _Sentences]
+    choices: Annotated[int, msgspec.Meta(ge=0, le=6)] = 0
+
+    def __post_init__(self) -> None:
+        if self.sentences[0] > self.sentences[1]:
+            raise ValueError("`sentences` must be the least and the most, such as [2, 6]")
+
+
+class _World(msgspec.Struct, forbid_unknown_fields=True):
+    name: Text
+    title: Text
+    opening: Text
+    profile: list[_Field] = []
+    examples: list[_Example] = []
+    reply: _Reply | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"`name` is {self.name!r}; use lower-case letters, digits and _")
+        if len({field.key for field in self.profile}) < len(self.profile):
+            raise ValueError("`profile` has one key twice; remove one of them")
 
 
 def load_world(path: str | Path) -> World:
@@ -72,69 +116,42 @@ def load_world(path: str | Path) -> World:
     folder = Path(path)
     if not folder.is_dir():
         raise WorldError(f"There is no world in {folder}: give a folder that holds a world.yaml.")
-    entry = Entry(read_yaml(folder / "world.yaml"), str(folder / "world.yaml"))
-    name = entry.text("name")
-    if not _NAME.fullmatch(name):
-        raise entry.error(f"`name` is {name!r}; use lower-case letters, digits and _")
-    title, opening = entry.text("title"), entry.text("opening")
-    fields, examples = _profile(entry), _examples(entry)
-    entry.done()
+    raw: _World = read_yaml(folder / "world.yaml", _World)
+    fields = tuple(
+        ProfileField(
+            field.key,
+            flatten(field.label),
+            flatten(field.default),
+            field.recalls,
+            frozenset(text.casefold() for text in as_tuple(field.none)),
+        )
+        for field in raw.profile
+    )
     storyteller, visitor = _storyteller(folder / "storyteller.md", {field.key for field in fields})
     return World(
-        name=name,
-        title=title,
+        name=raw.name,
+        title=one_line(raw.title),
         profile=fields,
         storyteller=storyteller,
         visitor=visitor,
-        examples=examples,
-        opening=opening,
-        script=_script(folder, fields),
+        examples=tuple(Example(one_line(example.said), example.reply.strip()) for example in raw.examples),
+        opening=one_line(raw.opening),
+        script=read_script(folder / "script.yaml", fields),
         folder=folder,
+        reply=ReplyForm(*raw.reply.sentences, raw.reply.choices) if raw.reply else None,
     )
 
 
-def _script(folder: Path, fields: tuple[ProfileField, ...]) -> Script | InkScript:
-    written, compiled = folder / "script.yaml", folder / "script.ink.json"
-    if not compiled.is_file():
-        return read_script(written, fields)
-    if written.is_file():
-        raise WorldError(f"{compiled}: there is a script.yaml beside it; keep one of them.")
-    return InkScript(read_ink(compiled), fields)
-
-
-def _profile(world: Entry) -> tuple[ProfileField, ...]:
-    fields = []
-    for place, raw in enumerate(world.items("profile"), 1):
-        entry = Entry(raw, f"{world.where}, profile entry {place}")
-        key, label, default = entry.key("key"), entry.text("label"), entry.text("default")
-        none = frozenset(text.casefold() for text in entry.texts("none"))
-        fields.append(ProfileField(key, flatten(label), flatten(default), entry.flag("recalls"), none))
-        entry.done()
-    if len({field.key for field in fields}) < len(fields):
-        raise world.error("`profile` has one key twice; remove one of them")
-    return tuple(fields)
-
-
-def _examples(world: Entry) -> tuple[Example, ...]:
-    examples = []
-    for place, raw in enumerate(world.items("examples") if world.has("examples") else [], 1):
-        entry = Entry(raw, f"{world.where}, example {place}")
-        examples.append(Example(entry.text("said"), entry.block("reply")))
-        entry.done()
-    return tuple(examples)
-
-
 def _storyteller(path: Path, keys: set[str]) -> tuple[str, tuple[str, ...]]:
-    """The instructions, and the lines with slots."""
-    fixed, visitor = [], []
+    """The instructions, and the lines with placeholders."""
+    fixed: list[str] = []
+    visitor: list[str] = []
     for line in read_text(path).splitlines():
-        slots = list(names(line))
-        (visitor if slots else fixed).append(line.rstrip())
-        for name in slots:
+        keys_used = list(placeholders(line))
+        (visitor if keys_used else fixed).append(line.rstrip())
+        for name in keys_used:
             if name not in keys:
-                raise WorldError(
-                    f"{path}: the slot {{{name}}} is not in `profile` of world.yaml; add it there or mend it."
-                )
+                raise WorldError(f"{path}: `{{{name}}}` is not in `profile` of world.yaml; add it there or mend it.")
     instructions = "\n".join(fixed).strip()
     if not instructions:
         raise WorldError(f"{path} has no instructions: say in it how the storyteller tells the story.")

@@ -1,55 +1,135 @@
-// The page: joins the play to what is seen of it. Everything shown begins here; the wire is in
-// play.js, the story's rules in story.js, the log in log.js.
+// The page: joins the play to what is seen of it. The protocol is in session.js, the story's rules in story.js, the
+// log in log.js.
 
+import { Announcer } from "./announcer.js";
 import { Backstage } from "./backstage.js";
-import { Lantern } from "./city.js";
+import { Slideshow } from "./city.js";
+import { Composer, isComposing } from "./composer.js";
 import { Countdown, inWords } from "./countdown.js";
-import { byId, setText } from "./dom.js";
-import { Doors } from "./doors.js";
-import { asMarkdown, asPage, hand } from "./keep.js";
+import { byId, make, setText } from "./dom.js";
+import { Keeping } from "./keeping.js";
 import { Log } from "./log.js";
 import { Memory } from "./memory.js";
-import { MusicBox } from "./music.js";
-import { Play } from "./play.js";
+import { countDown, notice, noticed, problem } from "./notices.js";
+import { Panels } from "./panels.js";
 import { Pacer } from "./prologue.js";
-import { Kept } from "./storage.js";
+import { Reading, tint } from "./reading.js";
+import { Play } from "./session.js";
+import { Sound } from "./sound.js";
+import { Stored } from "./storage.js";
+import { newRecord, plainTurns, restoreTakes, stories } from "./stories.js";
 import { OPENING } from "./story.js";
+import { TitleScreen } from "./title_screen.js";
+import { Wait } from "./wait.js";
 
-const store = new Kept("session");
-const keptTitle = new Kept("title");
-const keptWorld = new Kept("world");
+const SAVE_MS = 300;
 
-const log = new Log(byId("log"), byId("announcer"), {
-  say: (text) => say(text),
-  reply: (beat, text) => play.say(text, beat.ask.key),
-  pass: (beat) => play.next(beat.id),
-  actOn: (turn, action, text) => play.actOn(turn, action, text),
+const store = new Stored("session");
+const keptTitle = new Stored("title");
+const keptWorld = new Stored("world");
+
+const reading = new Reading();
+const sound = new Sound();
+
+const log = new Log(byId("log"), {
+  announcer: new Announcer(byId("announcer"), reading.voice),
+  button: byId("newest"),
+  actions: {
+    say: (text) => say(text),
+    reply: (beat, text) => play.say(text, beat.ask.key),
+    pass: (beat) => {
+      note({ asked: beat.ask.text });
+      play.next(beat.id);
+    },
+    actOn: (turn, action, text) => play.actOn(turn, action, text),
+    redraw: () => redraw(),
+  },
 });
 
 const pacer = new Pacer({
-  onLine: (text, beat) => log.line(text, beat.speaker),
+  onLine: (text, beat) => {
+    note({ beat: beat.id, speaker: beat.speaker, text });
+    log.line(text, beat.speaker);
+  },
   onQuestion: (beat) => log.question(beat),
   onEnd: (beat) => play.next(beat.id),
 });
 
-const doors = new Doors(() => keptSound.read() === "off" || sound(true));
-doors.name(keptTitle.read() ?? "Overture");
-if (store.read()) doors.open(); // whoever comes back has seen the title
-else doors.close();
-
-const lantern = new Lantern(byId("pictures"));
-lantern.world = keptWorld.read() ?? "emerald_city";
+const titleScreen = new TitleScreen(() => sound.resume());
+const slideshow = new Slideshow(byId("pictures"));
 const backstage = new Backstage();
 const memory = new Memory(byId("memory"), (changes) => play.remember(changes));
+const keeping = new Keeping({ current: () => record, goTo });
+const composer = new Composer((text) => say(text));
 
-let countdown = new Countdown();
+let record, countdown, wait, play;
 let lastNews = Date.now();
-let retryAt = 0;
-let play = begin();
+let saving = 0;
 
-function begin() {
-  return new Play({ store, listener: (event) => hear(event) });
+titleScreen.name(keptTitle.read() ?? "Overture");
+slideshow.world = keptWorld.read() ?? "emerald_city";
+if (store.read()) titleScreen.open(); // whoever comes back has seen the title
+else titleScreen.close();
+begin(0);
+keeping.readLink();
+addEventListener("hashchange", () => keeping.readLink());
+
+/** Plays the story whose session is stored, or a new one. `since`: when the wait for it began. */
+function begin(since = now()) {
+  record = stories.of(store.read()) ?? newRecord(store.read());
+  countdown = new Countdown();
+  wait = new Wait(since);
+  notice("");
+  log.clear();
+  setTheStage();
+  log.replay(record.prologue);
+  problem("");
+  play = new Play({ store, listener: (event) => hear(event), unsent: record.unsent });
 }
+
+/** Leaves this story, to which one can return, for another or (`null`) a new one. */
+function goTo(other) {
+  play.leave();
+  pacer.stop();
+  reading.voice.stop();
+  record.draft = composer.text;
+  save();
+  store.write(other?.session ?? null);
+  titleScreen.open();
+  begin();
+  composer.write(record.draft);
+  byId("line").focus();
+}
+
+function setTheStage() {
+  Object.assign(document.body.dataset, { act: "prologue", curtain: "down" });
+  slideshow.turnTo("prologue");
+  byId("earlier").hidden = byId("stop").hidden = true;
+  tint(null);
+}
+
+// --- what is kept ---------------------------------------------------------------------
+
+/** Adds to the prologue as it is kept. */
+function note(entry) {
+  record.prologue.push(entry);
+  saveSoon();
+}
+
+function saveSoon() {
+  saving ||= setTimeout(save, SAVE_MS);
+}
+
+function save() {
+  clearTimeout(saving);
+  saving = 0;
+  if (!record.session) return;
+  record.unsent = play.queue.unsent;
+  if (play.connected && !record.gone) record.turns = plainTurns(play.story.turns);
+  stories.write(record);
+}
+
+addEventListener("pagehide", () => saving && save());
 
 // --- what happens ---------------------------------------------------------------------
 
@@ -61,59 +141,88 @@ function hear(event) {
 
 const HANDLERS = {
   connection: ({ state, sentence, retryMs }) => {
-    retryAt = state === "lost" ? Date.now() + retryMs : 0;
     if (state === "taken") notice("This story is open in another window, and goes on there.", "Take it back here");
     else if (state === "closed") {
-      doors.open(); // there is nothing to begin, but something to read
+      titleScreen.open(); // there is nothing to begin, but something to read
       notice(sentence, "Reload");
-    } else if (state === "lost") notice(sentence, "Now");
-    else if (state === "open") notice("");
+    } else if (state === "lost") notice(sentence, "Now", retryMs);
+    else if (state === "open") {
+      notice("");
+      wait.mark("door", now());
+    }
     document.body.dataset.connection = state;
   },
-  forgotten: () => {
+  forgotten: ({ unsent }) => {
     pacer.stop();
+    record.gone = true;
+    const isKept = record.turns.length + record.prologue.length > 0;
+    if (isKept) stories.write(record);
+    record = newRecord(null);
+    countdown = new Countdown();
     log.clear();
-    log.note("The house has forgotten the story you were in: this is a new one.");
+    setTheStage();
+    const lines = [...unsent.map(({ text }) => text), composer.text.trim()].filter(Boolean);
+    composer.write("");
+    log.note([
+      make("p", `The server no longer has the story you were in${isKept ? "; you can still read it, under Keep" : ""}. This is a new one.${lines.length ? " These lines were not sent:" : ""}`),
+      ...lines.map((text) => make("p.row", [make("q", text, { dir: "auto" }), make("button", "Take it up", { type: "button", onclick: () => takeUp(text) })])),
+    ]);
   },
   welcome: ({ resumed, again }) => {
     // The server sends as many turns as fit; if the first of all is not among them, there are more.
     const first = play.story.turns[0];
-    if (!again) byId("earlier").hidden = !resumed || !first || first.id === OPENING;
-    if (play.title) doors.name(play.title);
+    if (!again) byId("earlier").hidden = !resumed || !first || first.id === OPENING || record.prologue.some(({ turn }) => turn === first.id);
+    Object.assign(record, { session: play.session, title: play.title, world: play.world });
+    restoreTakes(play.story.turns, record);
+    wait.mark("frame", now());
+    titleScreen.name(play.title || "Overture");
     keptTitle.write(play.title || null);
     keptWorld.write(play.world);
-    lantern.world = play.world;
-    memory.show(play.profile, play.fields);
+    slideshow.world = play.world;
+    showProfile();
     redraw();
   },
   beat: ({ beat }) => {
-    memory.show(play.profile, play.fields);
+    showProfile();
     log.dropQuestion();
-    doors.whenOpen(() => pacer.tell(beat));
+    const told = record.prologue.filter((entry) => entry.beat === beat.id).length;
+    titleScreen.whenOpen(() => pacer.tell(beat, told));
     redraw();
   },
   wake: ({ wake }) => {
     countdown.hear(wake, now());
-    backstage.hear(wake, now());
+    wait.hear(wake, now());
     showBackstage();
     tick();
   },
   done: ({ action }) => {
-    if (action.action === "say" && action.ask && log.asked?.ask.key === action.ask) log.dropQuestion(action.text);
+    if (action.action === "say" && action.ask && log.asked?.ask.key === action.ask) {
+      note({ asked: log.asked.ask.text });
+      note({ said: action.text });
+      log.dropQuestion(action.text);
+      showProfile();
+    }
     redraw();
   },
   failed: ({ message, action, turn }) => {
-    if (action?.ask && log.asked?.ask.key === action.ask) log.refuse(message);
+    if (action?.ask && log.asked?.ask.key === action.ask) log.openQuestion.refuse(message);
     else if (!turn?.error) problem(message);
     redraw();
   },
   appeared: () => redraw(),
   told: ({ turn }) => {
-    if (turn.state !== "answered" && document.body.dataset.curtain === "down") raiseCurtain();
+    if (turn.state !== "answered") {
+      wait.mark("token", now());
+      if (document.body.dataset.curtain === "down") raiseCurtain();
+    }
     redraw();
   },
   anew: () => redraw(),
-  altered: () => redraw(),
+  altered: ({ turn }) => {
+    const isAside = turn.state === "answered" && !play.story.begun;
+    if (isAside && !record.prologue.some((entry) => entry.turn === turn.id)) note({ turn: turn.id });
+    redraw();
+  },
   ended: () => {
     redraw();
     showBackstage();
@@ -125,12 +234,13 @@ const HANDLERS = {
   earlier: ({ turns, isAll }) => {
     log.prepend(turns);
     byId("earlier").hidden = isAll || turns[0]?.id === OPENING;
+    saveSoon();
   },
 };
 
 function redraw() {
   const { turns, last, begun, live } = play.story;
-  const isBusy = play.actions.has("retry", "undo", "edit", "continue");
+  const isBusy = play.queue.has("retry", "undo", "edit", "continue");
   for (const turn of turns) log.show(turn, { isLast: turn === last && turns.every((other) => !other.live), isBusy });
   log.arrange(turns);
   if (begun && document.body.dataset.act === "prologue") {
@@ -141,11 +251,12 @@ function redraw() {
     // Returning to a story that is told already needs no curtain.
     if (turns.some((turn) => turn.state !== "answered" && turn.reply)) {
       document.body.dataset.curtain = "up";
-      lantern.turnTo("story");
+      slideshow.turnTo("story");
     }
   }
   byId("stop").hidden = !live;
-  byId("skip").hidden = begun || !play.beat || play.actions.has("skip");
+  byId("skip").hidden = begun || !play.beat || play.queue.has("skip");
+  saveSoon();
   tick();
 }
 
@@ -157,7 +268,7 @@ function raiseCurtain() {
   if (!still) curtain.className = "curtain closing";
   setTimeout(
     () => {
-      lantern.turnTo("story");
+      slideshow.turnTo("story");
       if (!still) curtain.className = "curtain opening";
     },
     still ? 0 : 900,
@@ -165,47 +276,58 @@ function raiseCurtain() {
   setTimeout(() => (curtain.className = "curtain"), 2700);
 }
 
+function showProfile() {
+  memory.show(play.profile, play.fields);
+  tint(play.profile.spectacles);
+}
+
 function showBackstage() {
-  if (byId("backstage").open) backstage.show(byId("backstage-body"), play.story.turns);
+  if (byId("backstage").open) backstage.show(byId("backstage-body"), play.story.turns, wait);
 }
 
 // --- what the visitor does ------------------------------------------------------------
 
+/** A line from the composer, or a choice. While a question stands it is the reply, unless it asks something itself. */
 function say(text) {
   problem("");
+  log.follower.toNewest();
+  const { asked } = log;
+  if (asked && !/[?？؟]["”’)\s]*$/u.test(text)) {
+    if (!play.say(text, asked.ask.key)) return false;
+    log.openQuestion.wait();
+    return true;
+  }
   return play.say(text);
 }
 
-const line = byId("line");
-
-byId("say").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const text = line.value.trim();
-  if (text && say(text)) line.value = "";
-  fit();
-  line.focus();
-});
-
-line.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  byId("say").requestSubmit();
-});
-line.addEventListener("input", fit);
-
-/** The line's box grows with what is written in it. */
-function fit() {
-  line.rows = Math.min(6, Math.max(1, line.value.split("\n").length, Math.ceil(line.value.length / 46)));
+/** Puts a line that was not sent into the composer, to be sent or changed. */
+function takeUp(text) {
+  composer.write(text);
+  byId("line").focus();
 }
 
 function stop() {
   const { live } = play.story;
+  reading.voice.stop();
   if (live) play.stop(live);
 }
 
+const panels = new Panels({
+  mayOpen: () => titleScreen.isOpen,
+  before: {
+    memory: () => play.refresh(),
+    backstage: () => backstage.show(byId("backstage-body"), play.story.turns, wait),
+    keep: () => {
+      save();
+      keeping.show();
+    },
+  },
+});
+
 byId("stop").addEventListener("click", stop);
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop();
+  if (event.key !== "Escape" || isComposing(event) || panels.isModal || panels.closeBackstage()) return;
+  stop();
 });
 byId("skip").addEventListener("click", () => {
   byId("skip").hidden = true;
@@ -217,113 +339,23 @@ byId("earlier").addEventListener("click", () => play.earlier());
 byId("connection")
   .querySelector("button")
   .addEventListener("click", () => (document.body.dataset.connection === "closed" ? location.reload() : play.comeBack()));
+byId("over").addEventListener("close", () => {
+  if (byId("over").returnValue === "over") goTo(null);
+  byId("over").returnValue = "";
+});
 
 // A device that wakes up or finds the network again need not wait for a timer.
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && revive());
 addEventListener("online", revive);
+addEventListener("offline", tick);
 
 function revive() {
   if (play.connected) play.ping();
   else if (!play.taken) play.comeBack();
 }
 
-const BEFORE_OPENING = {
-  memory: () => play.refresh(),
-  backstage: () => backstage.show(byId("backstage-body"), play.story.turns),
-  keep: () => setText(byId("keep-said"), ""),
-};
-
-function open(name) {
-  BEFORE_OPENING[name]?.();
-  byId(name).showModal();
-  byId(name).scrollTop = 0; // the focus goes to its first button, which may be far down
-}
-
-for (const button of document.querySelectorAll("[data-opens]")) {
-  button.addEventListener("click", () => open(button.dataset.opens));
-}
-
-addEventListener("keydown", (event) => {
-  if (event.key !== "F2") return;
-  event.preventDefault();
-  if (byId("backstage").open) byId("backstage").close();
-  else if (!document.querySelector("dialog[open]")) open("backstage");
-});
-
-const title = () => byId("title").textContent;
-const fileName = (ending) => `${title().toLowerCase().replace(/^the /, "").replace(/[^\p{L}\p{N}]+/gu, "-") || "story"}.${ending}`;
-
-const KEEPING = {
-  "keep-markdown": () => hand(fileName("md"), "text/markdown", asMarkdown(title(), play.story.turns)),
-  "keep-page": () => hand(fileName("html"), "text/html", asPage(title(), play.story.turns)),
-  "keep-copy": async () => {
-    await navigator.clipboard.writeText(asMarkdown(title(), play.story.turns));
-    return "Copied.";
-  },
-  "keep-share": async () => {
-    await navigator.share({ title: title(), text: asMarkdown(title(), play.story.turns) });
-  },
-};
-byId("keep-share").hidden = !navigator.share;
-for (const [id, keep] of Object.entries(KEEPING)) {
-  byId(id).addEventListener("click", async () => {
-    try {
-      setText(byId("keep-said"), (await keep()) ?? "");
-    } catch (error) {
-      if (error.name !== "AbortError") setText(byId("keep-said"), "This browser did not allow that; save it instead.");
-    }
-  });
-}
-
-// --- the music box --------------------------------------------------------------------
-
-const music = new MusicBox();
-const keptVolume = new Kept("volume");
-
-const keptSound = new Kept("sound");
-
-/** Must be called from a click, or the browser keeps it silent. */
-function sound(isOn) {
-  if (isOn) music.start();
-  else music.stop();
-  byId("sound").setAttribute("aria-pressed", String(music.isPlaying));
-  setText(byId("sound"), music.isPlaying ? "Silence the music box" : "Play the music box");
-  byId("volume-label").hidden = !music.isPlaying;
-}
-
-byId("sound").addEventListener("click", () => {
-  sound(!music.isPlaying);
-  keptSound.write(music.isPlaying ? "on" : "off");
-});
-byId("volume").addEventListener("input", () => {
-  music.volume = byId("volume").value / 100;
-  keptVolume.write(byId("volume").value);
-});
-byId("volume").value = keptVolume.read() ?? 60;
-music.volume = byId("volume").value / 100;
-
-byId("over").addEventListener("close", () => {
-  if (byId("over").returnValue !== "over") return;
-  byId("over").returnValue = "";
-  play.leave();
-  pacer.stop();
-  log.clear();
-  store.write(null);
-  countdown = new Countdown();
-  setTheStage();
-  problem("");
-  play = begin();
-  line.focus();
-});
-
 // --- what goes on by itself: never three seconds without something new ------------------
 
-function setTheStage() {
-  Object.assign(document.body.dataset, { act: "prologue", curtain: "down" });
-  lantern.turnTo("prologue");
-}
-
-setTheStage();
 setInterval(tick, 500);
 
 function tick() {
@@ -334,42 +366,27 @@ function tick() {
   byId("waking").hidden = begun && !isWaiting;
   setText(byId("waking-words"), words);
   // Awake, but the next scene is slow in coming.
-  setText(byId("waking-figures"), figures || (play.actions.owedS >= 1 ? `One moment, ${Math.floor(play.actions.owedS)} s` : ""));
+  setText(byId("waking-figures"), figures || (play.queue.owedS >= 1 ? `One moment, ${Math.floor(play.queue.owedS)} s` : ""));
   const bar = byId("waking-bar");
   bar.setAttribute("aria-valuenow", Math.round(waking.progress * 100));
   bar.setAttribute("aria-valuetext", words);
-  music.mood = begun ? "story" : waking.state === "ready" || (waking.leftS ?? 99) < 6 ? "nearly" : "prologue";
+  sound.music.mood = begun ? "story" : waking.state === "ready" || (waking.leftS ?? 99) < 6 ? "nearly" : "prologue";
   bar.firstElementChild.style.transform = `scaleX(${waking.progress})`;
-  for (const turn of play.story.turns) {
-    if (turn.live) log.wait(turn, turn === live ? waitInWords(turn, waking) : "Kept for when this was told.");
-  }
-  if (retryAt) notice(document.querySelector("#connection p").dataset.sentence, "Now");
-  doors.say(byId("connection").hidden ? words : byId("connection").firstElementChild.textContent);
+  for (const turn of play.story.turns) if (turn.live) log.wait(turn, waitInWords(turn, turn === live, waking));
+  countDown();
+  titleScreen.say(noticed() || words);
 }
 
-function waitInWords(turn, waking) {
-  if (!play.connected) return "Waiting for the connection…";
+function waitInWords(turn, isNext, waking) {
+  if (!play.connected) {
+    if (!play.queue.lines.has(turn.id)) return "Waiting for the connection…";
+    return navigator.onLine ? "Not connected. Your line is kept, and sent when the connection is back." : "You are offline. Your line is kept, and sent when you are back.";
+  }
+  if (!isNext) return "Kept for when this was told.";
   const silent = Math.floor((Date.now() - Math.max(turn.since, turn.state === "telling" ? lastNews : 0)) / 1000);
   if (turn.state === "telling") return silent >= 2 ? `The storyteller looks for a word… ${silent} s` : "";
   if (waking.state !== "ready") return `${inWords(waking)[0]}…`;
   return `The storyteller draws breath…${silent >= 1 ? ` ${silent} s` : ""}`;
-}
-
-function notice(sentence, offer = "") {
-  const box = byId("connection");
-  const [words, button] = box.children;
-  box.hidden = !sentence;
-  words.dataset.sentence = sentence;
-  const seconds = retryAt ? Math.max(0, Math.ceil((retryAt - Date.now()) / 1000)) : null;
-  setText(words, seconds === null ? sentence : `${sentence} ${seconds ? `Coming back in ${seconds} s.` : "Coming back…"}`);
-  setText(button, offer);
-  button.hidden = !offer;
-}
-
-function problem(sentence) {
-  const box = byId("problem");
-  box.hidden = !sentence;
-  setText(box.firstElementChild, sentence);
 }
 
 function now() {

@@ -1,31 +1,17 @@
 // Backstage: what the replies took and cost, what the written answers spared, how the wait went. Figures
-// come from the server; this page adds only sums. Knows turns and reports, not the socket.
+// come from the server; this page adds only sums.
 
 import { make } from "./dom.js";
-import { dollars, figure } from "./log.js";
+import { dollars, figure } from "./figures.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Backstage {
-  #wakes = []; // [seconds since the first report, progress, state]
-  #began = 0;
-
-  hear(wake, now) {
-    this.#began ||= now;
-    const last = this.#wakes.at(-1);
-    const progress = wake.state === "ready" ? 1 : (wake.progress ?? last?.[1] ?? 0);
-    // Only the first waking is a wait for the visitor; later ones begin a new picture.
-    if (last?.[2] === "ready" && wake.state === "waking") {
-      this.#wakes = [];
-      this.#began = now;
-    }
-    this.#wakes.push([now - this.#began, progress, wake.state]);
-  }
-
-  show(body, turns) {
+  /** `turns` of the story, and the `wait` of this visit. */
+  show(body, turns, wait) {
     const told = turns.filter((turn) => turn.stats?.tokens);
     const answers = turns.filter((turn) => turn.answer);
-    body.replaceChildren(...this.#replies(told), ...knowledge(turns.findLast((turn) => turn.stats)), ...this.#answers(answers, told), ...this.#wait(), assumptions(told.at(-1)?.stats));
+    body.replaceChildren(...this.#replies(told), ...knowledge(turns.findLast((turn) => turn.stats)), ...this.#answers(answers, told), ...wait.show(), assumptions(told.at(-1)?.stats));
   }
 
   #replies(told) {
@@ -56,17 +42,9 @@ export class Backstage {
     return [
       make("h3", "Written answers"),
       answers.length
-        ? make("p", `${answers.length} answered without the storyteller, which spared ${saved("tokens")} tokens, ${dollars(saved("usd"))} and ${figure(saved("mwh"))} mWh.`)
+        ? make("p", `${answers.length} answered without the storyteller, which saved ${saved("tokens")} tokens, ${dollars(saved("usd"))} and ${figure(saved("mwh"))} mWh.`)
         : make("p", "None so far. A common question (“what can you do?”) is answered from a book, without the storyteller."),
     ];
-  }
-
-  #wait() {
-    const heading = make("h3", "How the wait went");
-    if (this.#wakes.length < 2) return [heading, make("p", "The storyteller was awake already, or has not begun to wake.")];
-    const [end, progress, state] = this.#wakes.at(-1);
-    const words = state === "ready" ? `Awake ${figure(end)} s after the door opened.` : `${Math.floor(progress * 100)} % read after ${figure(end)} s.`;
-    return [heading, curve(`Share read, over ${figure(end)} s`, this.#wakes), make("p", words)];
   }
 }
 
@@ -75,8 +53,8 @@ function knowledge(turn) {
   if (!turn) return [];
   const told = turn.notes.length
     ? make("ul", turn.notes.map((note) => make("li", note)))
-    : make("p", "Nothing that this world knows bears on the last line.");
-  return [make("h3", "What the storyteller was told of the world"), told];
+    : make("p", "No fact of this world belongs to the last line.");
+  return [make("h3", "Facts the storyteller was given"), told];
 }
 
 function facts(pairs) {
@@ -103,18 +81,12 @@ function bars(title, values) {
   return plot(`${title}: ${shown.map(figure).join(", ")}`, ...shapes);
 }
 
-function curve(title, points) {
-  const end = Math.max(points.at(-1)[0], 1e-9);
-  const path = points.map(([at, share], place) => `${place ? "L" : "M"}${((at / end) * 298 + 1).toFixed(1)} ${(66 - share * 60).toFixed(1)}`).join(" ");
-  return plot(title, svg("path", { d: path, fill: "none", "stroke-width": 2.5 }));
-}
-
 function assumptions(stats) {
-  const grid = stats?.mwh ? `${figure((stats.gco2e / stats.mwh) * 1000)} kg CO₂e per kWh, as this house is set` : "as this house is set";
+  const grid = stats?.mwh ? `${figure((stats.gco2e / stats.mwh) * 1000)} kg CO₂e per kWh, as this deployment is set` : "as this deployment is set";
   return make("details", [
     make("summary", "What these figures assume"),
     make("p", "They are estimates of a bill and of a meter, not readings. Money: the seconds the storyteller worked on the reply, times its memory in GB, times $0.0000133334 (AWS Lambda on arm64, us-east-1). Starts and waiting are not in it."),
     make("p", `Energy: 1.693 W per busy vCPU (one per 1,769 MB of memory) and 0.392 W per GB, as Cloud Carbon Footprint estimates for AWS's Graviton, times 1.15 for the data centre. The grid: ${grid}.`),
-    make("p", "Spared by a written answer: the mean cost of a reply in this house so far, less the cost of the search that found the answer; nothing before the first reply."),
+    make("p", "Saved by a written answer: the mean cost of a reply in this deployment so far, less the cost of the search that found the answer; nothing before the first reply."),
   ]);
 }

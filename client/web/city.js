@@ -1,5 +1,5 @@
-// Pictures of the city, drawn by code: a magic lantern that turns slowly from one to the next. Each is an
-// SVG made on the spot, alike at every visit. Knows nothing of the play but its act.
+// Pictures of the city, drawn by code: a magic slideshow that turns slowly from one to the next. Each is an
+// SVG made on the spot, alike at every visit.
 
 import { SHORE } from "./shore.js";
 
@@ -9,7 +9,7 @@ const CITY = { prologue: ["road", "gate"], story: ["street", "palace", "emerald"
 /** What is shown of any other world: a shore before sunrise, and by day. */
 const ELSEWHERE = { prologue: ["dawn"], story: ["tide", "dawn"] };
 
-export class Lantern {
+export class Slideshow {
   #acts = CITY;
   #act = null;
   #place = 0;

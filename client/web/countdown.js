@@ -1,5 +1,5 @@
 // The storyteller's waking as a countdown that is true: what the server reports, smoothed only so far
-// that it never goes back. Knows no page. The twin of `client/countdown.py`.
+// that it never goes back. Knows no page. The twin of `client/terminal/countdown.py`.
 
 export class Countdown {
   #wake = null;
@@ -63,6 +63,6 @@ export function inWords({ state, progress, leftS, elapsedS, position }) {
       if (leftS === null) return ["The storyteller is waking", figures];
       return [leftS >= 1.5 ? `Awake in about ${Math.round(leftS)} s` : "Awake any moment now", figures];
     default:
-      return ["Finding the door", `${Math.floor(elapsedS)} s so far`];
+      return ["Connecting", `${Math.floor(elapsedS)} s so far`];
   }
 }

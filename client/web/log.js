@@ -1,75 +1,81 @@
 // The log: what was said and told, on the page. It turns beats and turns into elements and asks, through
-// `actions`, for what its buttons offer. Knows neither socket nor timing.
+// `actions`, for what its buttons offer.
 
-import { OPENING } from "./story.js";
 import { make, setText } from "./dom.js";
+import { dollars, figure, statsInWords } from "./figures.js";
+import { Question } from "./question.js";
+import { Follower } from "./scroll.js";
+import { OPENING, partsOf } from "./story.js";
+
+/** Who gives the written answers in a world whose prologue has no speaker. */
+const NOBODY = "From the answer book";
+const SWIPE = { along: 60, across: 40 }; // pixels
 
 export class Log {
   #turns = new Map(); // turn -> element
+  #places = new Map(); // id of a turn -> the element that keeps its place in the prologue
+  #shownTakes = new Map(); // turn -> which former take is looked at
   #speaker = null;
   #question = null;
-  #spoken = new Map(); // turn -> how much of its text was announced
 
   /** `actions`: say(text), reply(beat, text), pass(beat), actOn(turn, action, text). */
-  constructor(root, announcer, actions) {
+  constructor(root, { announcer, button, actions }) {
     this.root = root;
     this.announcer = announcer;
     this.actions = actions;
-    this.isAway = false; // whether the reader has gone back to read
-    const box = root.parentElement;
-    box.addEventListener("scroll", () => {
-      this.isAway = this.#newest() - box.scrollTop > 90;
-    });
-    new ResizeObserver(() => this.#follow()).observe(box); // turned or resized, the text breaks elsewhere
+    this.answerer = NOBODY; // who gives the written answers
+    this.follower = new Follower(root.parentElement, button, () => this.#newest());
   }
 
   clear() {
     this.root.replaceChildren();
-    this.#turns.clear();
+    for (const kept of [this.#turns, this.#places, this.#shownTakes]) kept.clear();
     this.#speaker = this.#question = null;
+    this.answerer = NOBODY;
+    this.follower.toNewest();
   }
 
   // --- the prologue -------------------------------------------------------------------
 
   line(text, speaker) {
+    this.#line(text, speaker);
+    this.announcer.say(speaker ? `${speaker}: ${text}` : text);
+  }
+
+  #line(text, speaker) {
     const children = [];
-    if (speaker && speaker !== this.#speaker) children.push(make("span.speaker", speaker));
+    if (speaker && speaker !== this.#speaker) children.push(make("span.speaker", speaker, { dir: "auto" }));
+    if (speaker) this.answerer = speaker;
     this.#speaker = speaker;
     children.push(make("span", text));
-    this.#add(make("p.line", children));
-    this.announce(speaker ? `${speaker}: ${text}` : text);
+    this.#add(make("p.line", children, { dir: "auto" }));
+  }
+
+  /** The prologue as it was shown on an earlier visit. Turns among it take their places when they come. */
+  replay(prologue) {
+    for (const { speaker = null, text, asked, said: reply, turn } of prologue) {
+      if (text) this.#line(text, speaker);
+      else if (asked) this.#add(make("p.line.asked", asked, { dir: "auto" }));
+      else if (reply) this.#add(said(reply));
+      else if (turn) {
+        this.#places.set(turn, make("span", null, { hidden: true }));
+        this.root.append(this.#places.get(turn));
+      }
+    }
   }
 
   question(beat) {
     this.dropQuestion();
-    const { ask } = beat;
-    const input = make("input", null, { type: "text", maxlength: 200, autocomplete: "off", "aria-label": "Your reply" });
-    const problem = make("p.problem", "", { role: "alert" });
-    const form = make("form.question", [
-      make("fieldset", [
-        make("legend", ask.text),
-        make("div.choices", (ask.choices ?? []).map((choice) => make("button", choice, { type: "button", onclick: () => reply(choice) }))),
-        make("div.row", [
-          input,
-          make("button", "Reply", { type: "submit" }),
-          make("button.quiet", "Pass", { type: "button", onclick: () => this.#pass(beat), title: "Leave the question unanswered" }),
-        ]),
-        problem,
-      ]),
-    ]);
-    const reply = (text) => {
-      setText(problem, "");
-      if (this.actions.reply(beat, text)) form.firstElementChild.disabled = true;
-    };
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      if (input.value.trim()) reply(input.value.trim());
-      else input.focus();
+    this.#question = new Question(beat, {
+      onReply: (text) => this.actions.reply(beat, text),
+      onPass: () => {
+        this.dropQuestion();
+        this.actions.pass(beat);
+      },
     });
-    this.#question = { beat, form, problem, input };
-    this.#add(form);
-    this.announce(ask.text);
-    if (matchMedia("(hover: hover)").matches && document.activeElement === document.body) input.focus({ preventScroll: true });
+    this.#add(this.#question.form);
+    this.announcer.say(beat.ask.text);
+    if (matchMedia("(hover: hover)").matches && document.activeElement === document.body) this.#question.input.focus({ preventScroll: true });
   }
 
   /** The question open now, if any. */
@@ -77,13 +83,8 @@ export class Log {
     return this.#question?.beat;
   }
 
-  /** The reply was refused: the question stands, with the reason. */
-  refuse(message) {
-    if (!this.#question) return;
-    const { form, problem, input } = this.#question;
-    form.firstElementChild.disabled = false;
-    setText(problem, message);
-    input.focus();
+  get openQuestion() {
+    return this.#question;
   }
 
   /** The reply was taken, or the question is over without one. */
@@ -92,30 +93,20 @@ export class Log {
     const { form, beat } = this.#question;
     const hadFocus = form.contains(document.activeElement);
     this.#question = null;
-    form.replaceWith(make("p.line.asked", [make("span", beat.ask.text)]), ...(reply ? [said(reply)] : []));
+    form.replaceWith(make("p.line.asked", beat.ask.text, { dir: "auto" }), ...(reply ? [said(reply)] : []));
     if (hadFocus) this.root.focus({ preventScroll: true });
+    this.follower.follow();
   }
 
-  #pass(beat) {
-    this.dropQuestion();
-    this.actions.pass(beat);
-  }
-
-  note(text) {
-    this.#add(make("p.note", text));
+  note(content) {
+    this.#add(make("div.note", content));
   }
 
   // --- the story ----------------------------------------------------------------------
 
   /** Draws a turn as it now is. */
   show(turn, { isLast = false, isBusy = false } = {}) {
-    let element = this.#turns.get(turn);
-    if (!element) {
-      element = make("article.turn", [make("div.yours"), make("div.reply"), make("p.wait"), make("div.offers"), make("footer")]);
-      this.#turns.set(turn, element);
-      this.#spoken.set(turn, turn.live ? 0 : Infinity);
-      this.#add(element);
-    }
+    const element = this.#turns.get(turn) ?? this.#addTurn(turn);
     element.dataset.id = turn.id;
     element.dataset.state = turn.state;
     element.classList.toggle("last", isLast);
@@ -124,12 +115,26 @@ export class Log {
       if (turn.said && yours.textContent !== turn.said) yours.replaceChildren(said(turn.said));
       else if (!turn.said) yours.replaceChildren();
     }
-    if (!turn.live) this.wait(turn, "");
-    this.#showReply(turn, reply);
-    this.#showOffers(turn, offers, isLast && !isBusy);
-    this.#showFooter(turn, footer, isLast && !isBusy);
-    this.#speakReply(turn);
-    this.#follow();
+    if (turn.live) this.#shownTakes.delete(turn);
+    else this.wait(turn, "");
+    const former = this.#former(turn);
+    this.#showReply(turn, reply, former);
+    this.#showOffers(turn, offers, former, isLast && !isBusy && !former);
+    this.#showFooter(turn, footer, former, isLast && !isBusy);
+    this.announcer.follow(turn);
+    this.follower.follow();
+  }
+
+  #addTurn(turn) {
+    const element = make("article.turn", [make("div.yours"), make("div.reply"), make("p.wait"), make("div.offers"), make("footer")]);
+    this.#turns.set(turn, element);
+    this.announcer.add(turn);
+    const place = this.#places.get(turn.id);
+    if (place) place.replaceWith(element);
+    else this.#add(element);
+    this.#places.delete(turn.id);
+    this.#followSwipes(turn, element);
+    return element;
   }
 
   /** The story begins with this turn. */
@@ -158,62 +163,108 @@ export class Log {
     }
   }
 
-  #showReply(turn, reply) {
-    const { told, choices } = turn.parts;
+  #showReply(turn, reply, former) {
+    const { told, choices } = former ? partsOf(former.reply, "done") : turn.parts;
     const blocks = told.map((text) => ["told", text]);
+    if (turn.state === "answered") blocks.unshift(["speaker", this.answerer]);
     if (turn.live) blocks.push(...choices.map((text) => ["choice", text]));
     if (turn.error) blocks.push(["problem", turn.error]);
     while (reply.children.length > blocks.length) reply.lastChild.remove();
     blocks.forEach(([kind, text], at) => {
-      const there = reply.children[at] ?? reply.appendChild(make("p"));
+      const there = reply.children[at] ?? reply.appendChild(make("p", null, { dir: "auto" }));
       if (there.className !== kind) there.className = kind;
       setText(there, text);
     });
   }
 
-  #showOffers(turn, offers, isOpen) {
-    const { choices } = turn.live ? { choices: [] } : turn.parts;
+  #showOffers(turn, offers, former, isOpen) {
+    const { choices } = former ? partsOf(former.reply, "done") : turn.live ? { choices: [] } : turn.parts;
     const key = `${isOpen} ${JSON.stringify(choices)}`;
     if (offers.dataset.key === key) return;
     offers.dataset.key = key;
     offers.replaceChildren(
       ...choices.map((choice) =>
-        isOpen ? make("button.choice", choice, { type: "button", onclick: () => this.actions.say(choice) }) : make("p.choice", choice),
+        isOpen ? make("button.choice", choice, { type: "button", dir: "auto", onclick: () => this.actions.say(choice) }) : make("p.choice", choice, { dir: "auto" }),
       ),
     );
   }
 
-  #showFooter(turn, footer, isOpen) {
-    const key = JSON.stringify([turn.state, isOpen, turn.reason, turn.take, turn.stats]);
+  #showFooter(turn, footer, former, isOpen) {
+    const key = JSON.stringify([turn.state, isOpen, turn.reason, turn.take, turn.stats, turn.takes.length, former?.take]);
     if (footer.dataset.key === key) return;
     footer.dataset.key = key;
     const children = [];
     if (turn.state === "answered") {
       const saved = turn.answer?.saved;
-      const spared = saved?.tokens ? `; it spared ${saved.tokens} tokens, ${dollars(saved.usd)} and ${figure(saved.mwh)} mWh` : "";
-      children.push(make("p.small", `A written answer, found by its meaning, without the storyteller${spared}.`));
+      children.push(make("p.small", "A written answer, without the storyteller."));
+      if (saved?.tokens) children.push(make("p.small.stats", `It saved ${saved.tokens} tokens, ${dollars(saved.usd)} and ${figure(saved.mwh)} mWh.`));
     }
-    if (turn.state === "stopped") children.push(make("p.small", "Stopped."));
-    if (turn.state === "failed" && !turn.error) children.push(make("p.small", "This could not be told to its end."));
-    if (turn.reason === "length" || turn.reason === "deadline") children.push(make("p.small", "It had to pause here; it can go on."));
-    if (turn.stats?.tokens) children.push(make("p.small.stats", statsInWords(turn.stats)));
-    if (isOpen && !turn.live && turn.state !== "answered") {
-      const offer = (label, action) => make("button.quiet", label, { type: "button", onclick: () => this.actions.actOn(turn, action) });
-      children.push(
-        make("p.row", [
-          turn.reply && turn.state !== "failed" ? offer("Continue", "continue") : null,
-          offer("Retry", "retry"),
-          turn.said ? make("button.quiet", "Edit", { type: "button", onclick: () => this.#edit(turn) }) : null,
-          turn.id === OPENING ? null : offer("Undo", "undo"),
-        ]),
-      );
+    if (former) children.push(make("p.small", former.said === turn.said ? "An earlier take; the story goes on from the latest." : `An earlier take, after “${former.said}”; the story goes on from the latest.`, { dir: "auto" }));
+    else {
+      if (turn.state === "stopped") children.push(make("p.small", "Stopped."));
+      if (turn.state === "failed" && !turn.error) children.push(make("p.small", "This reply was not finished."));
+      if (turn.reason === "length" || turn.reason === "deadline") children.push(make("p.small", "It had to pause here; it can go on."));
+      if (turn.stats?.tokens) children.push(make("p.small.stats", statsInWords(turn.stats)));
     }
+    const row = [...this.#takeButtons(turn), ...(isOpen && !former ? this.#actButtons(turn) : [])];
+    if (row.length && !turn.live) children.push(make("p.row", row));
+    const hadFocus = footer.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
     footer.replaceChildren(...children);
+    if (hadFocus) footer.querySelector(`[aria-label="${hadFocus}"]`)?.focus();
+  }
+
+  #actButtons(turn) {
+    if (turn.live || turn.state === "answered") return [];
+    const offer = (label, action) => make("button.quiet", label, { type: "button", onclick: () => this.actions.actOn(turn, action) });
+    return [
+      turn.reply && turn.state !== "failed" ? offer("Continue", "continue") : null,
+      offer("Retry", "retry"),
+      turn.said ? make("button.quiet", "Edit", { type: "button", onclick: () => this.#edit(turn) }) : null,
+      turn.id === OPENING ? null : offer("Undo", "undo"),
+    ];
+  }
+
+  // --- former takes -------------------------------------------------------------------
+
+  /** The former take that is looked at, if it is not the latest. */
+  #former(turn) {
+    return turn.takes[this.#shownTakes.get(turn)] ?? null;
+  }
+
+  #takeButtons(turn) {
+    if (!turn.takes.length) return [];
+    const all = turn.takes.length + 1;
+    const at = this.#shownTakes.get(turn) ?? all - 1;
+    const to = (label, sign, place) =>
+      make("button.quiet.take", sign, { type: "button", "aria-label": label, "aria-disabled": place < 0 || place >= all ? "true" : null, onclick: () => this.#turnTo(turn, place) });
+    return [to("Earlier take", "‹", at - 1), make("span.small", `Take ${at + 1} of ${all}`, { role: "status" }), to("Later take", "›", at + 1)];
+  }
+
+  #turnTo(turn, place) {
+    if (turn.live || place < 0 || place > turn.takes.length) return;
+    if (place === turn.takes.length) this.#shownTakes.delete(turn);
+    else this.#shownTakes.set(turn, place);
+    this.actions.redraw();
+  }
+
+  #followSwipes(turn, element) {
+    let start = null;
+    element.addEventListener("touchstart", ({ touches }) => (start = touches.length === 1 ? touches[0] : null), { passive: true });
+    element.addEventListener(
+      "touchend",
+      ({ changedTouches: [end] }) => {
+        if (!start || !turn.takes.length) return;
+        const [along, across] = [end.clientX - start.clientX, Math.abs(end.clientY - start.clientY)];
+        const at = this.#shownTakes.get(turn) ?? turn.takes.length;
+        if (Math.abs(along) > SWIPE.along && across < SWIPE.across) this.#turnTo(turn, along > 0 ? at - 1 : at + 1);
+      },
+      { passive: true },
+    );
   }
 
   #edit(turn) {
     const yours = this.#turns.get(turn).firstElementChild;
-    const input = make("textarea", null, { rows: 2, "aria-label": "Your line" });
+    const input = make("textarea", null, { rows: 2, dir: "auto", "aria-label": "Your line" });
     input.value = turn.said;
     const done = () => yours.replaceChildren(said(turn.said));
     const form = make("form.edit", [
@@ -228,38 +279,11 @@ export class Log {
     input.focus();
   }
 
-  // --- reading aloud ------------------------------------------------------------------
-
-  announce(text) {
-    const entry = make("p", text);
-    this.announcer.append(entry);
-    while (this.announcer.children.length > 12) this.announcer.firstChild.remove();
-  }
-
-  /** A screen reader hears whole sentences, not every token. */
-  #speakReply(turn) {
-    const already = this.#spoken.get(turn);
-    const text = turn.parts.told.join("\n");
-    if (already >= text.length) {
-      if (already !== Infinity && text.length < already) this.#spoken.set(turn, 0);
-      return;
-    }
-    const ends = [...text.matchAll(/[.!?…”’"']\s/gu)];
-    const ready = turn.live ? (ends.at(-1)?.index ?? -1) + 1 : text.length;
-    if (ready > already) {
-      for (const sentence of text.slice(already, ready).split(/(?<=[.!?…][”’"']?)\s+/u)) {
-        if (sentence.trim()) this.announce(sentence.trim());
-      }
-      this.#spoken.set(turn, ready);
-    }
-    if (!turn.live && turn.parts.choices.length) this.announce(`You may: ${turn.parts.choices.join(" Or: ")}`);
-  }
-
   // --- within -------------------------------------------------------------------------
 
   #add(element) {
     this.root.append(element);
-    this.#follow();
+    this.follower.follow();
   }
 
   /** How far down the newest is in view: its end, but of a question taller than the view its top. */
@@ -271,45 +295,20 @@ export class Log {
     return form.offsetTop - box.offsetTop - 8; // not where it is drawn: it is still arriving
   }
 
-  /** Keeps the newest in view, unless the reader has gone back to read. */
-  #follow() {
-    const box = this.root.parentElement;
-    if (this.isAway) return;
-    requestAnimationFrame(() => {
-      box.scrollTop = Math.max(box.scrollTop, this.#newest());
-    });
-  }
-
   /** Earlier turns, put before all others without moving what is being read. */
   prepend(turns) {
     const box = this.root.parentElement;
     const height = box.scrollHeight;
     for (const turn of turns) this.show(turn);
-    this.root.prepend(...turns.map((turn) => this.#turns.get(turn)));
+    const first = this.root.querySelector(".turn");
+    for (const turn of turns) {
+      const element = this.#turns.get(turn);
+      if (first && element !== first) first.before(element);
+    }
     box.scrollTop += box.scrollHeight - height;
   }
 }
 
 function said(text) {
-  return make("p.said", text);
-}
-
-/** The figures of one reply, in one line. */
-export function statsInWords(stats) {
-  return [
-    `${stats.tokens} tokens`,
-    `first after ${figure(stats.ttft_ms / 1000)} s`,
-    `${figure(stats.tokens_per_s)} tokens/s`,
-    dollars(stats.usd),
-    `${figure(stats.mwh)} mWh`,
-  ].join(" · ");
-}
-
-export function dollars(usd) {
-  return `$${usd >= 0.01 || usd === 0 ? usd.toFixed(2) : Number(usd.toPrecision(2)).toLocaleString("en", { maximumFractionDigits: 9 })}`;
-}
-
-export function figure(value) {
-  const rounded = value >= 100 ? Math.round(value) : Number(value.toPrecision(2));
-  return rounded.toLocaleString("en", { maximumFractionDigits: 9 });
+  return make("p.said", text, { dir: "auto" });
 }

@@ -1,5 +1,4 @@
-// The memory panel: what the storyteller knows of the visitor, to be read and changed. Knows a form and a
-// profile, not the socket.
+// The memory panel: what the storyteller knows of the visitor, to be read and changed.
 
 import { make } from "./dom.js";
 
@@ -34,7 +33,7 @@ export class Memory {
       const input = make("input", null, { type: "text", name: key, maxlength: 200, autocomplete: "off", value: profile[key] ?? "", placeholder: standsIn });
       return make("label", [make("span", label), input]);
     });
-    if (!rows.length) rows.push(make("p", "Nothing yet. The questions at the door fill this page."));
+    if (!rows.length) rows.push(make("p", "Nothing yet. The questions of the prologue fill this page."));
     this.fields.replaceChildren(...rows);
   }
 }

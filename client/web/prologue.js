@@ -1,5 +1,5 @@
 // The prologue's pace: a beat's lines in their own time, then its question or its end. The server sits
-// idle meanwhile. Knows timers, not the page nor the socket.
+// idle meanwhile.
 
 /** Reading speed in characters a second, and the bounds of the pause after a beat's last line, in seconds. */
 const READING = { perSecond: 18, least: 1.2, most: 2.5 };
@@ -12,10 +12,14 @@ export class Pacer {
     Object.assign(this, { onLine, onQuestion, onEnd });
   }
 
-  tell(beat) {
+  /** `told`: how many of its lines were shown already, on an earlier visit. */
+  tell(beat, told = 0) {
     this.stop();
     let endS = 0;
-    for (const { text, at_s: atS } of beat.lines) {
+    const lines = beat.lines.toSorted((a, b) => a.at_s - b.at_s);
+    const began = told ? (lines[told - 1] ?? lines.at(-1)).at_s : 0;
+    for (const { text, at_s } of lines.slice(told)) {
+      const atS = at_s - began;
       this.#at(atS, () => this.onLine(text, beat));
       endS = Math.max(endS, atS + Math.min(READING.most, Math.max(READING.least, text.length / READING.perSecond)));
     }

@@ -1,10 +1,10 @@
-// Signing in, for a house that lets members in only: loaded when config.json has `members`, {at, client}.
+// Signing in, for a deployment that lets members in only: loaded when config.json has `members`, {at, client}.
 //
 // The authorization-code flow with PKCE at the user pool's own pages: a password is never seen here. Tokens stay
-// in this tab. It gives the header that a ticket is asked for with; knows neither socket nor play.
+// in this tab. It gives the header that a ticket is asked for with; 
 
 import { make } from "./dom.js";
-import { Kept } from "./storage.js";
+import { stories } from "./stories.js";
 
 const MEMBER = "overture.member"; // {access, refresh, until, since}
 const ERRAND = "overture.sign-in"; // {state, verifier} while the visitor is at the pool's pages
@@ -23,7 +23,7 @@ export async function headers(asked, page) {
   return { authorization: `Bearer ${await members.access()}` };
 }
 
-/** The door did not take the token. Raises `SignInError` where it was a new one. */
+/** The server did not take the token. Raises `SignInError` where it was a new one. */
 export function refused() {
   members.refused();
 }
@@ -54,7 +54,7 @@ class Members {
   refused() {
     const member = read(MEMBER);
     if (member && Date.now() < member.since + EARLY_MS) {
-      throw new SignInError("You are signed in, but the house does not let you in; its owner can say why.");
+      throw new SignInError("You are signed in, but this deployment does not let you in; its owner can say why.");
     }
     if (member) write(MEMBER, { ...member, until: 0 });
   }
@@ -110,8 +110,7 @@ class Members {
   async #signOut() {
     const token = read(MEMBER)?.refresh;
     write(MEMBER, null);
-    // The next one at this device is not to come into this one's story.
-    new Kept("session").write(null);
+    stories.forgetAll();
     if (token) await this.#post("revoke", { token }).catch(() => {}); // it ends by itself, too
     location.assign(`${this.at}/logout?${new URLSearchParams({ client_id: this.client, logout_uri: this.home })}`);
   }

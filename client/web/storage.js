@@ -1,27 +1,54 @@
-// What a browser keeps between two visits, one string under each name. Knows nothing of what it means.
+// What a browser keeps between two visits, one string under each name. Private windows may forbid storage: then
+// what is kept lasts as long as its page.
 
-/** Private windows may forbid storage: then what is kept lasts as long as its page. */
-export class Kept {
+const PREFIX = "overture.";
+const inMemory = new Map();
+
+export const storage = {
+  read(name) {
+    try {
+      return localStorage.getItem(PREFIX + name) ?? inMemory.get(name) ?? null;
+    } catch {
+      return inMemory.get(name) ?? null;
+    }
+  },
+
+  /** Gives false where the browser keeps it no longer than this page. */
+  write(name, value) {
+    if (value === null) inMemory.delete(name);
+    else inMemory.set(name, value);
+    try {
+      if (value === null) localStorage.removeItem(PREFIX + name);
+      else localStorage.setItem(PREFIX + name, value);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+
+  /** The names that begin like this. */
+  names(start) {
+    const names = new Set(inMemory.keys());
+    try {
+      for (const key of Object.keys(localStorage)) if (key.startsWith(PREFIX)) names.add(key.slice(PREFIX.length));
+    } catch {
+      // those in memory are all
+    }
+    return [...names].filter((name) => name.startsWith(start));
+  },
+};
+
+/** One name of the storage. */
+export class Stored {
   constructor(name) {
-    this.name = `overture.${name}`;
-    this.value = null;
+    this.name = name;
   }
 
   read() {
-    try {
-      return localStorage.getItem(this.name) ?? this.value;
-    } catch {
-      return this.value;
-    }
+    return storage.read(this.name);
   }
 
   write(value) {
-    this.value = value;
-    try {
-      if (value === null) localStorage.removeItem(this.name);
-      else localStorage.setItem(this.name, value);
-    } catch {
-      // kept above
-    }
+    return storage.write(this.name, value);
   }
 }

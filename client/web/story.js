@@ -2,7 +2,7 @@
 //
 // A frame may come twice, late or after a gap, and a reply may be begun anew; `Story` turns whatever
 // comes into text in which every character stands once. It knows no socket and no page. Characters
-// are Unicode code points, not JavaScript's UTF-16 units. The twin of `client/story.py`.
+// are Unicode code points, not JavaScript's UTF-16 units. The twin of `client/session/story.py`.
 
 export const OPENING = "opening";
 
@@ -22,6 +22,8 @@ export class Turn {
     this.held = new Map(); // frames that came before their turn: at -> text
     this.notes = []; // what the world knows that the storyteller was told with the line
     this.ends = 0;
+    this.takes = []; // former attempts that came to an end: {take, said, reply}
+    this.settled = !this.live; // whether this attempt came to an end
     this.sure = false; // known to be a line of the story: the book may still answer one that was just said
     this.since = Date.now(); // when it began to wait
   }
@@ -37,20 +39,25 @@ export class Turn {
 
   /** The reply without its choices, and what it offers at its end, one `> ` line each and each of them once. */
   get parts() {
-    const told = [];
-    let choices = [];
-    for (const line of this.reply.split("\n")) {
-      const bare = line.trim();
-      if (bare.startsWith(">") && this.state !== "answered") {
-        const choice = bare.slice(1).trim();
-        if (choice && !choices.includes(choice)) choices.push(choice);
-      } else if (bare) {
-        told.push(bare);
-        choices = []; // offered before the reply was continued
-      }
-    }
-    return { told, choices };
+    return partsOf(this.reply, this.state);
   }
+}
+
+/** The same of any reply. */
+export function partsOf(reply, state) {
+  const told = [];
+  let choices = [];
+  for (const line of reply.split("\n")) {
+    const bare = line.trim();
+    if (bare.startsWith(">") && state !== "answered") {
+      const choice = bare.slice(1).trim();
+      if (choice && !choices.includes(choice)) choices.push(choice);
+    } else if (bare) {
+      told.push(bare);
+      choices = []; // offered before the reply was continued
+    }
+  }
+  return { told, choices };
 }
 
 /** All turns heard of, oldest first. Each method gives the changes it made: `{kind, turn, text?}`. */
@@ -116,7 +123,7 @@ export class Story {
     if (take < turn.take) return changes;
     if (take > turn.take) changes.push(...this.#begin(turn, take));
     turn.state = ENDS[reason] ?? "done";
-    Object.assign(turn, { reason, stats, notes, ends: turn.ends + 1 });
+    Object.assign(turn, { reason, stats, notes, ends: turn.ends + 1, settled: true });
     changes.push({ kind: "ended", turn });
     if (turn.held.size) changes.push({ kind: "gap", turn });
     return changes;
@@ -202,7 +209,8 @@ export class Story {
 
   #begin(turn, take) {
     const isVoid = turn.take > 0;
-    Object.assign(turn, { take, reply: "", length: 0, state: "telling", reason: null, stats: null, error: null });
+    if (turn.settled && turn.reply) turn.takes.push({ take: turn.take, said: turn.said, reply: turn.reply });
+    Object.assign(turn, { settled: false, take, reply: "", length: 0, state: "telling", reason: null, stats: null, error: null });
     turn.held.clear();
     return isVoid ? [{ kind: "anew", turn }] : [];
   }
@@ -237,7 +245,10 @@ export class Story {
       changes.push({ kind: "anew", turn }, ...this.#append(turn, reply));
     }
     turn.state = ahead ? "telling" : state;
-    if (!LIVE.has(state)) turn.held.clear();
+    if (!LIVE.has(state)) {
+      turn.held.clear();
+      turn.settled = true;
+    }
     if (!isNew && wasLive && !turn.live) changes.push({ kind: "ended", turn });
     else if (!isNew && was !== `${turn.state} ${turn.said}`) changes.push({ kind: "altered", turn });
     return changes;

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event import APIGatewayAuthorizerRequestEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from front import tickets
-from front.door import metrics, settings, table, watched
+from front.shared import count, fault, settings, table, watched
 
 
 @watched
@@ -21,8 +20,12 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     request = APIGatewayAuthorizerRequestEvent(event)
     origin = next((value for name, value in request.headers.items() if name.lower() == "origin"), None)
     ticket = request.query_string_parameters.get("ticket")
-    admitted = settings.allows(origin) and tickets.redeem(table, ticket)
-    metrics.add_metric("ConnectionsAdmitted" if admitted else "ConnectionsRefused", MetricUnit.Count, 1)
+    try:
+        admitted = settings.allows(origin) and tickets.redeem(table, ticket)
+    except Exception:
+        fault("a ticket could not be looked up")
+        admitted = False
+    count("ConnectionsAdmitted" if admitted else "ConnectionsRefused")
     return {
         "principalId": "visitor",
         "policyDocument": {

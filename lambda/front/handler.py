@@ -1,7 +1,7 @@
-"""Front's `lambda_handler`: the routes of the WebSocket, and the records of lost storytellers.
+"""Front's `lambda_handler`: the routes of the WebSocket, the records of storytellers, and the sweep.
 
-Only translates: an event to a call of `Stage` or `Wakes`. Everything slow (the world, the book) is
-loaded once, at import, which SnapStart keeps. Imports no torch.
+Only translates: an event to a call. Everything slow (the world, the book) is loaded once, at import,
+which SnapStart keeps. Imports no torch.
 """
 
 from __future__ import annotations
@@ -9,52 +9,57 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayWebSocketEvent
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from front.lines import Lines
-from front.stage import Stage
-from front.wakes import Wakes
+from front import actions
+from front.invoker import StorytellerInvoker
+from front.shared import count, fault, metrics, settings, table, watched
+from front.turns import Front
 from overture.connections import Connections
 from overture.sessions import Sessions
-from overture.settings import Settings
-from overture.table import Table
-from prologue.book import load_book
+from prologue.answers.index import load_answer_index
 from prologue.world import load_world
 
-logger = Logger()
-tracer = Tracer()
-metrics = Metrics()
-
-settings = Settings.read()
-sessions = Sessions(Table(settings.table), life_days=settings.session_days)
+sessions = Sessions(table, life_days=settings.session_days)
 connections = Connections()
-wakes = Wakes(settings, sessions, connections)
-world = load_world(settings.world)
-book = load_book(settings.book, budget=settings.answer_budget)
-memory_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"))
-lines = Lines(settings, sessions, connections, wakes, world, book, metrics, memory_mb)
-stage = Stage(settings, sessions, connections, wakes, world, lines, metrics)
+invoker = StorytellerInvoker(settings, sessions, connections)
+front = Front(
+    settings=settings,
+    sessions=sessions,
+    connections=connections,
+    invoker=invoker,
+    world=load_world(settings.world),
+    book=load_answer_index(settings.book, budget=settings.answer_budget),
+    metrics=metrics,
+    memory_mb=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")),
+)
 
 
-@tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
-@logger.inject_lambda_context(clear_state=True)
+@watched
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers a route of the WebSocket, or takes the record of an asynchronous invocation."""
+    """Answers a route of the WebSocket, takes the record of an asynchronous invocation, or sweeps.
+
+    A record or a sweep that fails raises, so that Lambda tries it again; a route never does, since the
+    gateway would answer the visitor with a frame that is not of the protocol.
+    """
     if "requestPayload" in event:
-        metrics.add_metric("Settled", MetricUnit.Count, 1)
-        wakes.settle(event)
+        count("Settled")
+        invoker.settle(event)
+        return {}
+    if "sweep" in event:
+        count("Swept", invoker.sweep())
         return {}
     socket = APIGatewayWebSocketEvent(event).request_context
-    metrics.add_metric("Frames", MetricUnit.Count, 1)
-    match socket.route_key:
-        case "$connect":
-            pass  # the authorizer has seen the ticket; a session begins with `hello`
-        case "$disconnect":
-            stage.leave(socket.connection_id)
-        case _:
-            stage.act(socket.connection_id, socket.identity.source_ip, event.get("body") or "")
+    count("Frames")
+    try:
+        match socket.route_key:
+            case "$connect":
+                pass  # the authorizer has seen the ticket; a session begins with `hello`
+            case "$disconnect":
+                actions.leave(front, socket.connection_id)
+            case _:
+                actions.act(front, socket.connection_id, socket.identity.source_ip, event.get("body") or "")
+    except Exception:
+        fault("a route of the socket failed")
     return {"statusCode": 200}

@@ -5,31 +5,33 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from front import tickets
-from front.door import metrics, settings, table, watched
+from front.shared import count, fault, settings, table, watched
 
 
 @watched
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Issues a ticket; 403 for another origin, 429 for too many."""
+    """Issues a ticket; 403 for another origin, 429 for too many, 503 while the table is out of reach."""
     request = APIGatewayProxyEventV2(event)
     origin = request.headers.get("origin")
     if not settings.allows(origin):
-        metrics.add_metric("TicketsRefused", MetricUnit.Count, 1)
+        count("TicketsRefused")
         # The page may read why, so that it can say it.
         return _answer(
-            403, {"message": f"Pages from {origin} may not come in; the house's owner can allow them."}, origin
+            403, {"message": f"Pages from {origin} may not come in; who runs this deployment can allow them."}, origin
         )
     try:
         ticket = tickets.issue(table, settings, request.request_context.http.source_ip)
     except tickets.TooMany:
-        metrics.add_metric("TicketsRefused", MetricUnit.Count, 1)
+        count("TicketsRefused")
         return _answer(429, {"message": "Too many tickets for your address; wait a minute."}, origin)
-    metrics.add_metric("TicketsIssued", MetricUnit.Count, 1)
+    except Exception:
+        fault("a ticket could not be issued")
+        return _answer(503, {"message": "No ticket can be issued just now; try again in a moment."}, origin)
+    count("TicketsIssued")
     return _answer(200, {"ticket": ticket, "expires_in": int(settings.ticket_s)}, origin)
 
 

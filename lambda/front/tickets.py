@@ -1,8 +1,7 @@
 """Tickets: short-lived, single-use, and kept only as hashes.
 
 A browser cannot send a header when it opens a WebSocket, so what lets it in stands in the query
-string, where it may be logged by somebody: hence it lives a minute and works once. Knows the
-table; knows no events.
+string, where it may be logged by somebody: hence it lives a minute and works once.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 
+from overture.counters import within_limit
 from overture.sessions import key_of
 from overture.settings import Settings
 from overture.table import Put, Table
@@ -26,7 +26,7 @@ def issue(table: Table, settings: Settings, address: str) -> str:
     """Makes a ticket. Raises `TooMany`."""
     if settings.tickets_per_minute:
         minute = str(int(time.time() // 60))
-        if table.count(f"N#tickets#{key_of(address)}", minute, 120) > settings.tickets_per_minute:
+        if not within_limit(table, f"tickets#{key_of(address)}", minute, settings.tickets_per_minute, 120):
             raise TooMany
     ticket = secrets.token_urlsafe(24)
     table.write(Put(f"T#{key_of(ticket)}", "ticket", b"", 0, settings.ticket_s))

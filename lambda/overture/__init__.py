@@ -1,1 +1,1 @@
-"""What Front and the storyteller share: wire messages, sessions, connections, settings."""
+"""What Front and the storyteller share: protocol, sessions, leases, slots, the table, connections, settings."""

@@ -1,273 +1,99 @@
-"""Connections: posting messages to clients, and streaming a reply to whoever is listening.
+"""Connections: posting messages to clients through API Gateway's management API.
 
-`Connections.post` sends one message through API Gateway's management API. `ReplyStream` sends a
-growing reply in a thread of its own: it gathers tokens (every post is a paid call), follows the
-session from one connection to the next, slows down when told to, and saves the reply so far.
-
-This module knows nothing of models; what it must ask or tell about the session it does by the
-`Listener` it is given.
+A post that fails concerns that connection alone: `post` tries again within a budget and then gives up, and
+never raises, so that no fault of the gateway can keep a caller from the rest of its work.
 """
 
 from __future__ import annotations
 
-import threading
+import random
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from overture import wire
+from overture import protocol
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
 
 logger = Logger(child=True)
 
-#: A `token` message stays far below the 128 KB that a post may have: four bytes a character at most, escaped.
-TOKEN_CHARACTERS = 8_000
-_BUSY_FIRST_S, _BUSY_LONGEST_S = 0.2, 3.2
+#: The first pause after a post that failed; it doubles, with some chance in it, until the budget is used up.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.6
 
 
-class Gone(Exception):
+class PostFailed(Exception):
+    """The message was not delivered: the gateway is busy, in trouble or out of reach. It may be tried again."""
+
+
+class Gone(PostFailed):
     """The connection is closed: read the session again, there may be a new one."""
 
 
-class Busy(Exception):
-    """The gateway asks for fewer posts: gather more, and try again."""
-
-
-class TooLarge(Exception):
+class TooLarge(PostFailed):
     """The message is over the gateway's 128 KB."""
 
 
 class Connections:
     """Posts to clients. The endpoint comes from `AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI`."""
 
+    #: So long `post` tries, unless told otherwise.
+    budget_s = 4.0
+
     def __init__(self, client: ApiGatewayManagementApiClient | None = None) -> None:
         self._client = client or boto3.client(
             "apigatewaymanagementapi",
-            config=Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=3, read_timeout=5),
+            config=Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=3),
         )
 
-    def try_post(self, connection: str, message: wire.ServerMessage) -> None:
-        """Posts one message, once. Raises `Gone`, `Busy` or `TooLarge`."""
-        data = wire.write(message).encode()
+    def try_post(self, connection: str, message: protocol.ServerMessage) -> None:
+        """Posts one message, once. Raises `PostFailed`: `Gone`, `TooLarge`, or one that may succeed later."""
+        data = protocol.write(message).encode()
         try:
             self._client.post_to_connection(ConnectionId=connection, Data=data)
-        except self._client.exceptions.GoneException:
-            raise Gone from None
-        except self._client.exceptions.LimitExceededException:
-            raise Busy from None
-        except self._client.exceptions.PayloadTooLargeException:
-            raise TooLarge(f"a {type(message).__name__} of {len(data)} bytes") from None
         except ClientError as error:
+            code = error.response["Error"].get("Code", "")
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if status == 410:
+            if status == 410 or code == "GoneException":
                 raise Gone from None
-            if status == 429:
-                raise Busy from None
-            if status == 413:
+            if status == 413 or code == "PayloadTooLargeException":
                 raise TooLarge(f"a {type(message).__name__} of {len(data)} bytes") from None
-            raise
+            raise PostFailed(f"{status} {code}") from None
+        except BotoCoreError as error:
+            raise PostFailed(str(error)) from None
 
-    def post(self, connection: str | None, *messages: wire.ServerMessage) -> bool:
-        """Posts messages in order, patiently; False when nobody is there."""
+    def post(self, connection: str | None, *messages: protocol.ServerMessage, budget_s: float | None = None) -> bool:
+        """Posts messages in order, patiently; False when this connection did not hear all of them. Never raises."""
         if connection is None:
             return False
+        ends = time.monotonic() + (self.budget_s if budget_s is None else budget_s)
         for message in messages:
-            pause = _BUSY_FIRST_S
+            pause = FIRST_PAUSE_S
             while True:
                 try:
                     self.try_post(connection, message)
                     break
                 except Gone:
                     return False
-                except Busy:
-                    if pause > _BUSY_LONGEST_S:
-                        logger.warning(
-                            "gave up posting: the gateway stays busy", extra={"kind": type(message).__name__}
-                        )
+                except TooLarge as error:
+                    logger.error("a message is too large to post", extra={"size": str(error)})
+                    break
+                except PostFailed as error:
+                    if time.monotonic() + pause > ends:
+                        said = {"kind": type(message).__name__, "why": str(error)}
+                        logger.warning("gave up posting to a connection", extra=said)
                         return False
-                    time.sleep(pause)
-                    pause *= 2
+                    time.sleep(random.uniform(pause / 2, pause))
+                    pause = min(pause * 2, LONGEST_PAUSE_S)
         return True
 
     def close(self, connection: str) -> None:
         """Closes a connection, if it is still there."""
         try:
             self._client.delete_connection(ConnectionId=connection)
-        except ClientError:
+        except (ClientError, BotoCoreError):
             logger.debug("the connection to close was gone")
-
-
-class Heard(NamedTuple):
-    """What the session says at the moment: who listens, and whether the reply is to be stopped."""
-
-    connection: str | None
-    stop: bool
-
-
-class Listener(Protocol):
-    """What a stream asks of the session it belongs to. Either may raise: the stream is then cut."""
-
-    def hear(self) -> Heard:
-        """Reads the session."""
-
-    def save(self, reply: str) -> None:
-        """Keeps the reply so far, and the lease."""
-
-
-class ReplyStream:
-    """Sends one reply as it grows. `write` never waits; the sending is done by a thread.
-
-    Characters are counted in code points, as `token.at` is. `base` is what a client already has
-    of the reply (a continued one).
-    """
-
-    def __init__(
-        self,
-        connections: Connections,
-        listener: Listener,
-        *,
-        to: str,
-        take: int,
-        base: str,
-        connection: str | None,
-        gather_s: float,
-        save_s: float = 1.0,
-        grace_s: float = 30.0,
-        resend: bool = False,
-    ) -> None:
-        self.cancelled = threading.Event()
-        #: Set when nobody was connected for the whole of the grace.
-        self.abandoned = False
-        #: What the listener raised, if anything: the reply is no longer ours to tell.
-        self.cut: BaseException | None = None
-        self.connection = connection
-        self._connections, self._listener = connections, listener
-        self._to, self._take = to, take
-        self._gather_s, self._save_s, self._grace_s = gather_s, save_s, grace_s
-        self._reply = base
-        self._sent = 0 if resend else len(base)
-        self._saved_at = self._heard_at = time.monotonic()
-        self._closed: str | None = None
-        self._alone_since: float | None = None if connection else time.monotonic()
-        self._news = threading.Condition()
-        self._over = False
-        self._pause = 0.0
-        self._thread = threading.Thread(target=self._run, name="reply-stream", daemon=True)
-        self._thread.start()
-
-    @property
-    def reply(self) -> str:
-        """The whole reply so far."""
-        return self._reply
-
-    def write(self, text: str) -> None:
-        """Adds to the reply."""
-        with self._news:
-            self._reply += text
-            self._news.notify()
-
-    def close(self) -> None:
-        """Sends what is left and ends the thread. What cannot be sent is in the session all the same."""
-        with self._news:
-            self._over = True
-            self._news.notify()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            last = False
-            while not last:
-                with self._news:
-                    if len(self._reply) == self._sent and not self._over:
-                        self._news.wait(self._gather_s or 0.05)
-                    last = self._over
-                began = time.monotonic()
-                self._hear()
-                self._send()
-                if last:
-                    self._send_rest()
-                    return
-                if began - self._saved_at >= self._save_s:
-                    self._saved_at = began
-                    self._listener.save(self._reply)
-                rest = self._gather_s + self._pause - (time.monotonic() - began)
-                with self._news:
-                    if rest > 0 and not self._over:
-                        self._news.wait_for(lambda: self._over, rest)
-        except BaseException as error:  # the telling thread must hear of it, whatever it is
-            self.cut = error
-            self.cancelled.set()
-
-    def _hear(self) -> None:
-        """Reads the session with each post, and once a second without any."""
-        now = time.monotonic()
-        if len(self._reply) == self._sent and now - self._heard_at < 1.0:
-            return
-        self._heard_at = now
-        heard = self._listener.hear()
-        if heard.stop:
-            self.cancelled.set()
-        # The session may go on naming a connection that we know is closed.
-        connection = heard.connection if heard.connection != self._closed else None
-        if connection != self.connection:
-            self.connection, self._sent = connection, 0
-        if self.connection is not None:
-            self._alone_since = None
-        elif self._alone_since is None:
-            self._alone_since = now
-        elif now - self._alone_since > self._grace_s:
-            self.abandoned = True
-            self.cancelled.set()
-
-    def _send(self) -> None:
-        reply = self._reply
-        while self.connection is not None and self._sent < len(reply):
-            text = reply[self._sent : self._sent + TOKEN_CHARACTERS]
-            try:
-                self._connections.try_post(self.connection, wire.Token(self._to, self._take, self._sent, text))
-            except Gone:
-                self._gone()
-                return
-            except Busy:
-                self._pause = min(_BUSY_LONGEST_S, max(_BUSY_FIRST_S, self._pause * 2))
-                return
-            self._sent += len(text)
-            self._pause = 0.0
-
-    def _gone(self) -> None:
-        """The connection closed under us: whoever the session names now gets the whole reply."""
-        self._closed, self._sent = self.connection, 0
-        heard = self._listener.hear()
-        self.connection = heard.connection if heard.connection != self._closed else None
-        if self.connection is None and self._alone_since is None:
-            self._alone_since = time.monotonic()
-
-    def _send_rest(self) -> None:
-        """The reply is whole: a few more attempts where the gateway was busy or the client changed."""
-        for attempt in range(5):
-            if self.connection is None or self._sent == len(self._reply):
-                return
-            if attempt:
-                time.sleep(self._pause)
-            self._send()
-
-
-def fit_turns(
-    turns: list[wire.TurnView], room: int, write: Callable[[list[wire.TurnView]], wire.ServerMessage]
-) -> wire.ServerMessage:
-    """The message with as many of the newest turns (given newest first) as fit `room` bytes, oldest first."""
-    kept: list[wire.TurnView] = []
-    used = len(wire.write(write([])).encode())
-    for turn in turns:
-        used += len(wire.write(wire.Turns("", [turn])).encode())
-        if kept and used > room:
-            break
-        kept.append(turn)
-    return write(kept[::-1])

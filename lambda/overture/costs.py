@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from overture.sessions import Totals
-from overture.wire import Saved, Stats
+from overture.counters import Totals
+from overture.protocol import Saved, Stats
 
 #: US dollars per GB-second, Lambda arm64, us-east-1, first tier (aws.amazon.com/lambda/pricing, 2026-11).
 USD_PER_GB_S = 0.0000133334

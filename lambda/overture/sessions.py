@@ -1,13 +1,14 @@
-"""Sessions: what is kept of a conversation, and the drafts by which it changes.
+"""Sessions: what is kept of a conversation, and the transactions by which it changes.
 
 A session outlives its connections. Its inbox and its lease live in one document, so that a line
 is appended and a lease reserved in one conditional write; each turn is a document of its own.
-`Sessions.update` reads a session into a `Draft`, lets a function change it, writes everything
-changed in one transaction on the condition that nobody else changed it meanwhile, and begins
-again if somebody did. So the function may run several times: it must have no other effect.
+`Sessions.update` reads a session into a `SessionTransaction`, lets a function change it, writes everything
+changed on the condition that nobody else changed it meanwhile, and begins again if somebody did. So the
+function may run several times: it must have no other effect. The document keeps the ids of its last
+writes, so that an update whose answer was lost finds that it happened.
 
 The session's secret is never stored: documents are kept under a hash of it, the `key`, which
-logs and invocations may carry. This module knows the table, not the wire's sockets or AWS Lambda.
+logs and invocations may carry.
 """
 
 from __future__ import annotations
@@ -22,19 +23,25 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from overture.table import Conflict, Delete, Put, Table
-from overture.wire import EndReason, TurnState, TurnView, WakeState
+from overture.protocol import End, EndReason, TurnState, TurnView, WakeState
+from overture.slots import Slots
+from overture.table import Conflict, Delete, Put, Table, Unavailable
+from overture.waiting_line import WaitingLine
 
 T = TypeVar("T")
 
 DAY_S = 86_400.0
 #: Actions remembered as done: a client sends one at a time, so a few would do.
 DONE_KEPT = 64
+#: Writes remembered: as many as others may make while the answer to one is being waited for.
+WRITES_KEPT = 12
 #: Lines that may wait at once.
 INBOX_LINES = 8
 #: API Gateway ends a connection after two hours.
 CONNECTION_S = 2.25 * 3600
-#: A document that others keep changing is tried for this long; Front has 29 s for everything.
+#: Sessions with work in hand are listed over so many partitions, for the sweep.
+OPEN_SHARDS = 16
+#: A document that others keep changing, or a table that does not answer, is tried for this long.
 _PATIENCE_S = 8.0
 
 
@@ -53,16 +60,17 @@ class Line(Struct):
 class Lease(Struct):
     """The right to work for a session, until `until` (Unix time, seconds).
 
-    `token` names the reservation that Front made; `fence`, set when an invocation confirms it,
+    `token` names the reservation that Front made at `since`; `fence`, set when an invocation confirms it,
     names that invocation, so that a doubled delivery of the same token finds the lease taken.
     """
 
     token: str
     until: float
     fence: str | None = None
+    since: float = 0.0
 
 
-class Waking(Struct):
+class WakeStatus(Struct):
     """How far the storyteller had woken when last heard of."""
 
     state: WakeState = "waking"
@@ -95,7 +103,12 @@ class Turn(Struct):
 
 
 class Session(Struct):
-    """The session's document. `capped`: its address has had its share of wakes, so nobody is sent for."""
+    """The session's document.
+
+    `capped`: its address has had its share of wakes, so no storyteller is invoked. `slot`: the slot that it last
+    held. `waiting`: its place in the waiting line, a sort key; `position` what its visitor was told of it.
+    `ended`: the `end` of a turn that is over and may not have reached the visitor yet.
+    """
 
     key: str
     world: str
@@ -107,35 +120,24 @@ class Session(Struct):
     address: str | None = None
     inbox: list[Line] = []
     lease: Lease | None = None
-    waking: Waking = msgspec.field(default_factory=Waking)
+    slot: int | None = None
+    waiting: str | None = None
+    position: int | None = None
+    wake: WakeStatus = msgspec.field(default_factory=WakeStatus, name="waking")
     telling: str | None = None
+    ended: End | None = None
     stop: str | None = None
     last_seq: int = 0
     done: list[str] = []
+    writes: list[str] = []
 
     def has_lease(self, now: float) -> bool:
-        """Whether somebody is at work, or has been sent for."""
+        """Whether a storyteller is at work, or has been invoked."""
         return self.lease is not None and self.lease.until > now
 
     def remember_done(self, action: str) -> None:
         """Remembers that the action with this id was done, so that a second copy is not."""
         self.done = [*self.done[-(DONE_KEPT - 1) :], action]
-
-
-class House(Struct):
-    """All sessions that a storyteller works for (key → until when at the latest), and those that wait."""
-
-    live: dict[str, float] = {}
-    queue: list[str] = []
-
-
-class Totals(Struct):
-    """What replies have cost in all: the measure of what a written answer saves."""
-
-    replies: int = 0
-    tokens: int = 0
-    usd: float = 0.0
-    mwh: float = 0.0
 
 
 def new_secret() -> str:
@@ -148,23 +150,18 @@ def key_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()[:32]
 
 
-class Draft:
-    """One session being changed, with its turns and, if asked for, the house."""
+class SessionTransaction:
+    """One session being changed, with its turns and what else must change with it. `id` names the attempt."""
 
     def __init__(self, sessions: Sessions, session: Session, version: int) -> None:
+        self.id = secrets.token_hex(8)
         self.session = session
         self.now = time.time()
+        self.slots, self.waiting_line = sessions.slots, sessions.waiting_line
         self._sessions = sessions
         self._version = version
-        self._changes: dict[str, Put | Delete] = {}
-        self._house: tuple[House, int] | None = None
-
-    @property
-    def house(self) -> House:
-        """The house, read when first asked for and then written together with the session."""
-        if self._house is None:
-            self._house = self._sessions.house()
-        return self._house[0]
+        self._before = msgspec.json.encode(session)
+        self._changes: dict[tuple[str, str], Put | Delete] = {}
 
     def add_turn(
         self, turn_id: str, said: str, *, reply: str = "", state: TurnState = "waiting", notes: Sequence[str] = ()
@@ -175,138 +172,123 @@ class Draft:
         self.put(turn)
         return turn
 
-    def turn(self, seq: int) -> Turn:
-        """Reads a turn. Raises `NoSession` when it is gone: the session was being forgotten."""
+    def turn(self, seq: int) -> Turn | None:
+        """Reads a turn; None when it is gone."""
         document = self._sessions.table.get(_pk(self.session.key), _turn_sk(seq))
-        if document is None:
-            raise NoSession
-        return _turn(document.body, document.version)
+        return _turn(document.body, document.version) if document else None
 
     def recent(self, limit: int) -> list[Turn]:
         """The newest turns, newest first."""
         return self._sessions.turns(self.session.key, limit=limit)
 
-    def put(self, turn: Turn) -> None:
-        """Has the turn written together with the session, if it is still as it was read."""
-        life_s = self._sessions.life_s
-        self._changes[_turn_sk(turn.seq)] = Put(
-            _pk(self.session.key), _turn_sk(turn.seq), msgspec.json.encode(turn), turn.version, life_s
-        )
+    def put(self, turn: Turn, *, writer: str = "") -> None:
+        """Has the turn written with the session, if it is still as it was read (or `writer` wrote it last)."""
+        self.also(self._sessions.turn_put(self.session.key, turn, writer))
 
     def delete(self, turn: Turn) -> None:
-        """Has the turn removed together with the session's change."""
-        self._changes[_turn_sk(turn.seq)] = Delete(_pk(self.session.key), _turn_sk(turn.seq))
+        """Has the turn removed with the session's change."""
+        self.also(Delete(_pk(self.session.key), _turn_sk(turn.seq)))
+
+    def also(self, change: Put | Delete) -> None:
+        """Has another document change with the session, or not at all."""
+        self._changes[change.pk, change.sk] = change
+
+    def list_as_open(self, is_open: bool) -> None:
+        """Has the session listed among those with work in hand, or no longer: the sweep looks at these."""
+        pk, sk = _open_pk(self.session.key), self.session.key
+        self.also(Put(pk, sk, b"", None, self._sessions.life_s) if is_open else Delete(pk, sk))
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._changes) or msgspec.json.encode(self.session) != self._before
 
     def write(self) -> None:
-        """Writes everything, or raises `Conflict`."""
-        life_s = self._sessions.life_s
+        """Writes everything. Raises `Conflict` or `Unavailable`."""
+        self.session.writes = [*self.session.writes[-(WRITES_KEPT - 1) :], self.id]
         body = msgspec.json.encode(self.session)
-        changes = [Put(_pk(self.session.key), "session", body, self._version, life_s), *self._changes.values()]
-        if self._house is not None:
-            house, version = self._house
-            changes.append(Put("HOUSE", "house", msgspec.json.encode(house), version, 365 * DAY_S))
-        self._sessions.table.write(*changes)
+        own = Put(_pk(self.session.key), "session", body, self._version, self._sessions.life_s)
+        self._sessions.table.write(own, *self._changes.values(), writer=self.id)
 
 
 class Sessions:
-    """The sessions in a table."""
+    """The sessions in a table. Every method raises `Unavailable` if the table stays away for eight seconds."""
 
     def __init__(self, table: Table, *, life_days: float = 30) -> None:
         self.table = table
+        self.slots, self.waiting_line = Slots(table), WaitingLine(table)
         self.life_s = life_days * DAY_S
 
     def create(self, session: Session) -> None:
         """Keeps a new session."""
-        self.table.write(Put(_pk(session.key), "session", msgspec.json.encode(session), 0, self.life_s))
+        put = Put(_pk(session.key), "session", msgspec.json.encode(session), 0, self.life_s, writer=session.key)
+        _patiently(lambda: self.table.write(put))
 
     def read(self, key: str) -> Session:
         """Reads a session. Raises `NoSession`."""
-        return self._read(key)[0]
+        return _patiently(lambda: self._read(key))[0]
 
-    def update(self, key: str, change: Callable[[Draft], T]) -> T:
+    def update(self, key: str, change: Callable[[SessionTransaction], T]) -> T:
         """Changes a session by `change`, which is run again if somebody else was faster.
 
-        Raises `NoSession`, `Conflict` after eight seconds of that, and whatever `change` raises (then
+        Raises `NoSession`, after eight seconds `Conflict` or `Unavailable`, and whatever `change` raises (then
         nothing is written).
         """
         ends = time.monotonic() + _PATIENCE_S
+        attempts: dict[str, T] = {}
         while True:
-            session, version = self._read(key)
-            before = msgspec.json.encode(session)
-            draft = Draft(self, session, version)
-            result = change(draft)
-            if msgspec.json.encode(session) == before and not draft._changes and draft._house is None:
-                return result
             try:
-                draft.write()
-            except Conflict:
+                session, version = self._read(key)
+                for write in session.writes:
+                    if write in attempts:
+                        return attempts[write]
+                tx = SessionTransaction(self, session, version)
+                result = change(tx)
+                if tx.changed:
+                    attempts[tx.id] = result
+                    tx.write()
+                return result
+            except (Conflict, Unavailable) as error:
                 if time.monotonic() > ends:
                     raise
                 # Not longer and longer: who waits longer between two attempts is overtaken more often.
-                time.sleep(random.uniform(0, 0.02))
-                continue
-            return result
+                time.sleep(random.uniform(0, 0.02) if isinstance(error, Conflict) else random.uniform(0.1, 0.3))
 
-    def save_turn(self, key: str, turn: Turn) -> None:
-        """Writes a turn alone. Raises `Conflict` when somebody else has it now; counts its version up."""
-        self.table.write(Put(_pk(key), _turn_sk(turn.seq), msgspec.json.encode(turn), turn.version, self.life_s))
+    def save_turn(self, key: str, turn: Turn, *, writer: str) -> None:
+        """Writes a turn alone; counts its version up. Raises `Conflict` when somebody else has written it."""
+        self.table.write(self.turn_put(key, turn, writer))
         turn.version += 1
+
+    def turn_put(self, key: str, turn: Turn, writer: str = "") -> Put:
+        """The write of a turn that is still as it was read, or was last written by `writer`."""
+        return Put(_pk(key), _turn_sk(turn.seq), msgspec.json.encode(turn), turn.version, self.life_s, writer)
 
     def turns(self, key: str, *, before: int | None = None, limit: int | None = None) -> list[Turn]:
         """The session's turns, newest first; only those before the number `before`, if given."""
         high = None if before is None else _turn_sk(before)
-        documents = self.table.query(_pk(key), "turn#", before=high, limit=limit)
+        documents = _patiently(lambda: self.table.query(_pk(key), "turn#", before=high, limit=limit))
         return [_turn(document.body, document.version) for document in documents]
 
-    def house(self) -> tuple[House, int]:
-        """The house and its version."""
-        document = self.table.get("HOUSE", "house")
-        return (msgspec.json.decode(document.body, type=House), document.version) if document else (House(), 0)
+    def open_keys(self, shard: int) -> list[str]:
+        """The keys of the sessions with work in hand, of one of the `OPEN_SHARDS`."""
+        return [document.sk for document in self.table.query(f"OPEN#{shard}")]
 
-    def update_house(self, change: Callable[[House], T]) -> T:
-        """Changes the house alone, beginning again if somebody else was faster. Raises as `update`."""
-        ends = time.monotonic() + _PATIENCE_S
-        while True:
-            house, version = self.house()
-            before = msgspec.json.encode(house)
-            result = change(house)
-            after = msgspec.json.encode(house)
-            if after == before:
-                return result
-            try:
-                self.table.write(Put("HOUSE", "house", after, version, 365 * DAY_S))
-            except Conflict:
-                if time.monotonic() > ends:
-                    raise
-                time.sleep(random.uniform(0, 0.05))
-                continue
-            return result
-
-    def totals(self) -> Totals:
-        """What replies have cost in all, so far."""
-        document = self.table.get("HOUSE", "totals")
-        return msgspec.json.decode(document.body, type=Totals) if document else Totals()
-
-    def add_to_totals(self, tokens: int, usd: float, mwh: float) -> None:
-        """Counts one more reply. Two at the very same time may count as one: it is a mean, not a bill."""
-        totals = self.totals()
-        body = msgspec.json.encode(
-            Totals(totals.replies + 1, totals.tokens + tokens, totals.usd + usd, totals.mwh + mwh)
-        )
-        self.table.write(Put("HOUSE", "totals", body, None, 365 * DAY_S))
+    def forget_open(self, key: str) -> None:
+        """Takes a session that is no more off that list."""
+        self.table.write(Delete(_open_pk(key), key))
 
     def bind(self, connection: str, key: str) -> None:
         """Remembers which session a connection speaks for."""
-        self.table.write(Put(f"C#{connection}", "connection", key.encode(), None, CONNECTION_S))
+        _patiently(lambda: self.table.write(Put(f"C#{connection}", "connection", key.encode(), None, CONNECTION_S)))
 
     def bound(self, connection: str) -> str | None:
         """The key of the session that a connection speaks for."""
-        document = self.table.get(f"C#{connection}", "connection")
+        document = _patiently(lambda: self.table.get(f"C#{connection}", "connection"))
         return document.body.decode() if document else None
 
     def unbind(self, connection: str) -> str | None:
         """Forgets a connection; returns the key of the session it spoke for."""
-        document = self.table.take(f"C#{connection}", "connection")
+        document = _patiently(lambda: self.table.take(f"C#{connection}", "connection"))
         return document.body.decode() if document else None
 
     def _read(self, key: str) -> tuple[Session, int]:
@@ -316,8 +298,24 @@ class Sessions:
         return msgspec.json.decode(document.body, type=Session), document.version
 
 
+def _patiently(work: Callable[[], T]) -> T:
+    """Tries again while the table does not answer."""
+    ends = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return work()
+        except Unavailable:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(random.uniform(0.1, 0.3))
+
+
 def _pk(key: str) -> str:
     return f"S#{key}"
+
+
+def _open_pk(key: str) -> str:
+    return f"OPEN#{int.from_bytes(hashlib.sha256(key.encode()).digest()[:2]) % OPEN_SHARDS}"
 
 
 def _turn_sk(seq: int) -> str:

@@ -46,6 +46,8 @@ class Settings(Struct, frozen=True):
 
     #: Storytellers that may work at once; 0: as many as the account allows.
     concurrency: Count = 0
+    #: Visitors that may wait for a storyteller when all are at work; more hear at once that it is full.
+    waiting_limit: Count = 1000
     #: Visits per address and day that the storyteller is woken for; 0: without limit.
     wakes_per_day: Count = 100
     #: Tickets per address and minute; 0: without limit.
@@ -74,7 +76,7 @@ class Settings(Struct, frozen=True):
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Meta(gt=0, le=1)] = 0.9
     #: Left out is what is less likely than this share of the likeliest token.
-    min_p: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    min_p: Annotated[float, Meta(ge=0, lt=1)] = 0.05
     repetition_penalty: Annotated[float, Meta(ge=1, le=2)] = 1.0
 
     #: Carbon of the grid, kg CO2e per kWh (us-east-1: 0.27-0.42, the upper end).

@@ -1,21 +1,23 @@
 """The one DynamoDB table: documents under a key, each with a version, written only if unchanged.
 
-A document is a small JSON text in one item, beside the attributes DynamoDB needs (`pk`, `sk`,
-`version`, `expires`). Writers read, change and write back on the condition that the version is
-still the one they read, so that two of them never lose each other's change.
-
-This module knows nothing of what the documents say.
+A document is a small JSON text in one item, beside the attributes that the table needs (`pk`, `sk`,
+`version`, `writer`, `expires`). Writers read, change and write back on the condition that the version
+is still the one they read, so that two of them never lose each other's change. `writer` names the
+write: botocore repeats a write whose answer was lost, and the repetition must find it was its own.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -25,8 +27,12 @@ class Conflict(Exception):
     """Somebody else changed the document first: read it again."""
 
 
+class Unavailable(Exception):
+    """The table did not answer in time or had too much to do. A write may have happened all the same."""
+
+
 class Document(NamedTuple):
-    """What the table holds under a key. `version` is 0 for a document that is not there yet."""
+    """What the table holds under a key."""
 
     sk: str
     body: bytes
@@ -34,24 +40,29 @@ class Document(NamedTuple):
 
 
 class Put(NamedTuple):
-    """A document to write; `version` is what the writer last saw, None to write whatever is there."""
+    """A document to write. `version` is what the writer last saw: 0 for nothing, None to write in any case.
+
+    With a `writer` the document may also be one that this writer wrote, whatever its version.
+    """
 
     pk: str
     sk: str
     body: bytes
     version: int | None
     life_s: float
+    writer: str = ""
 
 
 class Delete(NamedTuple):
-    """A document to remove, whatever it says."""
+    """A document to remove: that version of it, or whatever is there."""
 
     pk: str
     sk: str
+    version: int | None = None
 
 
 class Table:
-    """A thin client of one table."""
+    """A thin client of one table. Every method raises `Unavailable`."""
 
     def __init__(self, name: str, client: DynamoDBClient | None = None) -> None:
         self.name = name
@@ -61,81 +72,148 @@ class Table:
         )
 
     def get(self, pk: str, sk: str) -> Document | None:
-        """Reads a document as it is now. What has outlived its time is not there, deleted or not."""
-        item = self._client.get_item(TableName=self.name, Key=_key(pk, sk), ConsistentRead=True).get("Item")
+        """Reads one document; None when it is not there or past its time."""
+        with _translated():
+            item = self._client.get_item(TableName=self.name, Key=_key(pk, sk), ConsistentRead=True).get("Item")
         return _document(item) if item and not _expired(item) else None
 
-    def query(self, pk: str, prefix: str, *, before: str | None = None, limit: int | None = None) -> list[Document]:
-        """Reads the documents under `pk` whose `sk` has the prefix (and sorts before `before`), newest first."""
-        condition, values = "pk = :pk AND begins_with(sk, :low)", {":pk": {"S": pk}, ":low": {"S": prefix}}
+    def query(
+        self,
+        pk: str,
+        prefix: str = "",
+        *,
+        before: str | None = None,
+        limit: int | None = None,
+        newest_first: bool = True,
+    ) -> list[Document]:
+        """The documents whose sort key begins with `prefix` and lies before `before`, if that is given."""
+        condition, values = "pk = :pk", {":pk": {"S": pk}}
         if before is not None:
             # begins_with and < cannot be combined: a range from the prefix on says the same, as `before` has it too.
-            condition, values = "pk = :pk AND sk BETWEEN :low AND :high", {**values, ":high": {"S": before}}
+            condition += " AND sk BETWEEN :low AND :high"
+            values |= {":low": {"S": prefix}, ":high": {"S": before}}
+        elif prefix:
+            condition += " AND begins_with(sk, :prefix)"
+            values[":prefix"] = {"S": prefix}
         found: list[Document] = []
         page: dict[str, Any] = {"Limit": limit + 1} if limit else {}
         while True:
-            answer = self._client.query(
-                TableName=self.name,
-                KeyConditionExpression=condition,
-                ExpressionAttributeValues=values,
-                ConsistentRead=True,
-                ScanIndexForward=False,
-                **page,
-            )
+            with _translated():
+                answer = self._client.query(
+                    TableName=self.name,
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                    ConsistentRead=True,
+                    ScanIndexForward=not newest_first,
+                    **page,
+                )
             found += [_document(item) for item in answer["Items"] if not _expired(item) and item["sk"]["S"] != before]
             if "LastEvaluatedKey" not in answer or (limit and len(found) >= limit):
                 return found[:limit] if limit else found
             page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def write(self, *changes: Put | Delete) -> None:
+    def count_documents(self, pk: str, *, before: str | None = None, limit: int | None = None) -> int:
+        """How many documents there are under `pk` (before a sort key), counted up to `limit`; may be a second old."""
+        condition, values = "pk = :pk", {":pk": {"S": pk}}
+        if before is not None:
+            condition += " AND sk < :before"
+            values[":before"] = {"S": before}
+        total = 0
+        page: dict[str, Any] = {"Limit": limit} if limit else {}
+        while True:
+            with _translated():
+                answer = self._client.query(
+                    TableName=self.name,
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                    Select="COUNT",
+                    **page,
+                )
+            total += answer["Count"]
+            if "LastEvaluatedKey" not in answer or (limit and total >= limit):
+                return total
+            page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def write(self, *changes: Put | Delete, writer: str = "") -> None:
         """Makes all the changes or none. Raises `Conflict` when a version is no longer the current one."""
-        try:
+        writer = writer or secrets.token_hex(8)
+        with _translated():
             if len(changes) == 1 and isinstance(changes[0], Put):
-                self._client.put_item(**self._put(changes[0]))
+                self._client.put_item(**self._put(changes[0], writer))
+            elif len(changes) == 1:
+                self._client.delete_item(**self._delete(changes[0]))  # type: ignore[arg-type]
             elif changes:
-                self._client.transact_write_items(TransactItems=[self._in_transaction(change) for change in changes])
-        except ClientError as error:
-            if _lost(error):
-                raise Conflict from None
-            raise
+                # DynamoDB knows a repeated transaction by its token.
+                self._client.transact_write_items(
+                    TransactItems=[self._in_transaction(change, writer) for change in changes],
+                    ClientRequestToken=writer[:36],
+                )
 
     def take(self, pk: str, sk: str) -> Document | None:
         """Removes a document and returns it: of many who try, one gets it."""
-        item = self._client.delete_item(TableName=self.name, Key=_key(pk, sk), ReturnValues="ALL_OLD").get("Attributes")
+        with _translated():
+            answer = self._client.delete_item(TableName=self.name, Key=_key(pk, sk), ReturnValues="ALL_OLD")
+        item = answer.get("Attributes")
         return _document(item) if item and not _expired(item) else None
 
-    def count(self, pk: str, sk: str, life_s: float) -> int:
-        """Adds one to a counter that lives `life_s` seconds from its first use; returns the new count."""
-        answer = self._client.update_item(
-            TableName=self.name,
-            Key=_key(pk, sk),
-            UpdateExpression="SET expires = if_not_exists(expires, :end) ADD #n :one",
-            ExpressionAttributeNames={"#n": "count"},
-            ExpressionAttributeValues={":one": {"N": "1"}, ":end": {"N": str(int(time.time() + life_s))}},
-            ReturnValues="UPDATED_NEW",
-        )
-        return int(answer["Attributes"]["count"]["N"])
+    def add(self, pk: str, sk: str, amounts: dict[str, float], life_s: float) -> dict[str, float]:
+        """Adds to the numbers of a counter that lives `life_s` seconds from its first use; returns the sums."""
+        names = {f"#a{place}": name for place, name in enumerate(amounts)}
+        values = {
+            f":a{place}": {"N": format(Decimal(repr(amount)), "f")} for place, amount in enumerate(amounts.values())
+        }
+        additions = ", ".join(f"#a{place} :a{place}" for place in range(len(amounts)))
+        with _translated():
+            answer = self._client.update_item(
+                TableName=self.name,
+                Key=_key(pk, sk),
+                UpdateExpression=f"SET expires = if_not_exists(expires, :end) ADD {additions}",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues={**values, ":end": {"N": str(int(time.time() + life_s))}},
+                ReturnValues="UPDATED_NEW",
+            )
+        return _numbers(answer["Attributes"])
 
-    def _in_transaction(self, change: Put | Delete) -> Any:
+    def numbers(self, pk: str) -> list[dict[str, float]]:
+        """The counters under `pk`, as `add` left them; may be a second old."""
+        with _translated():
+            answer = self._client.query(
+                TableName=self.name,
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": pk}},
+            )
+        return [_numbers(item) for item in answer["Items"] if not _expired(item)]
+
+    def _in_transaction(self, change: Put | Delete, writer: str) -> Any:
         if isinstance(change, Delete):
-            return {"Delete": {"TableName": self.name, "Key": _key(change.pk, change.sk)}}
-        return {"Put": self._put(change)}
+            return {"Delete": self._delete(change)}
+        return {"Put": self._put(change, writer)}
 
-    def _put(self, put: Put) -> Any:
+    def _delete(self, delete: Delete) -> Any:
+        written: dict[str, Any] = {"TableName": self.name, "Key": _key(delete.pk, delete.sk)}
+        if delete.version is not None:
+            # What is gone already needs no removing.
+            written["ConditionExpression"] = "attribute_not_exists(pk) OR version = :version"
+            written["ExpressionAttributeValues"] = {":version": {"N": str(delete.version)}}
+        return written
+
+    def _put(self, put: Put, writer: str) -> Any:
+        writer = put.writer or writer
         item = {
             **_key(put.pk, put.sk),
             "body": {"S": put.body.decode()},
             "version": {"N": str((put.version or 0) + 1)},
+            "writer": {"S": writer},
             "expires": {"N": str(int(time.time() + put.life_s))},
         }
         written: dict[str, Any] = {"TableName": self.name, "Item": item}
         if put.version == 0:
             # A document past its time may still lie there, undeleted: it does not count.
-            written["ConditionExpression"] = "attribute_not_exists(pk) OR expires <= :now"
-            written["ExpressionAttributeValues"] = {":now": {"N": str(int(time.time()))}}
+            written["ConditionExpression"] = "attribute_not_exists(pk) OR expires <= :now OR writer = :writer"
+            written["ExpressionAttributeValues"] = {":now": {"N": str(int(time.time()))}, ":writer": {"S": writer}}
         elif put.version is not None:
-            written["ConditionExpression"] = "version = :version"
-            written["ExpressionAttributeValues"] = {":version": {"N": str(put.version)}}
+            written["ConditionExpression"] = "version = :version OR writer = :writer"
+            written["ExpressionAttributeValues"] = {":version": {"N": str(put.version)}, ":writer": {"S": writer}}
         return written
 
 
@@ -147,11 +225,31 @@ def _document(item: Any) -> Document:
     return Document(item["sk"]["S"], item["body"]["S"].encode(), int(item["version"]["N"]))
 
 
+def _numbers(item: Any) -> dict[str, float]:
+    return {name: float(value["N"]) for name, value in item.items() if "N" in value and name != "expires"}
+
+
 def _expired(item: Any) -> bool:
     return float(item["expires"]["N"]) <= time.time()
 
 
-def _lost(error: ClientError) -> bool:
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turns botocore's errors into ours. What is nobody's passing trouble (a denied access) stays as it is."""
+    try:
+        yield
+    except ClientError as error:
+        if _conflicts(error):
+            raise Conflict from None
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if status >= 500 or "Throttl" in str(error) or "Exceeded" in error.response["Error"]["Code"]:
+            raise Unavailable(str(error)) from error
+        raise
+    except BotoCoreError as error:
+        raise Unavailable(str(error)) from error
+
+
+def _conflicts(error: ClientError) -> bool:
     code = error.response["Error"]["Code"]
     if code == "TransactionCanceledException":
         reasons: Sequence[Any] = error.response.get("CancellationReasons", [])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from overture.settings import Settings
 from storyteller import snapshots
-from storyteller.loading import Waking
+from storyteller.model_loader import ModelLoader
 
 if TYPE_CHECKING:
     from storyteller.engine import Engine
@@ -29,12 +29,13 @@ def _load(note: Callable[[int, int], None]) -> Engine:
         context=settings.context,
         threads=settings.threads or None,
         pace_s=settings.load_s,
+        prepare_grammars=True,
         # A snapshot carries the process's own memory; pages of a mapped file would be read anew.
         copy=snapshots.is_coming(),
     )
 
 
-waking = Waking(_load)
+loader = ModelLoader(_load)
 
 # What follows is imported while the weights are already being read.
 from aws_lambda_powertools import Logger, Metrics, Tracer  # noqa: E402
@@ -44,7 +45,7 @@ from overture.connections import Connections  # noqa: E402
 from overture.sessions import Sessions  # noqa: E402
 from overture.table import Table  # noqa: E402
 from prologue.world import load_world  # noqa: E402
-from storyteller.telling import Telling  # noqa: E402
+from storyteller.worker import ReplyWorker  # noqa: E402
 
 logger = Logger()
 tracer = Tracer()
@@ -62,7 +63,7 @@ def _reconnect() -> None:
 
 
 if snapshots.is_coming():
-    snapshots.prepare(waking, _reconnect)
+    snapshots.prepare(loader, _reconnect)
 
 
 @tracer.capture_lambda_handler(capture_response=False)
@@ -71,7 +72,7 @@ if snapshots.is_coming():
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Works for the session that the event names, if its token still is the session's lease."""
     logger.append_keys(session=event["session"])
-    Telling(
+    ReplyWorker(
         settings,
         sessions,
         connections,
@@ -81,5 +82,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         token=event["token"],
         memory_mb=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "10240")),
         remaining_s=lambda: context.get_remaining_time_in_millis() / 1000,
-    ).work(waking)
+    ).work(loader)
     return {}

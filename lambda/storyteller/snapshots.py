@@ -10,7 +10,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 
-from storyteller.loading import Waking
+from storyteller.model_loader import ModelLoader
 
 
 def is_coming(environment: Mapping[str, str] = os.environ) -> bool:
@@ -18,16 +18,16 @@ def is_coming(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
-def prepare(waking: Waking, reconnect: Callable[[], None]) -> None:
+def prepare(loader: ModelLoader, reconnect: Callable[[], None]) -> None:
     """Waits for the model and has `reconnect` called in every copy. Raises what loading raised: the init fails.
 
     Such an init may take as long as the function's timeout, so nothing is thrown away after ten seconds.
     """
     from snapshot_restore_py import register_after_restore
 
-    while not waking.wait(60):
+    while not loader.wait(60):
         pass
-    waking.engine  # noqa: B018  raises what loading raised
+    loader.engine  # noqa: B018  raises what loading raised
     register_after_restore(renew, reconnect)
 
 

@@ -1,4 +1,4 @@
-"""Deletes from installed packages what the storyteller never uses: `python trim.py FOLDER`, while the image is built."""
+"""Deletes from installed packages what the storyteller never uses: `python trim.py FOLDER`, as the image is built."""
 
 import shutil
 import sys

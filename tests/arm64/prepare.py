@@ -17,8 +17,8 @@ TOLERANCE = 5e-3
 def prepare(case: Path) -> None:
     """Fills `case` with a bundle and `expected.json`."""
     from model_build.pack import pack
-    from model_build.pack_prefix import write_prefix
-    from model_build.pack_source import open_source
+    from model_build.prefix import write_prefix
+    from model_build.sources import open_source
     from storyteller.engine import Sampling, load_engine
     from storyteller.engine.native import find_native
     from tests.tiny_llama import LLAMA_3_1, write_tiny_llama
@@ -26,7 +26,7 @@ def prepare(case: Path) -> None:
     shutil.rmtree(case, ignore_errors=True)
     options: dict[str, Any] = {**LLAMA_3_1, "width": 256, "hidden": 512, "head_dim": 64, "scale": 0.06, "seed": 3}
     write_tiny_llama(case / "model", **options)
-    pack(open_source(str(case / "model"), None), case / "bundle")
+    pack(open_source(str(case / "model"), None), case / "bundle", calibration="none")
     # Not stock torch: its activations stay in floating point, KleidiAI's and ours become int8.
     engine = load_engine(case / "bundle", kernel="native" if find_native(1) else "reference")
     ids = engine.encode(LINE)

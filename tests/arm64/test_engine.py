@@ -66,8 +66,8 @@ def test_tokens_are_the_hosts(engine: Engine) -> None:
 
 def test_logits_are_the_same_bits_in_any_parts(engine: Engine) -> None:
     model, ids = model_of(engine), EXPECTED["prompt"][:40]
-    assert model.steady
-    assert not model.batches
+    assert model.batch_invariant
+    assert not model.cheap_batches
     whole = model.forward(ids, 0, model.new_cache(), rows=len(ids))
     for chunk in (1, 7):
         cache = model.new_cache()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_build.pack_layout import pack
+from model_build.layout import pack
 from storyteller.engine.linears import Kleidi, Reference
 
 #: Every shape in use: the tests' bundles, and rows of Llama 3.2 1B, 3B and 3.1 8B.

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
+from pytest_asyncio import fixture, is_async_test
 
 #: Without these Chromium, as root and without a network, does not start or looks for Google's hosts.
 FLAGS = [
@@ -20,6 +21,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+expect.set_options(timeout=20_000)  # a machine that others use, too, may be slow
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 
@@ -35,7 +37,14 @@ def find_chromium() -> str:
     pytest.skip(remedy)
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One loop for all browser tests, so that they can share one Chromium; each has a context of its own."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     path = find_chromium()
     async with async_playwright() as playwright:
@@ -44,10 +53,11 @@ async def browser() -> AsyncIterator[Browser]:
         await chromium.close()
 
 
-@pytest.fixture
+@fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A desktop page; it fails the test where a script of the page fails."""
-    page = await browser.new_page(viewport={"width": 1200, "height": 800})
+    """A desktop page without motion; it fails the test where a script of the page fails."""
+    page = await browser.new_page(viewport={"width": 1200, "height": 800}, reduced_motion="reduce")
+    page.set_default_timeout(60_000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
@@ -65,3 +75,19 @@ def keep_picture() -> Callable[[Page, str], Awaitable[None]]:
         await page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     return keep
+
+
+@fixture(loop_scope="session", params=[(360, 740), (1280, 800)], ids=["360", "1280"])
+async def sized_page(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Page]:
+    """A phone's page and a desktop's, without motion; each fails the test where a script of the page fails."""
+    width, height = request.param
+    context = await browser.new_context(
+        viewport={"width": width, "height": height}, has_touch=width < 600, reduced_motion="reduce"
+    )
+    page = await context.new_page()
+    page.set_default_timeout(60_000)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    yield page
+    await context.close()
+    assert not wrong

@@ -59,6 +59,7 @@ class FakePlay:
         self.opening, self.answer = OPENING, ANSWER
         self.world, self.title, self.fields = "emerald_city", "The Emerald City", FIELDS
         self.turns: list[dict[str, Any]] = []
+        self.stories: dict[str, list[dict[str, Any]]] = {}
         self.older: list[dict[str, Any]] = []  # turns that fit no welcome
         self.profile: dict[str, str] = {}
         self.done: set[str] = set()
@@ -66,6 +67,7 @@ class FakePlay:
         self.hellos: list[str | None] = []
         self.beat = -1
         self.awake = False
+        self.session = "s" * 32
         self.lossy = False  # frames come twice, and out of order
         self.history_refused: dict[str, Any] | None = None  # how `history` is refused, if it is
         self.spoilt: str | None = None  # a session that is none
@@ -105,6 +107,24 @@ class FakePlay:
         if not socket.closed:
             with suppress(ConnectionResetError):
                 await socket.send_str(json.dumps(frame))
+
+    def _turn_to(self, session: str | None) -> None:
+        """Each session has its turns, and `turns` are those of the one that is played now; None: a new one."""
+        if session is None:
+            if self.session in self.stories:
+                self.session = chr(ord(self.session[0]) + 1) * 32
+            self.turns, self.beat, self.profile = [], -1, {}
+        else:
+            self.turns = self.stories.get(session, self.turns)
+            self.session = session
+        self.stories[self.session] = self.turns
+
+    def forget(self) -> None:
+        """As after a restart or an expiry: no session is known any more, and new ones get another id."""
+        self.stories.clear()
+        self.session = chr(ord(self.session[0]) + 1) * 32
+        self.turns, self.beat, self.profile, self.awake = [], -1, {}, False
+        self._woken.clear()
 
     async def cut(self) -> None:
         """Cuts the connection without a word."""
@@ -148,15 +168,14 @@ class FakePlay:
     # --- the play -----------------------------------------------------------------------
 
     async def _on_hello(self, frame: dict[str, Any]) -> None:
-        resumed = frame.get("session") is not None
+        resumed = frame.get("session") in self.stories or frame.get("session") == self.session
         self.hellos.append(frame.get("session"))
-        if resumed and frame["session"] == self.spoilt:
+        if frame.get("session") is not None and frame["session"] == self.spoilt:
             await self.send("error", code="bad_field", message="`session` is no session.", retryable=False)
             return
-        if not resumed:
-            self.turns, self.beat = [], -1
+        self._turn_to(frame["session"] if resumed else None)
         await self.send(
-            "welcome", session="s" * 32, world=self.world, protocol=1, resumed=resumed, turns=self.turns,
+            "welcome", session=self.session, world=self.world, protocol=1, resumed=resumed, turns=self.turns,
             profile=self.profile, title=self.title, fields=self.fields,
         )  # fmt: skip
         await self.send("wake", state="ready" if self.awake else "waking", progress=0.0)
@@ -282,7 +301,7 @@ class FakePlay:
         self._spawn(self._tell(turn["id"], turn["reply"] + "\nAnd so it went on.", len(turn["reply"])))
 
     async def _on_undo(self, frame: dict[str, Any]) -> None:
-        self.turns = [turn for turn in self.turns if turn["id"] != frame["of"]]
+        self.turns.remove(self.turn(frame["of"]))
         await self.send("ok", to=frame["id"])
 
     async def _on_remember(self, frame: dict[str, Any]) -> None:

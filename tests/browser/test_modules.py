@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 from playwright.async_api import Page
 
-from client.countdown import Countdown
-from client.events import Wake
-from client.story import Anew, Change, Removed, Story, Told
-from tests.browser.fake_play import FakePlay
+from client.session.protocol import Answer, TurnView, Wake
+from client.session.story import Anew, Change, Removed, Story, Told
+from client.terminal.countdown import Countdown
+from tests.browser.fake_play import SAVED, FakePlay
 
 #: Runs each list of calls on a story of the page's; gives what was shown and how the turns stand.
 RUN = """async (plays) => {
@@ -30,6 +31,7 @@ RUN = """async (plays) => {
     const { begun } = story;
     const turns = story.turns.map((turn) => [
       turn.id, turn.said, turn.reply, turn.state, turn.take, turn.length, turn.live ? [] : turn.parts.choices,
+      turn.takes.map(({ take, said, reply }) => [take, said, reply]),
     ]);
     return { shown, begun, turns, last: story.last?.id ?? null, live: story.live?.id ?? null };
   });
@@ -60,7 +62,7 @@ def some_calls(chance: random.Random) -> list[list[Any]]:
                 ids = chance.choice([[turn_id], ["opening", "a"], ["a", "b"], []])
                 call = ["welcome", [{"id": one, **view} for one in ids]]
             case 3:
-                call = ["answered", {"to": turn_id, "text": "So.", "matched": "m", "score": 1, "saved": {}}]
+                call = ["answered", {"to": turn_id, "text": "So.", "matched": "m", "score": 1, "saved": SAVED}]
             case 4:
                 call = [chance.choice(["forget", "assure"]), turn_id]
             case 5:
@@ -86,15 +88,14 @@ def play(calls: list[list[Any]]) -> dict[str, Any]:
             case "token" | "end":
                 changes = getattr(story, name)(**given[0])
             case "answered":
-                frame = dict(given[0])
-                changes = story.answered(frame.pop("to"), frame.pop("text"), frame)
+                changes = story.answered(msgspec.convert({"type": "answer", **given[0]}, Answer))
             case "welcome":
-                changes = story.welcome(given[0], lambda turn_id: turn_id == "b")
+                changes = story.welcome(msgspec.convert(given[0], list[TurnView]), lambda turn_id: turn_id == "b")
             case "reopened":
                 turn = story.get(given[0])
                 changes = story.reopened(given[0], turn.mark if turn else None, given[1])
             case "earlier":
-                story.earlier(given[0])
+                story.earlier(msgspec.convert(given[0], list[TurnView]))
             case _:
                 changes = getattr(story, name)(*given)
         for change in changes:
@@ -106,7 +107,16 @@ def play(calls: list[list[Any]]) -> dict[str, Any]:
         "shown": shown,
         "begun": story.begun,
         "turns": [
-            [turn.id, turn.said, turn.reply, turn.state, turn.take, len(turn.reply), turn.choices]
+            [
+                turn.id,
+                turn.said,
+                turn.reply,
+                turn.state,
+                turn.take,
+                len(turn.reply),
+                turn.choices,
+                [[one.take, one.said, one.reply] for one in turn.takes],
+            ]
             for turn in story.turns
         ],
         "last": story.last.id if story.last else None,

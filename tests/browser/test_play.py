@@ -104,7 +104,7 @@ async def play_through(browser: Browser, keep_picture: Keep, wait_s: float) -> N
 
         await answer_until_the_curtain(page, within_s=wait_s + 90)
         opening = page.locator(".turn[data-id=opening]")
-        await expect(opening.locator(".stats")).to_be_visible(timeout=60_000)
+        await expect(opening.locator("footer .row")).to_be_visible(timeout=60_000)
         await keep_picture(page, f"wait-{wait_s}-2-story")
         assert await page.evaluate("longest") < 3000
         assert await page.evaluate("takenBack") == []
@@ -112,7 +112,7 @@ async def play_through(browser: Browser, keep_picture: Keep, wait_s: float) -> N
         await line.fill("I knock on the green door")
         await line.press("Enter")
         last = page.locator(".turn.last", has_text="I knock on the green door")
-        await expect(last.locator(".stats")).to_be_visible(timeout=60_000)
+        await expect(last.locator("footer .row")).to_be_visible(timeout=60_000)
         assert len(await last.locator(".told").first.text_content() or "") > 20
     await page.close()
 
@@ -131,16 +131,16 @@ async def test_what_a_visitor_may_do_with_a_reply(browser: Browser) -> None:
         await page.keyboard.press("Escape")
         await page.get_by_role("button", name="Go in now").click()
         opening = page.locator(".turn[data-id=opening].last")
-        await expect(opening.locator(".stats")).to_be_visible(timeout=60_000)
+        await expect(opening.locator("footer .row")).to_be_visible(timeout=60_000)
         await opening.get_by_role("button", name="Retry").click()
-        await expect(opening.locator(".stats")).to_be_hidden(timeout=20_000)
-        await expect(opening.locator(".stats")).to_be_visible(timeout=60_000)
+        await expect(opening.locator("footer .row")).to_be_hidden(timeout=20_000)
+        await expect(opening.locator("footer .row")).to_be_visible(timeout=60_000)
         told = await opening.locator(".told").all_text_contents()
         line = page.get_by_label("Say or ask something")
         await line.fill("I whistle")
         await line.press("Enter")
         last = page.locator(".turn.last", has_text="I whistle")
-        await expect(last.locator(".stats")).to_be_visible(timeout=60_000)
+        await expect(last.locator("footer .row")).to_be_visible(timeout=60_000)
         await last.get_by_role("button", name="Undo").click()
         await expect(page.locator(".turn", has_text="I whistle")).to_have_count(0)
         await page.reload()
@@ -216,7 +216,9 @@ async def open_a_second_window(browser: Browser, keep_picture: Keep, address: st
     line = first.get_by_label("Say or ask something")
     await line.fill("I ask the lamplighter how many lamps there are")
     await line.press("Enter")
-    await expect(first.locator(".turn.last", has_text="how many lamps").locator(".stats")).to_be_visible(timeout=90_000)
+    await expect(first.locator(".turn.last", has_text="how many lamps").locator("footer .row")).to_be_visible(
+        timeout=90_000
+    )
     # What the world knows about it was found, told to the storyteller, and can be seen.
     await first.keyboard.press("F2")
     await expect(first.get_by_role("dialog", name="Backstage")).to_contain_text("lights four hundred lamps")
@@ -241,7 +243,7 @@ async def come_with_a_phone(browser: Browser, keep_picture: Keep, address: str) 
     await expect(page.get_by_label("Your reply")).to_be_visible(timeout=30_000)
     await stand("2-prologue")
     await page.get_by_role("button", name="Go in now").tap()
-    await expect(page.locator(".turn[data-id=opening] .stats")).to_be_visible(timeout=90_000)
+    await expect(page.locator(".turn[data-id=opening] footer .row")).to_be_visible(timeout=90_000)
     await stand("3-story")
     await page.get_by_role("button", name="Backstage").tap()
     await expect(page.get_by_role("dialog", name="Backstage")).to_be_visible()

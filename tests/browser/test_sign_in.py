@@ -177,6 +177,10 @@ async def test_signing_out_forgets_the_story_and_the_member(page: Page) -> None:
         assert not pool.refreshing
         await page.get_by_role("link", name="I am Ada").click()
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
+        assert (
+            len(await page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('overture.story.'))"))
+            <= 1
+        )
         assert house.hellos[-1] is None, "the next one came into the story of the one before"
 
 
@@ -192,7 +196,7 @@ async def test_a_refusal_is_said_and_not_tried_in_circles(page: Page) -> None:
         await page.get_by_role("button", name="Reload").click()
         await page.get_by_role("link", name="I am Ada").click()
         # Signed in, and still not let in: to go to the pool again would change nothing.
-        await expect(page.locator("#connection")).to_contain_text("the house does not let you in")
+        await expect(page.locator("#connection")).to_contain_text("this deployment does not let you in")
         assert pool.calls[calls:] == ["/oauth2/authorize", "/oauth2/token"]
 
 
@@ -211,6 +215,6 @@ async def test_a_house_for_everybody_loads_nothing_of_it(page: Page) -> None:
         page.on("request", lambda request: loaded.append(urlsplit(request.url).path))
         await page.goto(house.address)
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
-        assert "/play.js" in loaded
+        assert "/session.js" in loaded
         assert "/sign_in.js" not in loaded
         await expect(page.get_by_role("button", name="Sign out")).to_have_count(0)

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from client.events import AnswerCame, BeatCame
-from client.story import Ended
-from client.transport import Play
+from client.session.connection import Play
+from client.session.events import AnswerCame, BeatCame
+from client.session.story import Ended
 from infra.deploy.package import assemble
 from infra.functions import BOOK_PATH, WORLD_PATH
 from infra.settings import Settings
-from local.environment import runtime_argv
+from local.aws.environment import runtime_argv
 from local.plan import LambdaLimits
 from local.play import overture
 from local.stack import LocalStack
@@ -121,7 +121,7 @@ def test_the_base_is_as_poor_as_awss() -> None:
 
 IMPORTED = """
 import importlib, pathlib, sys
-for name in ("storyteller.engine", "storyteller.telling", "prologue.prompt", "prologue.world", "torch"):
+for name in ("storyteller.engine", "storyteller.worker", "prologue.prompt", "prologue.world", "torch"):
     importlib.import_module(name)
 modules = [one for one in list(sys.modules.values()) if str(getattr(one, "__file__", "")).endswith(".py")]
 ours = [one for one in modules if one.__file__.startswith(("/opt", "/var/task"))]
@@ -137,8 +137,8 @@ def test_everything_that_is_imported_is_compiled_already() -> None:
 
 FRONT = """
 import front.authorizer, front.handler, front.ticket
-from prologue.book import load_book
-found = load_book("/var/task/book").find("What can you do?", "lobby")
+from prologue.answers.index import load_answer_index
+found = load_answer_index("/var/task/book").find("What can you do?")
 print(found.id)
 """
 
@@ -202,7 +202,7 @@ async def test_a_whole_play_with_the_storyteller_in_its_container(tmp_path: Path
             assert isinstance(ended, Ended)
             assert ended.turn.reply.strip()
             assert ended.turn.stats is not None
-            assert ended.turn.stats["tokens"] > 0
+            assert ended.turn.stats.tokens > 0
         assert len(stack.environments("storyteller")) == 1
     log = stack.logs.path("storyteller").read_text()
     assert "Error in cpuinfo" not in log

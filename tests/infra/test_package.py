@@ -92,7 +92,7 @@ def test_every_wheel_is_pinned_with_a_hash(lock: Path) -> None:
 
 def test_what_runs_on_lambda_is_of_the_versions_that_are_tested_here() -> None:
     tested = dict(
-        re.findall(r"^([A-Za-z0-9_.-]+)(?:\[.*\])?==([^\s;]+)", (ROOT / "requirements.txt").read_text(), re.M)
+        re.findall(r'^    "([A-Za-z0-9_.-]+)(?:\[.*\])?==([^";]+)[";]', (ROOT / "pyproject.toml").read_text(), re.M)
     )
     tested |= dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.M))
     tested = {name.lower().replace("_", "-"): version for name, version in tested.items()}

@@ -55,7 +55,7 @@ def test_every_command_goes_to_the_profiles_region(what: str, nowhere: Path, mon
 
 def test_cloudformation_has_every_resource_in_every_region_that_is_allowed(synth: Callable[..., Synthesized]) -> None:
     """By cfn-lint's copy of CloudFormation's registry."""
-    from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
+    from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
     cloud = synth(build="cloud", bundle="s3://models/8b", email="me@example.org")
     used = {one["Type"] for one in (*cloud.resources.values(), *synth(auth="cognito").resources.values())}

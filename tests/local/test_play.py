@@ -20,10 +20,10 @@ import pytest
 from websockets.asyncio.client import connect
 
 from bench.wait import watch
-from client.door import Door
-from client.events import AnswerCame, BeatCame, Connection, Failed, Welcomed, Woke
-from client.story import Ended, Told
-from client.transport import Play
+from client.session.connect import Connector
+from client.session.connection import Play
+from client.session.events import AnswerCame, BeatCame, Connection, Failed, Welcomed, Woke
+from client.session.story import Ended, Told
 from local.play import overture
 from local.stack import LocalStack
 from overture.sessions import Session, Sessions, key_of
@@ -113,7 +113,7 @@ async def test_a_full_play(model: Path, tmp_path: Path) -> None:
                 beat = event.beat
                 if beat.ask:
                     answered.add(beat.ask.key)
-                    await play.say(replies.get(beat.ask.key) or beat.ask.choices[0], ask=beat.ask.key)
+                    await play.say(replies.get(beat.ask.key) or (beat.ask.choices or [""])[0], ask=beat.ask.key)
                 else:
                     await play.next(beat.id)
             if isinstance(event, Ended):
@@ -128,19 +128,19 @@ async def test_a_full_play(model: Path, tmp_path: Path) -> None:
         assert (opening.id, opening.reason) == ("opening", "length")
         assert opening.reply == stage.told(play, "opening") != ""
         assert opening.stats is not None
-        assert opening.stats["tokens"] == 40
-        assert opening.stats["ttft_ms"] > 0
+        assert opening.stats.tokens == 40
+        assert opening.stats.ttft_ms > 0
 
         question = await play.say("What can you do?")
         answer = await until(play, AnswerCame)
         assert answer.turn.id == question
-        assert answer.turn.answer["saved"]["tokens"] == 40, "a reply of the model would have cost as much as the last"
+        assert answer.turn.answer.saved.tokens == 40, "a reply of the model would have cost as much as the last"
 
         line = await play.say("I walk up to the green door and knock.")
         ended = await settle(play, line)
         assert ended.turn.reply == stage.told(play, line)
         assert ended.turn.stats is not None
-        assert ended.turn.stats["reused_tokens"] > 0, "the story so far is still in the cache"
+        assert ended.turn.stats.reused_tokens > 0, "the story so far is still in the cache"
         await play.retry(ended.turn)
         again = await settle(play, line)
         assert again.turn.take == 2
@@ -263,7 +263,7 @@ async def test_stop_acts_at_once_and_keeps_the_text(model: Path, tmp_path: Path)
         ended = await settle(play, line)
         assert (ended.turn.reason, ended.turn.state) == ("cancelled", "stopped")
         assert ended.turn.stats is not None
-        assert 0 < ended.turn.stats["tokens"] < LONG
+        assert 0 < ended.turn.stats.tokens < LONG
         assert ended.turn.reply == stage.told(play, line)
 
 
@@ -290,7 +290,7 @@ BAD = [
 
 async def test_bad_frames_get_an_error_and_the_session_goes_on(model: Path, tmp_path: Path) -> None:
     async with house(model, tmp_path) as stage:
-        door = Door(stage.url)
+        door = Connector(stage.url)
         raw = await door.open()
         await raw.send('{"action": "say", "id": "x", "text": "too early"}')
         refused = json.loads(await asyncio.wait_for(raw.recv(), 20))

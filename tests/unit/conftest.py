@@ -1,23 +1,28 @@
-"""Fixtures of the unit tests: a table in moto, the sessions in it, the two far ends."""
+"""Fixtures of the unit tests: a table in memory, the sessions in it, the two far ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 from aws_lambda_powertools import Logger
 
 from overture.sessions import Sessions
 from overture.table import Table
-from tests.unit.house import FakeConnections, FakeLambda, make_table
+from tests.unit.fakes import TABLE, FakeConnections, FakeLambda, MemoryClient
 
 #: The handlers make this logger; the modules' own are its children.
 logger = Logger()
 
 
 @pytest.fixture
-def table() -> Iterator[Table]:
-    yield from make_table()
+def client() -> MemoryClient:
+    return MemoryClient()
+
+
+@pytest.fixture
+def table(client: MemoryClient) -> Table:
+    return Table(TABLE, cast(Any, client))
 
 
 @pytest.fixture

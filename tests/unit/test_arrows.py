@@ -22,6 +22,7 @@ HOUSE: dict[str, tuple[str, set[str]]] = {
     "local": ("local", set()),
     "client": ("client", set()),
     "infra": ("infra", set()),
+    "planner": ("planner", {"overture", "infra"}),
 }
 NAMES = {name.partition(".")[0] for name in HOUSE} | {"bench", "tests"}
 
@@ -30,7 +31,9 @@ HOMES = {
     "torch": {"storyteller.engine", "model_build"},
     "torchao": {"model_build"},
     "transformers": {"model_build"},
-    "boto3": {"overture", "front", "storyteller", "infra", "local"},
+    "gguf": {"model_build"},
+    "peft": {"model_build"},
+    "boto3": {"overture", "front", "storyteller", "infra", "local", "planner"},
     "aws_cdk": {"infra"},
 }
 
@@ -66,7 +69,7 @@ def test_the_clients_and_the_engine_exist_where_the_test_looks() -> None:
     assert all(files(package) for package in ("overture", "front", "storyteller.engine", "prologue", "local", "client"))
 
 
-@pytest.mark.parametrize("module", ["front.stage", "front.ticket", "front.authorizer", "prologue.book"])
+@pytest.mark.parametrize("module", ["front.actions", "front.ticket", "front.authorizer", "prologue.answers.index"])
 def test_front_never_loads_torch(module: str) -> None:
     script = f"import sys, {module}; print([name for name in ('torch', 'moto') if name in sys.modules])"
     result = subprocess.run(
@@ -81,7 +84,7 @@ def test_front_never_loads_torch(module: str) -> None:
 
 def test_the_storyteller_needs_neither_torchao_nor_transformers() -> None:
     script = (
-        "import sys, storyteller.telling, storyteller.engine, storyteller.engine.loading, storyteller.engine.model;"
+        "import sys, storyteller.worker, storyteller.engine, storyteller.engine.loading, storyteller.engine.model;"
         "print([name for name in ('torchao', 'transformers', 'moto') if name in sys.modules])"
     )
     result = subprocess.run(
@@ -92,3 +95,10 @@ def test_the_storyteller_needs_neither_torchao_nor_transformers() -> None:
         env={"PYTHONPATH": f"{ROOT}:{ROOT / 'lambda'}", "AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin"},
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_the_planner_takes_nothing_but_prices_from_infra() -> None:
+    for path in files("planner"):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert {module for module in modules if module.startswith("infra")} <= {"infra.deploy.prices"}, path.name

@@ -12,7 +12,17 @@ from __future__ import annotations
 from .errors import EngineError
 from .generation import Engine
 from .loading import load_engine
-from .request import Completion, Reason, Sampling, TokenLogprob
+from .request import Completion, Grammar, Reason, Sampling, TokenLogprob
 from .tokenizer import Tokenizer
 
-__all__ = ["Completion", "Engine", "EngineError", "Reason", "Sampling", "TokenLogprob", "Tokenizer", "load_engine"]
+__all__ = [
+    "Completion",
+    "Engine",
+    "EngineError",
+    "Grammar",
+    "Reason",
+    "Sampling",
+    "TokenLogprob",
+    "Tokenizer",
+    "load_engine",
+]

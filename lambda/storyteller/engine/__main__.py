@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .bundle import is_bundle, read_manifest
-from .checkpoint import expected_tensors, find_tensors
-from .config import read_config
+from .checkpoint import expected_tensors, find_tensors, read_checkpoint_config
 from .errors import EngineError
 from .loading import load_tokenizer
 from .tensorfile import open_tensor_file
@@ -27,7 +26,7 @@ def look_over(folder: Path) -> str:
         for path in manifest.weights:
             open_tensor_file(path)
     else:
-        config, kind = read_config(folder), "checkpoint"
+        config, kind = read_checkpoint_config(folder), "checkpoint"
         find_tensors(folder, config)
     load_tokenizer(folder, config, chat=True)
     parameters = sum(math.prod(shape) for shape in expected_tensors(config).values())

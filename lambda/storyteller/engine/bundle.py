@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .model import Llama
-    from .texts import Text
+    from .prefix_cache import CachedPrefix
 
 MANIFEST, FORMAT, VERSION = "bundle.json", "overture-bundle", 1
 PREFIX = "prefix.safetensors"
@@ -37,9 +37,25 @@ _CHECKED_BYTES = 64 << 20
 #: Linux's MADV_POPULATE_READ, which Python has no name for.
 _POPULATE_READ = 22
 
+#: Ends the name of a matrix that holds what another one's rounding left.
+RESIDUAL = ".residual"
+
 KernelName = Literal["auto", "native", "kleidi", "stock", "reference"]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a bundle keeps its matrices.
+
+    "int4x2" is two INT4 matrices, the second of which holds what the first one's rounding left: 9 bits a weight, on
+    the kernels of INT4. With "head" the embedding has no tensor of its own and is read from a tied head.
+    """
+
+    embedding: Literal["int8", "int4", "head"] = "int8"
+    head: Literal["int4x2", "int4"] = "int4x2"
+    layers: Literal["int4x2", "int4"] = "int4"
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,7 @@ class Manifest:
     folder: Path
     raw: dict[str, Any]
     config: LlamaConfig
-    embedding: Literal["int4", "int8"]
+    form: Form
     files: dict[str, tuple[int, str]]
 
     @property
@@ -67,31 +83,37 @@ def matrices(config: LlamaConfig) -> dict[str, tuple[int, int]]:
     """Rows and columns of each kind of packed matrix of a layer."""
     queries, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
     return {
-        "qkv": (queries + 2 * keys, config.width),
-        "out": (config.width, queries),
-        "gate_up": (2 * config.hidden, config.width),
-        "down": (config.width, config.hidden),
+        "qkv": (queries + 2 * keys, config.dim),
+        "out": (config.dim, queries),
+        "gate_up": (2 * config.intermediate, config.dim),
+        "down": (config.dim, config.intermediate),
     }
 
 
-def expected(config: LlamaConfig, embedding: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+def expected(config: LlamaConfig, form: Form) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Every tensor of a bundle in the order of use, with its type and shape."""
     c = config
-    head = ("U8", (packed_bytes(head_rows(c), c.width),))
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-    if embedding == "int8":
-        tensors["embedding.values"] = ("I8", (c.vocab, c.width))
-        tensors["embedding.scales"] = ("BF16", (c.vocab, c.width // GROUP))
-    elif not c.tied:
-        tensors["embedding.packed"] = head
+
+    def packed(name: str, rows: int, columns: int, kind: str) -> None:
+        tensors[name] = ("U8", (packed_bytes(rows, columns),))
+        if kind == "int4x2":
+            tensors[name + RESIDUAL] = tensors[name]
+
+    if form.embedding == "int8":
+        tensors["embedding.values"] = ("I8", (c.vocab, c.dim))
+        tensors["embedding.scales"] = ("BF16", (c.vocab, c.dim // GROUP))
+    elif form.embedding == "int4":
+        packed("embedding.packed", head_rows(c), c.dim, "int4")
+    shapes = matrices(c)
     for layer in range(c.layers):
-        shapes = matrices(c)
-        tensors[f"layers.{layer}.attention_norm"] = ("F32", (c.width,))
-        tensors |= {f"layers.{layer}.{name}": ("U8", (packed_bytes(*shapes[name]),)) for name in ("qkv", "out")}
-        tensors[f"layers.{layer}.mlp_norm"] = ("F32", (c.width,))
-        tensors |= {f"layers.{layer}.{name}": ("U8", (packed_bytes(*shapes[name]),)) for name in ("gate_up", "down")}
-    tensors["norm"] = ("F32", (c.width,))
-    tensors["head"] = head
+        at = f"layers.{layer}."
+        for norm, names in (("attention_norm", ("qkv", "out")), ("mlp_norm", ("gate_up", "down"))):
+            tensors[at + norm] = ("F32", (c.dim,))
+            for name in names:
+                packed(at + name, *shapes[name], form.layers)
+    tensors["norm"] = ("F32", (c.dim,))
+    packed("head", head_rows(c), c.dim, form.head)
     return tensors
 
 
@@ -99,8 +121,8 @@ def check_sizes(config: LlamaConfig, path: Path) -> None:
     """Raises EngineError when a Llama's sizes do not fit the layout."""
     c = config
     for name, size in {
-        "hidden_size": c.width,
-        "intermediate_size": c.hidden,
+        "hidden_size": c.dim,
+        "intermediate_size": c.intermediate,
         "num_attention_heads x head_dim": c.heads * c.head_dim,
         "num_key_value_heads x head_dim": c.kv_heads * c.head_dim,
     }.items():
@@ -126,14 +148,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise EngineError(f"{path} is of version {raw.get('version')}, but this engine knows {VERSION}: {again}")
     if raw.get("layout") != LAYOUT:
         raise EngineError(f"{path} names the layout {raw.get('layout')}, but this engine knows {LAYOUT}: {again}")
-    embedding = raw.get("embedding")
-    if embedding not in ("int4", "int8"):
-        raise EngineError(f"{path}: embedding is {embedding!r}, but must be int4 or int8: {again}")
     try:
         config = parse_config(raw["config"], path, [int(token) for token in raw.get("eos_ids", [])])
         files = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in raw["files"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"{path} lacks its {error}: {again}") from None
+    form = _read_form(raw, config, path, again)
     check_sizes(config, path)
     for name, (size, _) in files.items():
         if Path(name).name != name:
@@ -144,7 +164,19 @@ def read_manifest(folder: Path) -> Manifest:
         if found != size:
             word = "cut short" if found < size else "too long"
             raise EngineError(f"{folder / name} is {word} ({found:,} of {size:,} bytes): copy it again.")
-    return Manifest(folder, raw, config, embedding, files)
+    return Manifest(folder, raw, config, form, files)
+
+
+def _read_form(raw: dict[str, Any], config: LlamaConfig, path: Path, again: str) -> Form:
+    # Bundles of before had one INT4 matrix for everything, and a tied INT4 embedding without its name.
+    kinds = {"head": raw.get("head", "int4"), "layers": raw.get("layers", "int4"), "embedding": raw.get("embedding")}
+    if config.tied and kinds["embedding"] == "int4":
+        kinds["embedding"] = "head"
+    embeddings = ("int8", "head") if config.tied else ("int8", "int4")
+    for name, known in {"embedding": embeddings, "head": ("int4x2", "int4"), "layers": ("int4x2", "int4")}.items():
+        if kinds[name] not in known:
+            raise EngineError(f"{path}: {name} is {kinds[name]!r}, but must be {' or '.join(known)}: {again}")
+    return Form(**kinds)
 
 
 def verify(manifest: Manifest, progress: Progress = lambda done, total: None) -> None:
@@ -189,7 +221,7 @@ class BundleReading:
                     # Copied on write: torch wants memory that could be written, and nobody writes.
                     self._maps[path] = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
                 parts.append(Part(path, 0, file.size, None))
-        for name, (dtype, shape) in expected(manifest.config, manifest.embedding).items():
+        for name, (dtype, shape) in expected(manifest.config, manifest.form).items():
             span = self._spans.get(name)
             again = "pack the model again."
             if span is None:
@@ -214,6 +246,7 @@ class BundleReading:
     def build(self, *, context: int, threads: int, kernel: KernelName) -> Llama:
         """Waits for the bytes, then the model over them."""
         from .kernels import choose_kernel
+        from .linears import Sum
         from .model import Layer, Llama
 
         config = self._manifest.config
@@ -222,7 +255,10 @@ class BundleReading:
         self._enter_pages()
 
         def matrix(name: str, rows: int, columns: int) -> Any:
-            return chosen.linear(self.tensor(name), rows, columns)
+            first = chosen.linear(self.tensor(name), rows, columns)
+            if name + RESIDUAL not in self._spans:
+                return first
+            return Sum(first, chosen.linear(self.tensor(name + RESIDUAL), rows, columns))
 
         shapes = matrices(config)
         layers = [
@@ -243,12 +279,12 @@ class BundleReading:
             self._embedding(),
             layers,
             self.tensor("norm"),
-            matrix("head", head_rows(config), config.width),
+            matrix("head", head_rows(config), config.dim),
             chosen.operations,
             name=chosen.name,
             context=context,
-            steady=chosen.steady,
-            batches=chosen.batches,
+            batch_invariant=chosen.batch_invariant,
+            cheap_batches=chosen.cheap_batches,
         )
 
     def _enter_pages(self) -> None:
@@ -257,9 +293,9 @@ class BundleReading:
             with contextlib.suppress(OSError):  # before Linux 5.14, and on other systems
                 mapped.madvise(_POPULATE_READ)
 
-    def prefix(self, model: Llama) -> Text | None:
+    def prefix(self, model: Llama) -> CachedPrefix | None:
         """The shipped prefix in a cache of its own; None where there is none or it does not fit the context."""
-        from .texts import Text
+        from .prefix_cache import CachedPrefix
 
         if PREFIX not in self._manifest.files:
             return None
@@ -268,15 +304,15 @@ class BundleReading:
             return None
         cache = model.operations.new_cache(len(ids))
         model.operations.put(cache, self.tensor("keys"), self.tensor("values"))
-        return Text(cache, ids)
+        return CachedPrefix(cache, ids)
 
     def _embedding(self) -> Callable[[Tensor], Tensor]:
         import torch
 
         from .linears import unpack_rows
 
-        config = self._manifest.config
-        if self._manifest.embedding == "int8":
+        config, form = self._manifest.config, self._manifest.form
+        if form.embedding == "int8":
             values, scales = self.tensor("embedding.values"), self.tensor("embedding.scales")
 
             def embed(ids: Tensor) -> Tensor:
@@ -284,5 +320,11 @@ class BundleReading:
                 return wide.view(len(ids), -1)
 
             return embed
-        packed = self.tensor("head" if config.tied else "embedding.packed").view(head_rows(config) // ROWS, -1)
-        return lambda ids: unpack_rows(packed, ids, config.width).to(torch.float32)
+        names = ["embedding.packed"] if form.embedding == "int4" else ["head", "head" + RESIDUAL]
+        parts = [self.tensor(name).view(head_rows(config) // ROWS, -1) for name in names if name in self._spans]
+
+        def unpack(ids: Tensor) -> Tensor:
+            rows = [unpack_rows(part, ids, config.dim) for part in parts]
+            return torch.stack(rows).sum(0)
+
+        return unpack

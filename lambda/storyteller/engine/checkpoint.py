@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import LlamaConfig
+from .config import LlamaConfig, read_config
 from .errors import EngineError
 from .reading import Part, Progress, Reading
 from .tensorfile import TensorSpan, open_checkpoint
@@ -26,31 +27,31 @@ def expected_tensors(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a Llama in the order of use, by Hugging Face's names, with its shape."""
     c = config
     q, kv = c.heads * c.head_dim, c.kv_heads * c.head_dim
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (c.vocab, c.width)}
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (c.vocab, c.dim)}
     for i in range(c.layers):
         at = f"model.layers.{i}."
-        shapes[at + "input_layernorm.weight"] = (c.width,)
+        shapes[at + "input_layernorm.weight"] = (c.dim,)
         for name, (rows, columns) in {
-            "q": (q, c.width),
-            "k": (kv, c.width),
-            "v": (kv, c.width),
-            "o": (c.width, q),
+            "q": (q, c.dim),
+            "k": (kv, c.dim),
+            "v": (kv, c.dim),
+            "o": (c.dim, q),
         }.items():
             shapes[f"{at}self_attn.{name}_proj.weight"] = (rows, columns)
-            if c.attention_bias:
+            if c.out_bias if name == "o" else c.qkv_bias:
                 shapes[f"{at}self_attn.{name}_proj.bias"] = (rows,)
-        shapes[at + "post_attention_layernorm.weight"] = (c.width,)
+        shapes[at + "post_attention_layernorm.weight"] = (c.dim,)
         for name, (rows, columns) in {
-            "gate": (c.hidden, c.width),
-            "up": (c.hidden, c.width),
-            "down": (c.width, c.hidden),
+            "gate": (c.intermediate, c.dim),
+            "up": (c.intermediate, c.dim),
+            "down": (c.dim, c.intermediate),
         }.items():
             shapes[f"{at}mlp.{name}_proj.weight"] = (rows, columns)
             if c.mlp_bias:
                 shapes[f"{at}mlp.{name}_proj.bias"] = (rows,)
-    shapes["model.norm.weight"] = (c.width,)
+    shapes["model.norm.weight"] = (c.dim,)
     if not c.tied:
-        shapes["lm_head.weight"] = (c.vocab, c.width)
+        shapes["lm_head.weight"] = (c.vocab, c.dim)
     return shapes
 
 
@@ -60,6 +61,11 @@ def find_tensors(folder: Path, config: LlamaConfig) -> dict[str, TensorSpan]:
     found: dict[str, TensorSpan] = {}
     for name, shape in expected_tensors(config).items():
         span = spans.get(name)
+        if span is None and name == "lm_head.weight":
+            raise EngineError(
+                f"{folder} has no lm_head.weight: if its head is the embedding, say so in config.json "
+                '("tie_word_embeddings": true), else download the whole checkpoint again.'
+            )
         if span is None:
             raise EngineError(f"{folder} lacks the tensor {name}: download the whole checkpoint again.")
         if span.shape != shape:
@@ -71,6 +77,32 @@ def find_tensors(folder: Path, config: LlamaConfig) -> dict[str, TensorSpan]:
             raise EngineError(f"{span.path}: {name} is stored as {span.dtype}: use a checkpoint in bf16, f16 or f32.")
         found[name] = span
     return found
+
+
+def read_checkpoint_config(folder: Path) -> LlamaConfig:
+    """A folder's config; not tied, whatever config.json says, where the files hold another head than the embedding."""
+    config = read_config(folder)
+    if config.tied:
+        spans = open_checkpoint(folder)
+        head, embedding = spans.get("lm_head.weight"), spans.get("model.embed_tokens.weight")
+        if head and embedding and not _same_bytes(head, embedding):
+            return replace(config, tied=False)
+    return config
+
+
+def _same_bytes(a: TensorSpan, b: TensorSpan) -> bool:
+    if a.end - a.begin != b.end - b.begin or a.dtype != b.dtype:
+        return False
+    with a.path.open("rb") as first, b.path.open("rb") as second:
+        first.seek(a.begin)
+        second.seek(b.begin)
+        left = a.end - a.begin
+        while left:
+            step = min(left, 1 << 20)
+            if first.read(step) != second.read(step):
+                return False
+            left -= step
+    return True
 
 
 class CheckpointReading:

@@ -1,7 +1,4 @@
-"""The engine: a prompt's ids in, streamed text out, until a stop, a limit, a cancel or a deadline.
-
-Works on any model with `forward` and any tokenizer; knows no weights and no files.
-"""
+"""The engine: a prompt's ids in, streamed text out, until a stop, a limit, a cancel or a deadline."""
 
 from __future__ import annotations
 
@@ -10,14 +7,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .drafting import Drafter
 from .errors import EngineError
-from .request import Completion, Reason, Sampling, TokenLogprob
-from .texts import Text, Texts
-from .tokenizer import TextStream, Tokenizer
+from .grammar import Grammars, Matcher
+from .prefix_cache import CachedPrefix, PrefixCache
+from .prompt_lookup import PromptLookup
+from .reply import Reply
+from .request import Completion, Grammar, Reason, Sampling, TokenLogprob
+from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .sampling import Sampler
 
 #: Tokens of a prompt computed at a time, where their number could change the result.
 CHUNK = 64
@@ -25,14 +26,18 @@ CHUNK = 64
 _CHUNK_S, _CHUNK_LEAST, _CHUNK_MOST = 0.25, 8, 256
 
 
-class Model(Protocol):
-    """What the engine asks of a model: logits, and a cache addressed by position."""
+class ModelProtocol(Protocol):
+    """What the engine asks of a model: logits, and a KV cache addressed by position.
+
+    `batch_invariant`: a token's logits are the same bits whichever tokens are computed beside it. `cheap_batches`:
+    several rows cost little more than one, so that drafted tokens can pay.
+    """
 
     name: str
     context: int
     vocab: int
-    steady: bool
-    batches: bool
+    batch_invariant: bool
+    cheap_batches: bool
 
     def forward(self, ids: Sequence[int], start: int, cache: Any, rows: int = 1) -> Tensor:
         """Logits [rows, vocab] after the last `rows` of `ids`, which go to positions `start`.. of the cache."""
@@ -48,26 +53,29 @@ class Model(Protocol):
 
 
 class Engine:
-    """One model and the texts it has in memory. `generate` is for one caller at a time; a second one waits.
+    """One model and its prefix cache. `generate` is for one caller at a time; a second one waits.
 
-    `texts` is how many stories are kept for their return; `prefix` is a text shipped with the model.
+    `cache_slots` is how many prompts with their replies stay in memory; `prefix` is one shipped with the model.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: ModelProtocol,
         tokenizer: Tokenizer,
         stop_ids: Sequence[int],
         *,
-        texts: int = 2,
-        prefix: Text | None = None,
+        cache_slots: int = 2,
+        prefix: CachedPrefix | None = None,
         speculate: bool = True,
+        grammars: Grammars | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._stop_ids = frozenset(stop_ids)
-        self._texts = Texts(model, texts, prefix)
-        self._drafter = Drafter() if speculate and model.steady and model.batches else None
+        self._grammars = grammars or Grammars(tokenizer, model.vocab, self._stop_ids)
+        self._prefix_cache = PrefixCache(model, cache_slots, prefix)
+        self._lookup = PromptLookup() if speculate and model.batch_invariant and model.cheap_batches else None
+        self._known = min(model.vocab, tokenizer.size)
         self._chunk = CHUNK
         self._lock = threading.Lock()
 
@@ -99,6 +107,14 @@ class Engine:
         """The prompt for chat `messages`; with `go_on` the assistant's last message is continued."""
         return self._tokenizer.encode_chat(messages, go_on=go_on)
 
+    def check_grammar(self, grammar: Grammar) -> None:
+        """Raises EngineError, in a sentence, for a grammar that does not compile."""
+        self._grammars.check(grammar)
+
+    def check_prompt(self, ids: Sequence[int]) -> None:
+        """Raises EngineError, in a sentence, for a prompt that `generate` would not take."""
+        self._check(list(ids))
+
     def count_chat(self, messages: Sequence[Mapping[str, str]]) -> int:
         """How many tokens the prompt for `messages` has."""
         return len(self.encode_chat(messages))
@@ -111,11 +127,12 @@ class Engine:
         cancelled: Callable[[], bool] = lambda: False,
         deadline: float | None = None,
     ) -> Completion:
-        """Tells the reply to `ids`, handing whole characters to `emit` as they come.
+        """Generates the reply to `ids`, handing whole characters to `emit` as they come.
 
         `cancelled` is asked before each token and each part of the prompt; `deadline` is on
         `time.monotonic()`'s clock. What the last call left in the cache is used as far as it is the
-        same. Raises EngineError when `ids` is empty, holds an unknown id or does not fit the context.
+        same. Raises EngineError when `ids` is empty, holds an unknown id or does not fit the context, and
+        for a grammar that does not compile.
         """
         with self._lock:
             return self._generate(list(ids), sampling, emit, cancelled, deadline)
@@ -128,16 +145,17 @@ class Engine:
         cancelled: Callable[[], bool],
         deadline: float | None,
     ) -> Completion:
-        from .sampling import Sampler, token_logprob
+        from .sampling import Sampler, token_logprobs
 
         began = time.monotonic()
         self._check(prompt)
-        text, reused = self._texts.take(prompt)
+        matcher = self._grammars.matcher(sampling.grammar, sampling.begun) if sampling.grammar else None
+        cached, reused = self._prefix_cache.take(prompt)
         limit = min(sampling.max_tokens, self.context - len(prompt))
-        sampler, reply = Sampler(sampling), Reply(self._tokenizer, prompt, self._stop_ids, sampling.stop, limit, emit)
+        sampler, reply = Sampler(sampling), Reply(self._tokenizer, prompt, self._stop_ids, sampling, limit, emit)
         history, logprobs, first = list(prompt), list[TokenLogprob](), 0.0
         drafted = accepted = 0
-        reason: Reason | None = None
+        reason: Reason | None = "stop" if matcher and matcher.complete else None
         while reason is None:
             if cancelled():
                 reason = "cancelled"
@@ -145,21 +163,25 @@ class Engine:
             if deadline is not None and time.monotonic() >= deadline:
                 reason = "deadline"
                 break
-            at = len(text.ids)
+            at = len(cached.ids)
             fresh = history[at : at + self._chunk]
             if at + len(fresh) < len(history):
-                self._compute(text, fresh, rows=0)
+                self._compute(cached, fresh, rows=0)
                 continue
             draft = self._draft(history, limit - reply.tokens - 1, began=first > 0)
-            logits = self._compute(text, fresh + draft, rows=1 + len(draft))
+            logits = self._compute(cached, fresh + draft, rows=1 + len(draft))
             for row, guess in enumerate([*draft, None]):
-                token = sampler.pick(logits[row], history)
+                # A padded vocabulary has logits that mean no token.
+                known = logits[row][: self._known]
+                token = _choose(sampler, matcher, known, history)
                 first = first or time.monotonic()
                 reason = reply.push(token)
+                if matcher and matcher.complete:
+                    reason = "stop"
                 if token not in self._stop_ids:
                     history.append(token)
                     if sampling.logprobs is not None:
-                        logprobs.append(token_logprob(logits[row], token, sampling.logprobs))
+                        logprobs += token_logprobs(known[None], [token], sampling.logprobs)
                 if reason is not None or token != guess:
                     break
                 accepted += 1
@@ -167,10 +189,10 @@ class Engine:
                     reason = "cancelled"
                     break
             drafted += len(draft)
-            if self._drafter and draft:
-                self._drafter.learn(len(draft), row)
-            # What was drafted and not said leaves the text.
-            del text.ids[len(history) - 1 :]
+            if self._lookup and draft:
+                self._lookup.learn(len(draft), row)
+            # What was drafted and not accepted leaves the cache.
+            del cached.ids[len(history) - 1 :]
         reply.close()
         ended = time.monotonic()
         return Completion(
@@ -185,31 +207,33 @@ class Engine:
             logprobs=tuple(logprobs),
             drafted_tokens=drafted,
             accepted_tokens=accepted,
+            refused_tokens=matcher.refused if matcher else 0,
+            repetitive=reply.repetitive,
         )
 
-    def score(self, ids: Sequence[int], rivals: int = 0) -> list[TokenLogprob]:
+    def score(self, ids: Sequence[int], top_logprobs: int = 0) -> list[TokenLogprob]:
         """The log-probability of each token of a text after those before it; none for the first token."""
-        from .sampling import token_logprob
+        from .sampling import token_logprobs
 
         with self._lock:
             tokens = list(ids)
             self._check(tokens)
-            text = Text(self._model.new_cache())
+            cached = CachedPrefix(self._model.new_cache())
             scored: list[TokenLogprob] = []
             for at in range(0, len(tokens) - 1, CHUNK):
                 fresh = tokens[at : min(at + CHUNK, len(tokens) - 1)]
-                logits = self._compute(text, fresh, rows=len(fresh))
-                scored += [token_logprob(row, tokens[at + n + 1], rivals) for n, row in enumerate(logits)]
+                logits = self._compute(cached, fresh, rows=len(fresh))
+                scored += token_logprobs(logits, tokens[at + 1 : at + 1 + len(fresh)], top_logprobs)
             return scored
 
     def compute_prefix(self, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The keys and values of a text, [layers, kv_heads, tokens, head_dim], to be shipped with the model."""
         with self._lock:
             self._check(list(ids))
-            text = Text(self._model.new_cache())
+            cached = CachedPrefix(self._model.new_cache())
             for at in range(0, len(ids), CHUNK):
-                self._compute(text, list(ids[at : at + CHUNK]), rows=0)
-            return self._model.take_cache(text.cache, len(ids))
+                self._compute(cached, list(ids[at : at + CHUNK]), rows=0)
+            return self._model.take_cache(cached.cache, len(ids))
 
     def _check(self, prompt: list[int]) -> None:
         if not prompt:
@@ -224,91 +248,26 @@ class Engine:
 
     def _draft(self, history: list[int], room: int, *, began: bool) -> list[int]:
         """What may come next, to be checked together with the token before it."""
-        if self._drafter is None or not began or room < 1:
+        if self._lookup is None or not began or room < 1:
             return []
-        return self._drafter.draft(history)[:room]
+        return self._lookup.propose(history)[:room]
 
-    def _compute(self, text: Text, ids: list[int], rows: int) -> Tensor:
+    def _compute(self, cached: CachedPrefix, ids: list[int], rows: int) -> Tensor:
         began = time.monotonic()
-        logits = self._model.forward(ids, len(text.ids), text.cache, rows)
-        text.ids.extend(ids)
-        if self._model.steady and len(ids) >= _CHUNK_LEAST:
+        logits = self._model.forward(ids, len(cached.ids), cached.cache, rows)
+        cached.ids.extend(ids)
+        if self._model.batch_invariant and len(ids) >= _CHUNK_LEAST:
             fitting = int(len(ids) * _CHUNK_S / max(time.monotonic() - began, 1e-6)) // 8 * 8
             self._chunk = max(_CHUNK_LEAST, min(fitting, _CHUNK_MOST, 2 * self._chunk))
         return logits
 
 
-class Reply:
-    """The text of a reply as its tokens come, and whether a token ends it."""
-
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        prompt: Sequence[int],
-        stop_ids: frozenset[int],
-        stops: Sequence[str],
-        limit: int,
-        emit: Callable[[str], Any],
-    ) -> None:
-        self.tokens = 0
-        self._stream = TextStream(tokenizer, prompt)
-        self._gate = StopTexts(stops)
-        self._stop_ids = stop_ids
-        self._limit = limit
-        self._emit = emit
-        self._told: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """Everything told so far."""
-        return "".join(self._told)
-
-    def push(self, token: int) -> Reason | None:
-        """Tells what the token completes; the reason, if the reply ends with it."""
-        if token in self._stop_ids:
-            return "stop"
-        self.tokens += 1
-        self._tell(self._gate.push(self._stream.push(token)))
-        if self._gate.hit:
-            return "stop"
-        return "length" if self.tokens >= self._limit else None
-
-    def close(self) -> None:
-        """Tells what was held back."""
-        if not self._gate.hit:
-            self._tell(self._gate.push(self._stream.flush()))
-            self._tell(self._gate.flush())
-
-    def _tell(self, text: str) -> None:
-        if text:
-            self._told.append(text)
-            self._emit(text)
-
-
-class StopTexts:
-    """Holds back text that may be the beginning of a stop text, and ends the reply where one is whole."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(stops)
-        self._held = ""
-        self.hit = False
-
-    def push(self, text: str) -> str:
-        """What is safe to show now; after a hit, `hit` is set and the rest is dropped."""
-        if not self._stops or not text:
-            return text
-        self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if found:
-            self.hit = True
-            safe, self._held = self._held[: min(found)], ""
-            return safe
-        keep = max((n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0)
-        cut = len(self._held) - keep
-        safe, self._held = self._held[:cut], self._held[cut:]
-        return safe
-
-    def flush(self) -> str:
-        """What was held back and turned out to be no stop text."""
-        text, self._held = self._held, ""
-        return text
+def _choose(sampler: Sampler, matcher: Matcher | None, logits: Tensor, history: Sequence[int]) -> int:
+    """The next token: the sampler's own choice, or one among those that the grammar allows."""
+    token = sampler.sample(logits, history)
+    if matcher is None or matcher.accept(token):
+        return token
+    token = sampler.sample(matcher.mask(logits), history)
+    if not matcher.accept(token):
+        raise EngineError(f"The grammar allows token {token} and then refuses it: this is a fault; please report it.")
+    return token

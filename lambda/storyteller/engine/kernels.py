@@ -24,8 +24,8 @@ class Kernel:
     name: str
     linear: Callable[[Tensor, int, int], Linear]
     operations: Operations
-    steady: bool
-    batches: bool
+    batch_invariant: bool
+    cheap_batches: bool
 
 
 def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kernel:
@@ -46,14 +46,14 @@ def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kern
     if wanted == "native":
         if native is None:
             raise EngineError("The C++ kernels have not been built: run python -m model_build kernel.")
-        return Kernel(f"native {native.name}", _native(native), operations, steady=True, batches=True)
+        return Kernel(f"native {native.name}", _native(native), operations, batch_invariant=True, cheap_batches=True)
     if wanted == "kleidi":
         if not arm:
             raise EngineError("The kleidi kernel is for arm64: leave the kernel to be chosen.")
-        return Kernel("torch with KleidiAI", Kleidi, operations, steady=True, batches=False)
+        return Kernel("torch with KleidiAI", Kleidi, operations, batch_invariant=True, cheap_batches=False)
     if wanted == "stock":
-        return Kernel("stock torch INT4", Stock, operations, steady=False, batches=True)
-    return Kernel("plain reference", Reference, operations, steady=False, batches=False)
+        return Kernel("stock torch INT4", Stock, operations, batch_invariant=False, cheap_batches=True)
+    return Kernel("plain reference", Reference, operations, batch_invariant=False, cheap_batches=False)
 
 
 def _native(native: Native) -> Callable[[Tensor, int, int], Linear]:

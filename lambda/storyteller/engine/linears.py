@@ -39,6 +39,18 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Sum:
+    """Two packed matrices, the second of which holds what the first one's rounding left."""
+
+    first: Linear
+    second: Linear
+
+    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """[tokens, rows] for `x` [tokens, columns]."""
+        return self.second(x, onto=self.first(x, onto))
+
+
+@dataclass(frozen=True)
 class Kleidi:
     """arm64: torch's own operator on the packed bytes, which takes KleidiAI's kernels for them."""
 

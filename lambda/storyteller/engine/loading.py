@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from .bundle import BundleReading, KernelName, is_bundle, read_manifest
-from .checkpoint import CheckpointReading
-from .config import LlamaConfig, read_config
+from .checkpoint import CheckpointReading, read_checkpoint_config
+from .config import LlamaConfig
 from .errors import EngineError
 from .generation import Engine
+from .grammar import Grammars
 from .reading import Progress
 from .tokenizer import Tokenizer
 
@@ -32,8 +33,9 @@ def load_engine(
     chat: bool = True,
     kernel: KernelName = "auto",
     copy: bool = False,
-    texts: int = 2,
+    cache_slots: int = 2,
     speculate: bool = True,
+    prepare_grammars: bool = False,
     check: bool | None = None,
 ) -> Engine:
     """The engine for a bundle, or for a Hugging Face Llama checkpoint folder.
@@ -41,12 +43,13 @@ def load_engine(
     `progress(done, total)` gets the true count of weight bytes read, from another thread, never
     falling, and (total, total) last. `context` is cut to what the model was made for. `threads` is
     the number of CPU threads (None: as many as this process may use). `pace_s` makes the reading
-    take at least so many seconds, to try the wait that larger weights bring. `dtype` is what a
+    take at least so many seconds, to try the wait that larger weights bring. `prepare_grammars` does
+    meanwhile what the first reply with a grammar would wait for. `dtype` is what a
     16 or 32-bit checkpoint is computed in. Without `chat`, a missing chat template is no error.
 
     Of a bundle only: `kernel` is which code multiplies; `copy` reads the weights into this process's
     own memory instead of mapping the files; `check` compares every byte with its checksum (None:
-    where that takes no time). `texts` is how many stories are kept in memory for their return, and
+    where that takes no time). `cache_slots` is how many stories keep their computed prefix in memory, and
     `speculate` drafts tokens ahead where that pays; neither changes a token.
 
     Raises EngineError, one sentence, for a folder that is missing, incomplete or no Llama.
@@ -63,7 +66,7 @@ def load_engine(
         config = manifest.config
         weights = BundleReading(manifest, report, pace_s=pace_s, copy=copy, check=check)
     else:
-        config = read_config(path)
+        config = read_checkpoint_config(path)
         if not (path / "tokenizer.json").exists():
             Tokenizer(path)  # says so, before gigabytes are read
         weights = CheckpointReading(path, config, report, pace_s)
@@ -76,6 +79,13 @@ def load_engine(
         from .model import Llama, build_dense
 
         tokenizer = load_tokenizer(path, config, chat=chat)
+        stops = stop_ids(config, tokenizer)
+        grammars = Grammars(tokenizer, config.vocab, stops)
+        if prepare_grammars:
+            try:
+                grammars.prepare()
+            except EngineError as error:  # told again to whoever asks for a grammar
+                _log.warning("%s", error)
         model: Llama
         torch.set_num_threads(count)
         if isinstance(weights, BundleReading):
@@ -89,7 +99,9 @@ def load_engine(
         weights.reading.abandon()
         raise
     progress(weights.reading.total, weights.reading.total)
-    return Engine(model, tokenizer, stop_ids(config, tokenizer), texts=texts, prefix=prefix, speculate=speculate)
+    return Engine(
+        model, tokenizer, stops, cache_slots=cache_slots, prefix=prefix, speculate=speculate, grammars=grammars
+    )
 
 
 def load_tokenizer(folder: Path, config: LlamaConfig, *, chat: bool) -> Tokenizer:

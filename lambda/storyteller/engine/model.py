@@ -17,7 +17,7 @@ from .config import LlamaConfig, Rope
 from .linears import Dense, Linear
 from .ops import Cache, Operations, TorchOperations
 
-__all__ = ["Cache", "Layer", "Llama", "build_dense", "rope_frequencies"]
+__all__ = ["Cache", "Layer", "Llama", "build_dense", "rope_angles", "rope_frequencies"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ def rope_frequencies(rope: Rope, head_dim: int) -> Tensor:
     frequencies = 1.0 / (rope.theta**exponents)
     if rope.kind == "linear":
         return frequencies / rope.factor
+    if rope.kind == "yarn":
+        return _yarn(rope, head_dim, frequencies)
     if rope.kind != "llama3":
         return frequencies
     # Long wavelengths are stretched by the factor, short ones kept, those between blended.
@@ -49,11 +51,29 @@ def rope_frequencies(rope: Rope, head_dim: int) -> Tensor:
     return (1 - blend) * frequencies / rope.factor + blend * frequencies
 
 
+def _yarn(rope: Rope, head_dim: int, frequencies: Tensor) -> Tensor:
+    """Slow rotations are stretched by the factor, fast ones kept, those between blended (Peng et al., 2023)."""
+
+    def pair(rotations: float) -> float:
+        return head_dim * math.log(rope.original_context / (rotations * 2 * math.pi)) / (2 * math.log(rope.theta))
+
+    low = max(math.floor(pair(rope.beta_fast)), 0)
+    high = min(math.ceil(pair(rope.beta_slow)), head_dim - 1)
+    blend = ((torch.arange(head_dim // 2).float() - low) / max(high - low, 0.001)).clamp(0.0, 1.0)
+    return blend * frequencies / rope.factor + (1 - blend) * frequencies
+
+
+def rope_angles(rope: Rope, head_dim: int, positions: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the first positions, [positions, head_dim / 2]."""
+    angles = torch.outer(torch.arange(positions, dtype=torch.float32), rope_frequencies(rope, head_dim))
+    return angles.cos() * rope.attention_factor, angles.sin() * rope.attention_factor
+
+
 class Llama:
     """The weights and the forward pass. `context` is how many positions its caches have.
 
-    `steady` says that a token's logits are the same bits however the text before it was computed:
-    in one pass, in parts, or one by one. `batches` says that a few tokens at once cost little more
+    `batch_invariant` says that a token's logits are the same bits however the text before it was computed:
+    in one pass, in parts, or one by one. `cheap_batches` says that a few tokens at once cost little more
     than one, so that drafting ahead can pay.
     """
 
@@ -68,23 +88,22 @@ class Llama:
         *,
         name: str,
         context: int,
-        steady: bool,
-        batches: bool,
+        batch_invariant: bool,
+        cheap_batches: bool,
     ) -> None:
         self.config = config
         self.name = name
         self.context = context
         self.vocab = config.vocab
         self.operations = operations
-        self.steady = steady
-        self.batches = batches
+        self.batch_invariant = batch_invariant
+        self.cheap_batches = cheap_batches
         self._embed = embed
         self._layers = tuple(layers)
         self._pass = operations.fuse(self._layers, config.norm_eps)
         self._norm = norm
         self._head = head
-        angles = torch.outer(torch.arange(context, dtype=torch.float32), rope_frequencies(config.rope, config.head_dim))
-        self._cos, self._sin = angles.cos(), angles.sin()
+        self._cos, self._sin = rope_angles(config.rope, config.head_dim, context)
 
     def new_cache(self) -> Cache:
         """Room for the keys and values of one text."""
@@ -153,6 +172,6 @@ def build_dense(
         TorchOperations(config, dtype, rowwise=False),
         name=f"dense {str(dtype).removeprefix('torch.')}",
         context=context,
-        steady=False,
-        batches=True,
+        batch_invariant=False,
+        cheap_batches=True,
     )

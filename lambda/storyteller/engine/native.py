@@ -131,9 +131,9 @@ class NativeOperations:
 
     def swiglu(self, gate_up: Tensor) -> Tensor:
         """silu(gate) * up, where a row is gate then up."""
-        hidden = gate_up.shape[1] // 2
-        out = torch.empty(len(gate_up), hidden)
-        self._library.overture_swiglu(gate_up.data_ptr(), len(gate_up), hidden, out.data_ptr())
+        intermediate = gate_up.shape[1] // 2
+        out = torch.empty(len(gate_up), intermediate)
+        self._library.overture_swiglu(gate_up.data_ptr(), len(gate_up), intermediate, out.data_ptr())
         return out
 
     def attend(self, qkv: Tensor, cache: Cache, layer: int, start: int, cos: Tensor, sin: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class NativeOperations:
         weights = [part.packed if isinstance(part, NativeLinear) else part for part in parts]
         table = (ctypes.c_void_p * len(weights))(*(weight.data_ptr() for weight in weights))
         c, library = self._config, self._library
-        sizes = (c.width, c.hidden, c.heads, c.kv_heads, c.head_dim)
+        sizes = (c.dim, c.intermediate, c.heads, c.kv_heads, c.head_dim)
 
         def run(x: Tensor, cache: Cache, start: int, cos: Tensor, sin: Tensor) -> Tensor:
             x = x.contiguous()
@@ -200,4 +200,4 @@ class NativeOperations:
 
 def suits(config: LlamaConfig) -> bool:
     """Whether the C++ kernels can work on a model's sizes."""
-    return config.head_dim % 16 == 0 and config.head_dim <= 1024 and not (config.width % 32 or config.hidden % 32)
+    return config.head_dim % 16 == 0 and config.head_dim <= 1024 and not (config.dim % 32 or config.intermediate % 32)

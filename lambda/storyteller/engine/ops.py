@@ -28,7 +28,7 @@ class Cache:
     values: Tensor
 
 
-#: All layers over x [tokens, width] (changed in place): (x, cache, start, cos, sin) to x.
+#: All layers over x [tokens, dim] (changed in place): (x, cache, start, cos, sin) to x.
 Pass = Callable[[Tensor, Cache, int, Tensor, Tensor], Tensor]
 
 
@@ -44,7 +44,7 @@ class Operations(Protocol):
         """silu(gate) * up, where a row is gate then up."""
 
     def attend(self, qkv: Tensor, cache: Cache, layer: int, start: int, cos: Tensor, sin: Tensor) -> Tensor:
-        """Turns and stores the rows' keys and values at positions `start`.., and lets each row attend up to itself."""
+        """Stores the rows' rotated keys and values at positions `start`.., and lets each row attend up to itself."""
 
     def fuse(self, layers: Sequence[Any], eps: float) -> Pass | None:
         """All of `model.Layer`s in one call; None where they must be gone through one by one."""
@@ -91,21 +91,19 @@ class TorchOperations:
         q, k, v = parts[:, : c.heads], parts[:, c.heads : -c.kv_heads], parts[:, -c.kv_heads :]
         keys, values = cache.keys[layer], cache.values[layer]
         end = start + count
-        keys[:, start:end] = turn(k, cos, sin).transpose(0, 1)
+        keys[:, start:end] = apply_rope(k, cos, sin).transpose(0, 1)
         values[:, start:end] = v.transpose(0, 1)
-        q, known, said = turn(q, cos, sin), keys[:, :end].float(), values[:, :end].float()
+        q, k, v = apply_rope(q, cos, sin), keys[:, :end].float(), values[:, :end].float()
         if self._rowwise:
             q = q.view(count, c.kv_heads, -1, c.head_dim) * c.head_dim**-0.5
             rows = []
             for row in range(count):
                 seen = start + row + 1
-                scores = torch.softmax(q[row] @ known[:, :seen].transpose(1, 2), dim=-1)
-                rows.append((scores @ said[:, :seen]).reshape(-1))
+                scores = torch.softmax(q[row] @ k[:, :seen].transpose(1, 2), dim=-1)
+                rows.append((scores @ v[:, :seen]).reshape(-1))
             return torch.stack(rows)
         mask = torch.ones(count, end, dtype=torch.bool).tril(start)
-        out = F.scaled_dot_product_attention(
-            q.transpose(0, 1)[None], known[None], said[None], attn_mask=mask, enable_gqa=True
-        )
+        out = F.scaled_dot_product_attention(q.transpose(0, 1)[None], k[None], v[None], attn_mask=mask, enable_gqa=True)
         return out[0].transpose(0, 1).reshape(count, -1)
 
     def fuse(self, layers: Sequence[Any], eps: float) -> Pass | None:
@@ -132,7 +130,7 @@ class TorchOperations:
         return cache.keys[:, :, :count], cache.values[:, :, :count]
 
 
-def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotates each head's halves against each other: [tokens, heads, head_dim] by [tokens, head_dim / 2]."""
     a, b = x.chunk(2, dim=-1)
     cos, sin = cos[:, None], sin[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,21 @@ from .errors import EngineError
 
 #: Why a reply ended.
 Reason = Literal["stop", "length", "cancelled", "deadline"]
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What a reply must match from its first character to its last.
+
+    `kind` says how `text` is written: a regular expression (Rust's syntax, without anchors), a grammar in
+    llguidance's dialect of Lark (or llama.cpp's GBNF), or a JSON schema. `then` lets a later part depend on an
+    earlier one: when nothing more may follow in this grammar, it is given the whole text so far and returns the
+    next part's `text`, or None at the end. A part that another may follow must end by itself, as with a line break.
+    """
+
+    kind: Literal["regex", "lark", "json_schema"]
+    text: str
+    then: Callable[[str], str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -21,7 +37,14 @@ class Sampling:
     is none; multiplied where a logit is negative).
     A `seed` makes the reply the same every time; None draws a new one. `stop` are texts at which the
     reply ends; they are not part of it. `logprobs` asks for the log-probability of each token of the
-    reply and of that many of its rivals (None asks for nothing).
+    reply and of that many of the likeliest (None asks for nothing); a grammar does not change them.
+
+    `sentence_limit` is how often one sentence may come in a reply: small models fall into loops, and the reply ends
+    after the sentence that comes once more (0 is no limit).
+
+    `grammar` holds the reply to a form; it ends with "stop" as soon as nothing may follow. `begun` is the part of
+    the reply that the prompt already ends with: the grammar reads it first, and where it does not
+    match, the rest is free.
 
     Raises EngineError when a number is out of its range.
     """
@@ -35,6 +58,9 @@ class Sampling:
     stop: tuple[str, ...] = ()
     repetition_window: int = 256
     logprobs: int | None = None
+    grammar: Grammar | None = None
+    begun: str = ""
+    sentence_limit: int = 2
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 100.0:
@@ -47,13 +73,15 @@ class Sampling:
             raise EngineError(f"repetition_penalty is {self.repetition_penalty}; give a number from 0.01 to 100.")
         if self.max_tokens < 1:
             raise EngineError(f"max_tokens is {self.max_tokens}; give at least 1.")
+        if self.sentence_limit < 0:
+            raise EngineError(f"sentence_limit is {self.sentence_limit}; give 0 (none) or more.")
         if any(not text for text in self.stop):
             raise EngineError("stop holds an empty text; leave it out.")
 
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """One token's natural-log probability before temperature, with its likeliest rivals."""
+    """One token's natural-log probability before temperature, with the likeliest ones in its place."""
 
     token: int
     logprob: float
@@ -65,6 +93,8 @@ class Completion:
     """A finished reply: its text, why it ended, and what it took. Times are in seconds.
 
     The first token, whose time `ttft_s` is, may be a special one: a model that plans says a few that nobody reads.
+    `repetitive` says that a sentence came too often, which ended the reply.
+    `refused_tokens` is how many choices the grammar refused, so that another was made.
     """
 
     text: str
@@ -78,3 +108,5 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] = ()
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+    refused_tokens: int = 0
+    repetitive: bool = False

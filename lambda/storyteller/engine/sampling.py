@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .errors import EngineError
 from .request import Sampling, TokenLogprob
 
 
@@ -16,7 +17,7 @@ class Sampler:
     """One reply's choices. The same seed and the same logits give the same tokens, on any machine.
 
     Each choice but a greedy one draws exactly one random number, so that drafting tokens ahead
-    changes nothing.
+    changes nothing; a token that a grammar refuses takes a second choice.
     """
 
     def __init__(self, sampling: Sampling) -> None:
@@ -24,9 +25,11 @@ class Sampler:
         # Without a seed each reply draws its own from the system: a restored snapshot repeats nothing.
         self._random = random.Random(sampling.seed)
 
-    def pick(self, logits: Tensor, history: Sequence[int]) -> int:
+    def sample(self, logits: Tensor, history: Sequence[int]) -> int:
         """The next token's id for `logits` [vocab], after `history`."""
         s = self._sampling
+        if not math.isfinite(float(logits.max())):
+            raise EngineError("The model's logits are no numbers: its weights are broken; download it again.")
         if s.repetition_penalty != 1.0 and history:
             logits = _penalized(logits, history[-s.repetition_window :], s.repetition_penalty)
         if s.temperature == 0.0:
@@ -46,14 +49,16 @@ class Sampler:
         return place if ids is None else int(ids[place])
 
 
-def token_logprob(logits: Tensor, token: int, rivals: int) -> TokenLogprob:
-    """The log-probability of `token` under plain softmax of `logits` [vocab], and of the likeliest others."""
+def token_logprobs(logits: Tensor, tokens: Sequence[int], top_logprobs: int) -> list[TokenLogprob]:
+    """The log-probability of each row's token under plain softmax of `logits` [rows, vocab], and the likeliest ones."""
     logs = torch.log_softmax(logits.double(), dim=-1)
-    top: tuple[tuple[int, float], ...] = ()
-    if rivals > 0:
-        best = logs.topk(min(rivals, len(logs)))
-        top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-    return TokenLogprob(token, float(logs[token]), top)
+    found = logs.gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist()
+    best = logs.topk(min(top_logprobs, logs.shape[1]))
+    tops = [
+        tuple(zip(ids, values, strict=True))
+        for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+    return [TokenLogprob(token, value, top) for token, value, top in zip(tokens, found, tops, strict=True)]
 
 
 def _penalized(logits: Tensor, history: Sequence[int], penalty: float) -> Tensor:

@@ -47,6 +47,8 @@ def open_tensor_file(path: Path) -> TensorFile:
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
+            _refuse_other_formats(path, file.read(40))
+            file.seek(0)
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(_HEADER_LIMIT, size - 8):
                 raise EngineError(f"{path} is cut short or no safetensors file: {again}")
@@ -58,12 +60,21 @@ def open_tensor_file(path: Path) -> TensorFile:
         raise
     except OSError as error:
         raise EngineError(f"{path} cannot be read ({error.strerror}): check the disk and the rights.") from None
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise EngineError(f"{path} is cut short or no safetensors file: {again}") from None
     last = max((span.end for span in spans.values()), default=8 + length)
     if last > size:
         raise EngineError(f"{path} is cut short ({size:,} of {last:,} bytes): {again}")
     return TensorFile(path, spans, metadata, size)
+
+
+def _refuse_other_formats(path: Path, begin: bytes) -> None:
+    if begin.startswith(b"version https://git-lfs"):
+        raise EngineError(f"{path} is a git-lfs pointer, not the weights: run `git lfs pull` in its folder.")
+    if begin.startswith(b"GGUF"):
+        raise EngineError(f"{path} is a GGUF file by its content: name it *.gguf and give it to python -m model_build.")
+    if begin.startswith(b"PK\x03\x04"):
+        raise EngineError(f"{path} is a PyTorch file by its content: use a checkpoint in safetensors.")
 
 
 def _read_spans(path: Path, header: dict[str, Any], base: int) -> tuple[dict[str, TensorSpan], dict[str, str]]:
@@ -102,6 +113,11 @@ def open_checkpoint(folder: Path) -> dict[str, TensorSpan]:
         return spans
     single = folder / "model.safetensors"
     files = [single] if single.exists() else sorted(folder.glob("*.safetensors"))
+    if not files and (old := sorted([*folder.glob("*.bin"), *folder.glob("*.pth")])):
+        raise EngineError(
+            f"{folder} has its weights in {old[0].name}, which may run code when it is read: use a revision with "
+            "*.safetensors, or write one with transformers' save_pretrained."
+        )
     if not files:
         raise EngineError(f"{folder} has no *.safetensors: give the folder of a whole Hugging Face Llama checkpoint.")
     found: dict[str, TensorSpan] = {}

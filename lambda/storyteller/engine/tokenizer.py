@@ -6,18 +6,15 @@ The vocabulary comes from `tokenizer.json`, the chat template from `chat_templat
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from jinja2 import TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as Vocabulary
 
+from .chat_template import ChatTemplate, ChatTemplateError
 from .config import read_json
 from .errors import EngineError
 
@@ -45,15 +42,18 @@ class Tokenizer:
         self._controls = re.compile("|".join(map(re.escape, sorted(controls, key=len, reverse=True))) or r"(?!)")
         self._folder = folder
         self._source = _template_source(folder, settings)
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _refuse
-        # `strftime_now` is left out on purpose: a prompt that changes with the date would never
-        # match a prefix computed at build time. Llama's own templates then name a fixed day.
         try:
-            self._template = environment.from_string(self._source) if self._source else None
-        except TemplateError as error:
+            self._template = ChatTemplate(self._source) if self._source else None
+        except ChatTemplateError as error:
             raise EngineError(f"The chat template of {folder} is broken ({error}): download it again.") from None
+
+    @cached_property
+    def size(self) -> int:
+        """One more than the greatest id."""
+        size = self.vocabulary.get_vocab_size()
+        while self.vocabulary.id_to_token(size) is not None:  # ids with gaps
+            size += 1
+        return size
 
     @property
     def has_chat(self) -> bool:
@@ -94,8 +94,8 @@ class Tokenizer:
         specials = {name: token for name, token in self.specials.items() if token}
         shielded = [{**message, "content": self._shield(message["content"])} for message in messages]
         try:
-            prompt = self._template.render(messages=shielded, add_generation_prompt=True, **specials)
-        except TemplateError as error:
+            prompt = self._template.render(shielded, specials)
+        except ChatTemplateError as error:
             raise EngineError(f"The chat template of {self._folder} refuses these messages: {error}") from None
         return self._encode_shielded(prompt + self._shield(tail))
 
@@ -133,25 +133,25 @@ class TextStream:
     def __init__(self, tokenizer: Tokenizer, before: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
         self._window = list(before[-8:])
-        self._told = tokenizer.decode(self._window)
+        self._generated = tokenizer.decode(self._window)
 
     def push(self, token: int) -> str:
         """The text that this token completes; often empty, sometimes several characters."""
         self._window.append(token)
         text = self._tokenizer.decode(self._window)
         whole = text.rstrip(_HALF)
-        fresh = whole[len(self._told) :]
+        fresh = whole[len(self._generated) :]
         if fresh:
-            self._told = whole
+            self._generated = whole
         if whole == text and len(self._window) > 24:
             self._window = self._window[-8:]
-            self._told = self._tokenizer.decode(self._window)
+            self._generated = self._tokenizer.decode(self._window)
         return fresh
 
     def flush(self) -> str:
         """What was held back; bytes that never became a character come out as U+FFFD."""
         text = self._tokenizer.decode(self._window)
-        fresh, self._told = text[len(self._told) :], text
+        fresh, self._generated = text[len(self._generated) :], text
         return fresh
 
 
@@ -170,11 +170,3 @@ def _content(token: Any) -> str | None:
     if isinstance(token, Mapping):
         token = token.get("content")
     return token if isinstance(token, str) else None
-
-
-def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **_: Any) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
-
-
-def _refuse(message: str) -> NoReturn:
-    raise TemplateError(message)

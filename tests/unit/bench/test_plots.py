@@ -7,8 +7,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from bench.bars import write_bars
-from bench.curve import write_curves
+from model_build.plots import write_bars, write_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 

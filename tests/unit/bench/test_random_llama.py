@@ -15,7 +15,7 @@ import pytest
 from bench import random_llama
 from bench.random_llama import SHAPES, shape_config, write_bundle, write_checkpoint, write_gguf
 from model_build.pack import pack
-from model_build.pack_source import open_source
+from model_build.sources import FolderSource, open_source
 from storyteller.engine import Sampling, load_engine
 from storyteller.engine.bundle import read_manifest, verify
 from storyteller.engine.checkpoint import expected_tensors
@@ -43,6 +43,7 @@ def test_a_checkpoint_lies_in_shards_and_can_be_packed(tmp_path: Path) -> None:
     assert files == [f"model-{n:05d}-of-{len(files):05d}.safetensors" for n in range(1, len(files) + 1)]
     assert len(files) > 2
     source = open_source(str(folder), None)
+    assert isinstance(source, FolderSource)
     weight = source.rows("model.layers.1.mlp.down_proj.weight")
     assert weight.std().item() == pytest.approx(0.25 / 512**0.5, rel=0.02)
     index = json.loads((folder / "model.safetensors.index.json").read_text())

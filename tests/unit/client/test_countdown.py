@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.countdown import Countdown
-from client.events import Wake
+from client.session.protocol import Wake
+from client.terminal.countdown import Countdown
 
 Reports = st.lists(st.tuples(st.floats(0.1, 5), st.floats(0, 1), st.none() | st.floats(0, 90)), max_size=12)
 

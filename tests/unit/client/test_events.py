@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from client.events import Beat, explain_close
+from client.session.connect import explain_close
+from client.session.protocol import Beat
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,6 @@ def test_why_a_connection_ended(code: int | None, age_s: float, idle_s: float, w
 @pytest.mark.parametrize(("text", "length_s"), [("Hm.", 4.2), ("x" * 36, 5.0), ("x" * 500, 5.5)])
 def test_a_beat_lasts_until_its_last_line_was_read(text: str, length_s: float) -> None:
     lines = [{"text": text, "at_s": 3}, {"text": "before", "at_s": 0}]
-    beat = Beat.read({"id": "a", "lines": lines, "final": False})
+    beat = msgspec.convert({"type": "beat", "id": "a", "lines": lines, "final": False}, Beat)
     assert beat.length_s == pytest.approx(length_s)
-    assert Beat.read({"id": "a", "lines": [], "final": True}).length_s == 0
+    assert Beat("a", [], final=True).length_s == 0

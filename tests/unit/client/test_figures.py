@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from client.figures import dollars, figure, spared
+from client.session.protocol import Saved
+from client.terminal.figures import dollars, figure, spared
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,6 @@ def test_dollars(usd: float, text: str) -> None:
 
 
 def test_what_was_spared() -> None:
-    one = {"tokens": 96, "usd": 0.0011, "mwh": 21.3}
+    one = Saved(96, 0.0011, 21.3)
     assert spared([one, one]) == "192 tokens, $0.0022, 43 mWh"
     assert spared([]) == "0 tokens, $0.00, 0 mWh"

@@ -7,10 +7,12 @@ import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
+from prompt_toolkit.input import DummyInput
+from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
-from client.editor import Editor
-from client.screen import LiveScreen, PlainScreen
+from client.terminal.live_screen import LiveScreen
+from client.terminal.screen import PlainScreen
 
 TOLD = (
     "The gate swings wide, and the light of the Emerald City falls on your shoes. 🟢 Zwölf Stufen führen "
@@ -21,7 +23,9 @@ TOLD = (
 def live_screen(width: int) -> tuple[LiveScreen, io.StringIO]:
     """A screen that has not taken the terminal's last lines: only what scrolls away is written."""
     out = io.StringIO()
-    return LiveScreen(Console(file=out, width=width, color_system=None, force_terminal=True), Editor()), out
+    console = Console(file=out, width=width, color_system=None, force_terminal=True)
+    keyboard = {"typed": print, "interrupt": print, "leave": print}
+    return LiveScreen(console, **keyboard, input=DummyInput(), output=DummyOutput()), out
 
 
 @given(st.lists(st.integers(1, len(TOLD) - 1)), st.integers(12, 100))

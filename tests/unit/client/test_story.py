@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.story import OPENING, Altered, Anew, Appeared, Ended, Gap, Removed, Story, Told, Turn
+from client.session.protocol import OPENING, Answer, Saved, TurnView
+from client.session.story import Altered, Anew, Appeared, Ended, Gap, Removed, Story, Told, Turn
+from client.terminal.controller import without_choices
 
+ANSWER = Answer("q", "A storyteller.", "who are you", 0.97, Saved(96, 0.001, 21.0))
 TEXT = "A gate. 🟢 Zwölf Stufen. 👩‍🚀!"
 
 
-def view(turn_id: str, reply: str, state: str = "telling", take: int = 1, said: str = "hi") -> dict[str, Any]:
-    return {"id": turn_id, "said": said, "reply": reply, "state": state, "take": take}
+def view(turn_id: str, reply: str, state: str = "telling", take: int = 1, said: str = "hi") -> TurnView:
+    return msgspec.convert({"id": turn_id, "said": said, "reply": reply, "state": state, "take": take}, TurnView)
 
 
 def never(turn_id: str) -> bool:
@@ -57,7 +61,7 @@ def test_a_higher_take_starts_anew_and_a_lower_one_is_ignored() -> None:
     changes = story.token("a", 2, 0, "Second")
     assert [type(change) for change in changes] == [Anew, Told]
     assert story.token("a", 1, 5, " try") == []
-    assert story.end("a", 1, "stop", {}) == []
+    assert story.end("a", 1, "stop", None) == []
     assert story.turns[0].reply == "Second"
 
 
@@ -71,7 +75,7 @@ def test_a_gap_is_told_and_filled() -> None:
 def test_an_end_with_characters_missing_is_a_gap() -> None:
     story = Story()
     story.token("a", 1, 4, "two")
-    assert [type(change) for change in story.end("a", 1, "stop", {})] == [Ended, Gap]
+    assert [type(change) for change in story.end("a", 1, "stop", None)] == [Ended, Gap]
     assert shown(story.welcome([view("a", "One two", "done")], never)) == "One two"
 
 
@@ -121,7 +125,7 @@ def test_welcome_drops_what_the_server_no_longer_knows_but_not_what_waits() -> N
     story.token("a", 1, 0, "A")
     story.said("gone", "two")
     story.said("unsent", "three")
-    story.answered("q", "An answer.", {})
+    story.answered(ANSWER)
     changes = story.welcome([view("a", "A", "done")], lambda turn_id: turn_id == "unsent")
     assert [change.turn.id for change in changes if isinstance(change, Removed)] == ["gone"]
     assert [turn.id for turn in story.turns] == ["a", "unsent", "q"]
@@ -130,7 +134,7 @@ def test_welcome_drops_what_the_server_no_longer_knows_but_not_what_waits() -> N
 def test_a_written_answer_is_not_told_again() -> None:
     story = Story()
     story.said("q", "who are you?")
-    story.answered("q", "A storyteller.", {})
+    story.answered(ANSWER)
     assert story.welcome([view("q", "A storyteller.", "answered", said="who are you?")], never) == []
 
 
@@ -150,12 +154,12 @@ def test_an_opening_of_which_nothing_was_said_appears() -> None:
 def test_reopened_waits_unless_the_new_attempt_was_quicker() -> None:
     story = Story()
     story.token("a", 1, 0, "One")
-    story.end("a", 1, "stop", {})
+    story.end("a", 1, "stop", None)
     mark = story.turns[0].mark
     story.reopened("a", mark, None)
     assert story.turns[0].state == "waiting"
     story.token("a", 2, 0, "Two")
-    story.end("a", 2, "stop", {})
+    story.end("a", 2, "stop", None)
     story.reopened("a", mark, "other")
     assert (story.turns[0].state, story.turns[0].said) == ("done", "other")
 
@@ -163,7 +167,7 @@ def test_reopened_waits_unless_the_new_attempt_was_quicker() -> None:
 def test_continue_goes_on_in_the_same_take() -> None:
     story = Story()
     story.token("a", 1, 0, "One")
-    story.end("a", 1, "length", {})
+    story.end("a", 1, "length", None)
     story.reopened("a", story.turns[0].mark, None)
     assert [type(change) for change in story.token("a", 1, 3, " two")] == [Told]
     assert story.turns[0].state == "telling"
@@ -175,7 +179,7 @@ def test_continue_goes_on_in_the_same_take() -> None:
 )
 def test_how_a_reply_ended(reason: str, state: str) -> None:
     story = Story()
-    story.end("a", 1, reason, {"tokens": 1})
+    story.end("a", 1, reason, None)
     assert (story.turns[0].state, story.turns[0].reason) == (state, reason)
 
 
@@ -183,7 +187,7 @@ def test_choices_come_with_the_end() -> None:
     story = Story()
     story.token("a", 1, 0, "You stand.\n> Knock on the green door.\n  >  Wait. \n>\n")
     assert story.turns[0].choices == []
-    story.end("a", 1, "stop", {})
+    story.end("a", 1, "stop", None)
     assert story.turns[0].choices == ["Knock on the green door.", "Wait."]
 
 
@@ -200,10 +204,8 @@ def test_what_is_offered_twice_is_one_choice() -> None:
 def test_an_answer_is_no_turn_of_the_story() -> None:
     story = Story()
     story.said("q", "who are you?")
-    assert [type(change) for change in story.answered("q", "A storyteller.", {"matched": "who", "score": 1})] == [
-        Altered
-    ]
-    assert story.answered("q", "A storyteller.", {}) == []
+    assert [type(change) for change in story.answered(ANSWER)] == [Altered]
+    assert story.answered(ANSWER) == []
     assert not story.begun
     assert story.last is None
 
@@ -215,3 +217,12 @@ def test_a_line_just_said_has_not_ended_the_prologue_yet() -> None:
     story.said("b", "I knock")
     assert [type(change) for change in story.assure("b")] == [Altered]
     assert story.begun
+
+
+def test_what_was_told_says_how_far_the_reply_had_come_by_then() -> None:
+    story = Story()
+    changes = [*story.token("a", 1, 0, "One "), *story.token("a", 1, 4, "two.\n> Go"), *story.token("a", 1, 13, " on.")]
+    told = [change for change in changes if isinstance(change, Told)]
+    # A screen may hear of it when the reply has long grown.
+    assert [change.so_far for change in told] == ["One ", "One two.\n> Go", "One two.\n> Go on."]
+    assert [without_choices(change.so_far, change.text) for change in told] == ["One ", "two.\n", ""]

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pyte
 import pytest
 
 from tests.browser.fake_play import ANSWER, FakePlay
@@ -26,11 +27,12 @@ CONTROLLED = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 
 
 
 class Terminal:
-    """A terminal client running on `fd`, and all it has shown."""
+    """A terminal client running on `fd`, and what a terminal of this size has shown of it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, fd: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, fd: int, size: tuple[int, int]) -> None:
         self.process, self._fd = process, fd
-        self._raw = b""
+        self._screen = pyte.HistoryScreen(size[1], size[0], history=10_000)
+        self._stream = pyte.ByteStream(self._screen)
         self._news = asyncio.Event()
         asyncio.get_running_loop().add_reader(fd, self._read)
 
@@ -41,19 +43,22 @@ class Terminal:
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._fd)
-        self._raw += data
+        self._stream.feed(data)
         self._news.set()
 
     @property
     def shown(self) -> str:
-        """All that was shown since `forget`, without the terminal's codes: a read may end in the middle of one."""
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._raw.decode(errors="replace"))
+        """The lines that scrolled away since `forget`, and those on the screen."""
+        columns = range(self._screen.columns)
+        gone = ["".join(line[column].data for column in columns) for line in self._screen.history.top]
+        return "\n".join(line.rstrip() for line in [*gone, *self._screen.display])
 
     def forget(self) -> None:
-        self._raw = b""
+        self._screen.history.top.clear()
+        self._screen.erase_in_display(2)
 
     async def until(self, text: str) -> None:
-        """Waits until this was shown."""
+        """Waits until this is shown."""
         async with asyncio.timeout(60):
             while text not in self.shown:
                 self._news.clear()
@@ -64,6 +69,7 @@ class Terminal:
 
     def resize(self, rows: int, columns: int) -> None:
         """As a window's edge does: the kernel tells the client (SIGWINCH)."""
+        self._screen.resize(rows, columns)
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
@@ -75,13 +81,13 @@ async def terminal(
     os.set_blocking(ours, False)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
-    environment |= {"XDG_STATE_HOME": str(home), "TERM": "xterm"}
+    environment |= {"XDG_STATE_HOME": str(home), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", CONTROLLED, *CLIENT, *options, address,
         cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
-    client = Terminal(process, ours)
+    client = Terminal(process, ours, size)
     try:
         yield client
     finally:
@@ -92,15 +98,15 @@ async def terminal(
         os.close(ours)
 
 
-async def piped(address: str, home: Path, said: str) -> tuple[int | None, str, str]:
+async def piped(address: str, home: Path, said: str, **environment: str) -> tuple[int | None, str, str]:
     """Runs the client with this for its input. Gives its status, what it wrote, and its complaints."""
     process = await asyncio.create_subprocess_exec(
-        *CLIENT, address, cwd=ROOT, env=os.environ | {"XDG_STATE_HOME": str(home)},
+        *CLIENT, address, cwd=ROOT, env=os.environ | {"XDG_STATE_HOME": str(home)} | environment,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(60):
         out, complaints = await process.communicate(said.encode())
-    return process.returncode, out.decode(), complaints.decode()
+    return process.returncode, out.decode(errors="replace"), complaints.decode(errors="replace")
 
 
 async def test_through_pipes(tmp_path: Path) -> None:
@@ -210,11 +216,11 @@ async def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
         client.forget()
         client.resize(24, 40)
         # Drawn anew by itself, in lines that fit.
-        await client.until("street")
+        await client.until("the marble")
         client.type("\r")
         await client.until("2 Turn back.")
         assert "I walk all the way along" in client.shown
-        assert max(map(len, client.shown.splitlines())) <= 40
+        assert max(len(line.rstrip()) for line in client.shown.splitlines()) <= 40
 
 
 async def test_again_and_new_start_over(tmp_path: Path) -> None:
@@ -222,7 +228,7 @@ async def test_again_and_new_start_over(tmp_path: Path) -> None:
         async with terminal(house.address, tmp_path) as client:
             await client.until("Ah. I heard the bell.")
             client.type("/again\r")
-            await client.until("A new visitor comes to the door.")
+            await client.until("A new visitor comes to the gate.")
             await client.until("Come in under the arch")
             client.type("/quit\r")
             assert await client.process.wait() == 0
@@ -242,3 +248,51 @@ async def test_no_way_in_is_one_sentence(tmp_path: Path, address: str, words: st
     assert (status, out) == (1, "")
     assert words in complaints
     assert complaints.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "encoding", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "latin-1"}]
+)
+async def test_a_console_that_is_not_utf_8_shows_every_line(tmp_path: Path, encoding: dict[str, str]) -> None:
+    async with FakePlay(wait_s=0.2) as house:
+        status, out, complaints = await piped(house.address, tmp_path, "What can you do?\n/skip\n", **encoding)
+        assert (status, complaints) == (0, "")
+        assert "> What can you do?" in out
+        assert "? Green marble runs" in out, "a sign that the console lacks"
+        assert "  2 Follow the marble street.\n" in out
+
+
+async def test_stories_takes_export_and_import(tmp_path: Path) -> None:
+    exported = tmp_path / "story.json"
+    async with FakePlay(wait_s=0.1) as house, terminal(house.address, tmp_path, size=(40, 100)) as client:
+        await client.until("Ah. I heard the bell.")
+        client.type("/skip\r")
+        await client.until("1 Ask the boy his name.")
+        client.type("/retry\r")
+        await client.until("1 Listen.")
+        client.forget()
+        client.type("/takes 1\r")
+        await client.until("Take 1 of 2")
+        await client.until("Follow the marble street.")
+        client.type(f"/stories name The boy\r/export {exported}\r")
+        await client.until("keep it to yourself")
+        client.type("/again\r")
+        await client.until("A new visitor comes to the gate.")
+        await client.until("Come in under the arch")
+        client.forget()
+        client.type("/stories\r")
+        await client.until("2  The boy")
+        client.type("/stories 2\r")
+        await client.until("1 Listen.")
+        client.type("/import none.json\r")
+        await client.until("could not be read: No such file or directory.")
+        assert house.hellos == [None, None, "s" * 32]
+    (tmp_path / "other").mkdir()
+    async with FakePlay(wait_s=0.1) as house, terminal(house.address, tmp_path / "other", size=(40, 100)) as client:
+        await client.until("Ah. I heard the bell.")
+        shared = tmp_path / "shared.json"
+        shared.write_text(exported.read_text().replace(f'"{"s" * 32}"', "null"))
+        client.type(f"/import {shared}\r")
+        await client.until("That was to read only; your own story goes on.")
+        assert "the bell rings once" in client.shown
+        assert house.hellos == [None]

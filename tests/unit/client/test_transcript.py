@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from client.story import Turn
-from client.transcript import as_markdown
+from client.session.story import Turn
+from client.terminal.transcript import as_markdown
 
 
 def test_a_story_as_markdown() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from model_build.kernel import build
 from model_build.pack import pack
-from model_build.pack_source import open_source
+from model_build.sources import open_source
 from storyteller.engine.native import Native
 from tests.tiny_llama import LLAMA_3_1, write_tiny_llama
 
@@ -48,4 +48,4 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """That checkpoint packed."""
-    return pack(open_source(str(checkpoint), None), tmp_path_factory.mktemp("bundles") / "bundle")
+    return pack(open_source(str(checkpoint), None), tmp_path_factory.mktemp("bundles") / "bundle", calibration="none")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from model_build.pack_prefix import common, write_prefix
+from model_build.prefix import common, write_prefix
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
 from storyteller.engine.bundle import KernelName, read_manifest, verify
 from storyteller.engine.layout import LAYOUT
@@ -127,7 +127,7 @@ def test_the_prefix_is_never_worn_out(own: Path) -> None:
     plain = load_engine(own, speculate=False)
     prompt = plain.encode(LINE)
     write_prefix(own, plain, prompt[:40])
-    engine = load_engine(own, texts=1, speculate=False)
+    engine = load_engine(own, cache_slots=1, speculate=False)
     assert engine.generate(prompt, LONG).ids == plain.generate(prompt, LONG).ids
     for text in ("Something else entirely. " * 3, LINE):
         engine.generate(engine.encode(text), LONG)
@@ -221,10 +221,17 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "version": (lambda f: change(f, version=99), "is of version 99, but this engine knows 1"),
     "layout": (lambda f: change(f, layout="marlin"), "names the layout marlin, but this engine knows kleidiai"),
     "embedding": (lambda f: change(f, embedding="int2"), "embedding is 'int2'"),
+    "head": (lambda f: change(f, head="int2"), "head is 'int2', but must be int4x2 or int4"),
     "no files": (lambda f: change(f, files=None), "bundle.json lacks its"),
     "outside": (lambda f: change(f, files={"../x": {"bytes": 1, "sha256": ""}}), "no file of its folder"),
-    "not a llama": (lambda f: config_without(f, model_type="mistral"), "describes a mistral model .* not a Llama"),
-    "rope": (lambda f: config_without(f, rope_scaling={"rope_type": "yarn"}), "rope type yarn is not supported"),
+    "not a llama": (
+        lambda f: config_without(f, model_type="gemma"),
+        "describes a gemma model .* not computed as a Llama",
+    ),
+    "rope": (
+        lambda f: config_without(f, rope_scaling={"rope_type": "longrope"}),
+        "rope type longrope is not supported",
+    ),
     "sizes": (
         lambda f: config_without(f, intermediate_size=100),
         "intermediate_size is 100, no greater multiple of 32",

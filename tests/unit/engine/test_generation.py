@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
-from storyteller.engine.generation import CHUNK, StopTexts
+from storyteller.engine.generation import CHUNK
+from storyteller.engine.reply import RepetitionGuard, StopTexts
 from storyteller.engine.sampling import Sampler
 from tests.tiny_llama import END_TEXT, END_TURN, write_tiny_llama
 
@@ -32,7 +33,7 @@ def engine(folder: Path) -> Engine:
 class Scripted:
     """A model that says a given line whatever it is asked, and counts how it was asked."""
 
-    name, context, vocab, steady, batches = "scripted", 256, 512, False, False
+    name, context, vocab, batch_invariant, cheap_batches = "scripted", 256, 512, False, False
 
     def __init__(self, script: Sequence[int], prompt: int, before: Callable[[int], None] = lambda at: None) -> None:
         self.script, self.prompt, self.before = script, prompt, before
@@ -203,9 +204,9 @@ def test_a_penalty_makes_repeating_rarer(engine: Engine) -> None:
     logits = torch.tensor([2.0, 1.9, -1.0, -1.1])
     plain = Sampler(Sampling(temperature=0))
     wary = Sampler(Sampling(temperature=0, repetition_penalty=1.2))
-    assert plain.pick(logits, [0]) == 0
-    assert wary.pick(logits, [0]) == 1
-    assert wary.pick(torch.tensor([-9.0, -9.0, -1.0, -1.1]), [2]) == 3
+    assert plain.sample(logits, [0]) == 0
+    assert wary.sample(logits, [0]) == 1
+    assert wary.sample(torch.tensor([-9.0, -9.0, -1.0, -1.1]), [2]) == 3
 
 
 def test_sampling_follows_the_probabilities_of_the_nucleus() -> None:
@@ -213,7 +214,7 @@ def test_sampling_follows_the_probabilities_of_the_nucleus() -> None:
     sampler = Sampler(Sampling(temperature=1.0, top_p=0.9, seed=0))
     counts = [0, 0, 0, 0]
     for _ in range(4000):
-        counts[sampler.pick(logits, [])] += 1
+        counts[sampler.sample(logits, [])] += 1
     assert counts[3] == 0
     for count, share in zip(counts, [0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95], strict=False):
         assert abs(count / 4000 - share) < 0.03
@@ -224,14 +225,14 @@ def test_what_is_far_less_likely_than_the_likeliest_is_left_out_however_warm_the
     sampler = Sampler(Sampling(temperature=5.0, top_p=1.0, min_p=0.25, seed=0))
     counts = [0, 0, 0, 0]
     for _ in range(3000):
-        counts[sampler.pick(logits, [])] += 1
+        counts[sampler.sample(logits, [])] += 1
     assert counts[3] == 0
     assert min(counts[:3]) > 800
 
 
 def test_a_wide_nucleus_is_found_past_the_first_look() -> None:
     sampler = Sampler(Sampling(temperature=1.0, top_p=0.99, seed=0))
-    drawn = {sampler.pick(torch.zeros(5000), []) for _ in range(500)}
+    drawn = {sampler.sample(torch.zeros(5000), []) for _ in range(500)}
     assert len(drawn) > 400
 
 
@@ -258,3 +259,39 @@ def test_logprobs_are_those_of_the_plain_softmax(engine: Engine) -> None:
 def test_sampling_out_of_range_is_refused(wrong: dict[str, float], named: str) -> None:
     with pytest.raises(EngineError, match=named):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_sentence_that_comes_a_third_time_ends_the_reply(engine: Engine) -> None:
+    script = ids_of(engine, "The gate is green. " * 5)
+    done = scripted(engine, script).generate(PROMPT, Sampling(temperature=0, max_tokens=150))
+    assert done.text.strip() == "The gate is green. The gate is green. The gate is green."
+    assert (done.reason, done.repetitive) == ("stop", True)
+    free = scripted(engine, script).generate(PROMPT, Sampling(temperature=0, max_tokens=90, sentence_limit=0))
+    assert (free.tokens, free.repetitive) == (90, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "noticed"),
+    [
+        ("He went home. " * 3, True),
+        ("“He went home.” HE  WENT HOME! He went home. He went home.\n", False),  # other marks, another sentence
+        ("> Go to the gate\n" * 3, True),  # a line is a sentence
+        ("No. " * 9, False),
+        ("彼は家に帰って、そして眠りました。" * 3, True),
+        ("He went home. " * 2 + "He went home", False),
+    ],
+)
+def test_the_guard_counts_sentences_however_they_are_cut(text: str, noticed: bool) -> None:
+    for step in (1, 5, len(text)):
+        guard = RepetitionGuard(2)
+        pushed = [guard.push(text[at : at + step]) for at in range(0, len(text), step)]
+        assert any(pushed) is noticed
+    assert not RepetitionGuard(0).push(text)
+
+
+def test_a_padded_vocabulary_is_never_sampled(engine: Engine) -> None:
+    size = engine.tokenizer.size
+    padded = scripted(engine, [size + 1] * 20)  # the likeliest by far, and no token
+    done = padded.generate(PROMPT, Sampling(temperature=1.0, seed=1, max_tokens=5))
+    assert done.ids
+    assert max(done.ids) < size

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from model_build.pack_layout import bfloat16_bits, pack
+from model_build.layout import bfloat16_bits, pack
 from storyteller.engine import EngineError
 from storyteller.engine.config import LlamaConfig, Rope
 from storyteller.engine.kernels import choose_kernel
@@ -40,8 +40,9 @@ def packed(rows: int, columns: int) -> torch.Tensor:
 
 def config(head_dim: int = 32, heads: int = 4, kv_heads: int = 2, layers: int = 2) -> LlamaConfig:
     return LlamaConfig(
-        vocab=64, width=heads * head_dim, hidden=96, layers=layers, heads=heads, kv_heads=kv_heads, head_dim=head_dim,
-        context=128, norm_eps=1e-5, rope=Rope(), tied=False, attention_bias=False, mlp_bias=False, eos_ids=(),
+        vocab=64, dim=heads * head_dim, intermediate=96, layers=layers, heads=heads, kv_heads=kv_heads,
+        head_dim=head_dim, context=128, norm_eps=1e-5, rope=Rope(), tied=False,
+        qkv_bias=False, out_bias=False, mlp_bias=False, eos_ids=(),
     )  # fmt: skip
 
 
@@ -263,7 +264,7 @@ def test_the_kernel_is_chosen_by_what_is_there(kernel_file: Path, monkeypatch: p
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     arm = choose_kernel("auto", config(), 1)
     assert arm.linear is Kleidi
-    assert (arm.steady, arm.batches) == (True, False)
+    assert (arm.batch_invariant, arm.cheap_batches) == (True, False)
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     assert choose_kernel("auto", config(), 1).name == "plain reference"
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from storyteller.engine import EngineError, Sampling, load_engine
+from storyteller.engine.checkpoint import read_checkpoint_config
 from tests.tiny_llama import write_tiny_llama
 
 
@@ -62,24 +64,61 @@ def remove_weights(folder: Path) -> None:
         path.unlink()
 
 
+def write_header(path: Path, header: bytes) -> None:
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def to_pickles(folder: Path) -> None:
+    remove_weights(folder)
+    (folder / "pytorch_model.bin").write_bytes(b"PK\x03\x04")
+
+
+def to_ggufs(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "model-q4.gguf").write_bytes(b"GGUF")
+
+
+def change_template(folder: Path, template: str) -> None:
+    (folder / "chat_template.jinja").write_text(template)
+
+
 SHARD = "model-00002-of-00002.safetensors"
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (lambda f: f.rename(f.with_name("gone")), "does not exist: give the folder"),
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing: give a folder"),
     "config not JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json cannot be read as JSON"),
-    "another model": (lambda f: change(f, model_type="qwen2"), "describes a qwen2 model .* not a Llama"),
+    "another model": (lambda f: change(f, model_type="gemma"), "describes a gemma model .* not computed as a Llama"),
     "another head": (
         lambda f: change(f, architectures=["LlamaForSequenceClassification"]),
-        "LlamaForSequenceClassification.*not a Llama",
+        "LlamaForSequenceClassification.*not computed as a Llama",
     ),
     "quantized": (lambda f: change(f, quantization_config={"bits": 4}), "already quantized: use the original"),
     "activation": (lambda f: change(f, hidden_act="gelu"), "hidden_act is gelu"),
     "no width": (lambda f: change(f, hidden_size="big"), "hidden_size is 'big', but must be a whole number"),
     "heads": (lambda f: change(f, num_key_value_heads=3), "no multiple of num_key_value_heads 3"),
-    "rope": (lambda f: change(f, rope_scaling={"rope_type": "yarn", "factor": 2.0}), "rope type yarn is not supported"),
+    "rope": (lambda f: change(f, rope_scaling={"rope_type": "longrope"}), "rope type longrope is not supported"),
     "rope factor": (lambda f: change(f, rope_scaling={"rope_type": "linear"}), "factor is None"),
     "partial rotation": (lambda f: change(f, partial_rotary_factor=0.5), "partial_rotary_factor is not supported"),
     "eos": (lambda f: change(f, eos_token_id="x"), "eos_token_id is 'x'"),
+    "endless layers": (lambda f: change(f, num_hidden_layers=10**12), "num_hidden_layers is 1,000,000,000,000, more"),
+    "absurd width": (lambda f: change(f, hidden_size=1 << 40), "hidden_size is .* more than any Llama's"),
+    "endless context": (lambda f: change(f, max_position_embeddings=10**15), "max_position_embeddings is .* more than"),
+    "no number": (lambda f: change(f, rms_norm_eps=float("nan")), "rms_norm_eps is nan, but must be a number above 0"),
+    "nested config": (lambda f: (f / "config.json").write_text("[" * 200_000), r"config\.json cannot be read as JSON"),
+    "nested header": (lambda f: write_header(f / SHARD, b"[" * 200_000), f"{SHARD} is cut short or no safetensors"),
+    "git-lfs": (
+        lambda f: (f / SHARD).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n"),
+        f"{SHARD} is a git-lfs pointer, not the weights: run `git lfs pull`",
+    ),
+    "renamed GGUF": (lambda f: (f / SHARD).write_bytes(b"GGUF" + bytes(99)), f"{SHARD} is a GGUF file by its content"),
+    "renamed pickle": (lambda f: (f / SHARD).write_bytes(b"PK\x03\x04" + bytes(99)), f"{SHARD} is a PyTorch file"),
+    "pickles": (to_pickles, r"has its weights in pytorch_model\.bin, which may run code"),
+    "GGUF files": (to_ggufs, r"is a folder of GGUF files: pack one of them first, such as .*model-q4\.gguf"),
+    "no head": (lambda f: drop(f, "lm_head.weight"), r"no lm_head.weight: .*tie_word_embeddings"),
+    "endless template": (
+        lambda f: change_template(f, "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}"),
+        "chat template of .* is broken .*nested too deeply",
+    ),
     "no weights": (remove_weights, r"has no \*\.safetensors"),
     "shard missing": (lambda f: (f / SHARD).unlink(), f"{SHARD} is missing: download the whole checkpoint"),
     "shard cut": (lambda f: cut(f / SHARD, 100_000), f"{SHARD} is cut short .* bytes.: download it again"),
@@ -174,3 +213,48 @@ def test_reading_begins_before_torch_is_imported(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(EngineError, match=r"model\.gguf is a GGUF file, not a folder: pack it first"):
+        load_engine(tmp_path / "model.gguf")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_head_beside_a_tied_embedding_is_used_where_it_differs(tmp_path: Path, own: bool) -> None:
+    untied = write_tiny_llama(tmp_path / "untied")
+    head = load_file(untied / "model.safetensors")["lm_head.weight"]
+    tied = write_tiny_llama(tmp_path / "tied", tied=True)
+    tensors = load_file(tied / "model.safetensors")
+    tensors["lm_head.weight"] = head if own else tensors["model.embed_tokens.weight"].clone()
+    plain = load_engine(tied)
+    save_file(tensors, tied / "model.safetensors", metadata={"format": "pt"})
+    ids = plain.encode("the gate")
+    scores = [load_engine(folder).score(ids)[0].logprob for folder in (tied, untied)]
+    assert read_checkpoint_config(tied).tied is not own
+    assert scores[0] == pytest.approx(scores[1] if own else plain.score(ids)[0].logprob, rel=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "given", "context"), [
+    ("mistral", {"sliding_window": 64}, 64), ("mistral", {"sliding_window": None}, 256),
+    ("qwen2", {"sliding_window": 64, "use_sliding_window": True}, 64),
+    ("qwen2", {"sliding_window": 64, "use_sliding_window": False}, 256),
+    ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}, 256),
+])  # fmt: skip
+def test_the_context_ends_where_attention_would_differ(
+    tmp_path: Path, kind: str, given: dict[str, Any], context: int
+) -> None:
+    architecture = {"mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}[kind]
+    folder = write_tiny_llama(tmp_path, model_type=kind, architectures=[architecture], **given)
+    assert load_engine(folder).context == context
+
+
+def test_broken_weights_are_told_when_they_are_sampled(tmp_path: Path) -> None:
+    folder = write_tiny_llama(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    engine = load_engine(folder)
+    with pytest.raises(EngineError, match="logits are no numbers"):
+        engine.generate(engine.encode("abc"), Sampling(max_tokens=2))

@@ -16,9 +16,17 @@ from tests.tiny_llama import LLAMA_2, LLAMA_3, LLAMA_3_1, LLAMA_3_2, TRANSFORMER
 
 with warnings.catch_warnings():  # theirs, about one another
     warnings.simplefilter("ignore")
-    from transformers import LlamaForCausalLM
+    from transformers import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM
 
 LINEAR = {"rope_theta": 10_000.0, "rope_scaling": {"type": "linear", "factor": 2.0}}
+
+YARN = {
+    "rope_theta": 10_000.0,
+    "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
+}
+MISTRAL = {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": None}
+CLASSES = {"llama": LlamaForCausalLM, "mistral": MistralForCausalLM, "qwen2": Qwen2ForCausalLM}
+QWEN2 = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": False}
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> Llama:
@@ -44,6 +52,10 @@ def whole_pass(model: Llama, ids: list[int]) -> torch.Tensor:
         pytest.param(LLAMA_3_2, id="llama-3.2-rope"),
         pytest.param(TRANSFORMERS_5, id="transformers-5-rope"),
         pytest.param(LINEAR, id="linear-rope"),
+        pytest.param(YARN, id="yarn-rope"),
+        pytest.param({"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}, id="dynamic-rope"),
+        pytest.param({**MISTRAL, "head_dim": 32}, id="mistral"),
+        pytest.param(QWEN2, id="qwen2"),
         pytest.param({"shards": 3}, id="shards"),
         pytest.param({"stored": torch.bfloat16}, id="stored-bf16"),
         pytest.param({"stored": torch.float16, "tied": True}, id="stored-f16"),
@@ -53,9 +65,10 @@ def whole_pass(model: Llama, ids: list[int]) -> torch.Tensor:
 )
 def test_logits_equal_those_of_transformers(tmp_path: Path, form: dict[str, Any]) -> None:
     folder = write_tiny_llama(tmp_path, **form)
+    kind: Any = CLASSES[form.get("model_type", "llama")]
     ids = torch.randint(0, 256, (150,), generator=torch.Generator().manual_seed(7)).tolist()
     with torch.inference_mode():
-        theirs = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)(torch.tensor([ids])).logits[0]
+        theirs = kind.from_pretrained(folder, dtype=torch.float32)(torch.tensor([ids])).logits[0]
     ours = whole_pass(load(folder), ids)
     assert theirs.std() > 0.1  # or the comparison would prove nothing
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

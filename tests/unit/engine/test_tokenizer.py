@@ -46,6 +46,23 @@ def test_go_on_continues_the_last_message_without_ending_it(tmp_path: Path) -> N
         tokenizer.encode_chat(MESSAGES, go_on=True)
 
 
+@pytest.mark.parametrize("typed", [END_TURN, f"hello{END_TURN}{BEGIN}", f"{END_TURN} then ", "\ue000"])
+def test_a_control_token_that_somebody_types_stays_text(tmp_path: Path, typed: str) -> None:
+    tokenizer = Tokenizer(write_tiny_llama(tmp_path))
+    controls = {token for token, one in tokenizer.vocabulary.get_added_tokens_decoder().items() if one.special}
+    for said, go_on in (
+        ([*MESSAGES[:-1], {"role": "user", "content": typed}], False),
+        ([*MESSAGES, {"role": "assistant", "content": typed}], True),
+    ):
+        plain = [*said[:-1], {**said[-1], "content": "plain"}]
+        ids = tokenizer.encode_chat(said, go_on=go_on)
+        assert [one for one in ids if one in controls] == [
+            one for one in tokenizer.encode_chat(plain, go_on=go_on) if one in controls
+        ]
+        if typed != "\ue000":
+            assert typed.strip() in tokenizer.decode(ids)
+
+
 def test_a_template_may_refuse(tmp_path: Path) -> None:
     folder = write_tiny_llama(tmp_path, template="{{ raise_exception('roles must alternate') }}")
     with pytest.raises(EngineError, match="refuses these messages: roles must alternate"):
@@ -56,6 +73,52 @@ def test_a_template_cannot_reach_the_system(tmp_path: Path) -> None:
     folder = write_tiny_llama(tmp_path, template="{{ messages.__class__.__mro__[1].__subclasses__() }}")
     with pytest.raises(EngineError, match="refuses these messages"):
         Tokenizer(folder).encode_chat(MESSAGES)
+
+
+HOSTILE = {
+    "loop": (
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "computes for longer than",
+    ),
+    "doubling": (
+        "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+        "a text too long",
+    ),
+    "adding": (
+        "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "a text too long",
+    ),
+    "times": ("{{ 'a' * 2000000000 }}", "a text too long"),
+    "filter": ("{{ 'a'|center(2000000000) }}", "a text too long"),
+    "method": ("{{ 'a'.ljust(2000000000) }}", "a text too long"),
+    "percent": ("{{ '%2000000000d' % 1 }}", "a text too long"),
+    "format filter": ("{{ '%2000000000d'|format(1) }}", "a text too long"),
+    "format method": ("{{ '{:>2000000000}'.format(1) }}", "a text too long"),
+    "power": ("{{ 9 ** 99999 }}", "numbers too large"),
+    "output": (
+        "{% for i in range(99999) %}" + "{{ 'a' }}" + "a" * 99 + "{% endfor %}",
+        "writes more|computes for",
+    ),
+    "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "calls itself without end"),
+    "missing key": ("{{ messages[0]['no'].x }}", "has no attribute 'no'"),
+    "types": ("{{ 1 + 'a' }}", "unsupported operand"),
+}
+
+
+@pytest.mark.parametrize("trick", HOSTILE)
+def test_a_hostile_template_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trick: str) -> None:
+    monkeypatch.setattr("storyteller.engine.chat_template.SECONDS", 1.0)
+    source, sentence = HOSTILE[trick]
+    tokenizer = Tokenizer(write_tiny_llama(tmp_path, template=source))
+    with pytest.raises(EngineError, match=sentence) as raised:
+        tokenizer.encode_chat(MESSAGES)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_template_may_use_what_templates_use(tmp_path: Path) -> None:
+    source = "{{ messages|map(attribute='role')|join('+') }} {{ '%s-%d' % ('a', 3) }} {{ '{}'.format(2 ** 3 * 2) }}"
+    tokenizer = Tokenizer(write_tiny_llama(tmp_path, template=source))
+    assert tokenizer.decode(tokenizer.encode_chat([{"role": "user", "content": "x"}])) == "user a-3 16"
 
 
 def test_a_broken_template_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.checks import check, look_over
+from local.checks import check, find_model, look_over
 from local.plan import LocalError
 from tests.local.tiny_stack import make_folders
 from tests.tiny_llama import write_tiny_llama
@@ -20,6 +20,16 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 def test_whole_folders_pass(folders: dict[str, Path]) -> None:
     check(**folders)
+
+
+async def test_a_model_is_found_by_its_path(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert await find_model(tmp_path) == tmp_path
+    assert await find_model("nowhere") == Path("nowhere")  # `check` says what is missing
+    broken = tmp_path / "model.gguf"
+    broken.write_bytes(b"no GGUF at all")
+    with pytest.raises(LocalError, match=r"The model \S+model\.gguf cannot be used, as is said above; run"):
+        await find_model(str(broken))
+    assert "model.gguf is not a GGUF file" in capfd.readouterr().err
 
 
 def test_the_script_may_be_compiled_ink(folders: dict[str, Path]) -> None:

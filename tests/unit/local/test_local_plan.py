@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.logs import Lines, Logs
+from local.aws.logs import Lines, Logs
 from local.plan import Function, LocalError, Plan
 from local.play import overture
 from local.stack import listen

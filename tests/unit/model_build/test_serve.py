@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,13 +127,139 @@ def test_several_answers_differ_and_come_again_with_the_seed(client: openai.Open
         ({"messages": [{"role": "user"}]}, "A message lacks"),
         ({"messages": SAY, "temperature": "hot"}, "temperature is 'hot'"),
         ({"messages": SAY, "top_p": 3}, "top_p is 3"),
+        ({"messages": SAY, "max_tokens": 1.5}, "max_tokens is 1.5: give a whole number"),
+        ({"messages": SAY, "stop": 5}, "stop is 5: give a text"),
+        ({"messages": SAY, "stop": [3, None]}, "stop is"),
+        ({"messages": SAY, "seed": "x"}, "seed is 'x'"),
+        ({"messages": SAY, "tools": [{"type": "function"}]}, "tools is not supported"),
+        ({"messages": SAY, "presence_penalty": 1}, "presence_penalty is not supported"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]}, "A message lacks"),
+        ({"messages": [{"role": "user", "content": "x" * 500}], "stream": True}, "the context holds 256"),
         ({"messages": SAY, "n": 99}, "n is 99"),
         ({"messages": [{"role": "user", "content": "x" * 500}]}, "the context holds 256"),
+        ({"messages": SAY, "guided_regex": "(a"}, "The regular expression does not compile .*unclosed group"),
+        ({"messages": SAY, "guided_regex": "(a", "stream": True}, "The regular expression does not compile"),
+        ({"messages": SAY, "guided_grammar": "start: door"}, "The grammar does not compile .*unknown name"),
+        ({"messages": SAY, "guided_grammar": 3}, "guided_grammar must be a grammar in Lark or GBNF"),
+        ({"messages": SAY, "guided_choice": "yes"}, "guided_choice must be a list of texts"),
+        ({"messages": SAY, "guided_choice": ["yes", ""]}, "guided_choice must be a list of texts"),
+        ({"messages": SAY, "guided_json": "{"}, "guided_json is no JSON"),
+        ({"messages": SAY, "guided_json": {"type": "door"}}, "The JSON schema does not compile .*door"),
+        ({"messages": SAY, "guided_regex": "a", "guided_choice": ["a"]}, "guided_regex and guided_choice are given at"),
+        (
+            {"messages": SAY, "guided_regex": "a", "response_format": {"type": "json_object"}},
+            "guided_regex and response_format are given at once",
+        ),
+        (
+            {"messages": SAY, "structured_outputs": {"xml": "a"}},
+            "structured_outputs must be an object with one of json",
+        ),
+        ({"messages": SAY, "structured_outputs": {"regex": "a", "choice": ["a"]}}, "are given at once"),
+        ({"messages": SAY, "response_format": "json"}, "whose type is text, json_object or json_schema"),
+        ({"messages": SAY, "response_format": {"type": "xml"}}, "whose type is text, json_object or json_schema"),
+        ({"messages": SAY, "response_format": {"type": "json_schema"}}, "schema must be a JSON schema"),
     ],
 )
 def test_what_cannot_be_answered_is_told(client: openai.OpenAI, body: dict[str, Any], sentence: str) -> None:
     with pytest.raises(openai.BadRequestError, match=sentence):
         client.chat.completions.create(model="tiny", extra_body=body, messages=[])
+
+
+def post(client: openai.OpenAI, path: str, body: bytes, kind: str = "application/json") -> tuple[int, Any]:
+    request = urllib.request.Request(f"{client.base_url}{path}", body, {"Content-Type": kind}, method="POST")
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(request, timeout=30)
+    with raised.value as answer:
+        return answer.code, json.load(answer)["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "status", "sentence"),
+    [
+        ("nothing", b"{}", "application/json", 404, "There is no /v1/nothing here"),
+        ("models", b"{}", "application/json", 405, "/v1/models does not take POST: use GET"),
+        ("completions", b" " * ((8 << 20) + 100), "application/json", 413, "larger than 8 MB"),
+        ("completions", b'{"prompt": "a"}', "text/plain", 415, "send application/json"),
+        ("completions", b"prompt=a", "application/x-www-form-urlencoded", 415, "send application/json"),
+        ("completions", b'{"prompt": "\\ud800"}', "application/json", 400, "half of a surrogate pair"),
+        ("completions", b"[" * 200_000, "application/json", 400, "The body is not JSON"),
+        ("completions", b"[]", "application/json", 400, "The body is no object"),
+        ("completions", b'{"prompt": [[1, "a"]]}', "application/json", 400, "prompt is missing"),
+        ("completions", b'{"prompt": [true]}', "application/json", 400, "prompt is missing"),
+        ("completions", b'{"prompt": "a", "max_tokens": 1e400}', "application/json", 400, "max_tokens is inf"),
+    ],
+)
+def test_bad_requests_get_an_error_object(
+    client: openai.OpenAI, path: str, body: bytes, kind: str, status: int, sentence: str
+) -> None:
+    found, error = post(client, path, body, kind)
+    assert found == status
+    assert sentence in error["message"]
+    assert error["type"] == "invalid_request_error"
+
+
+def test_too_many_requests_are_refused(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_build.serve._WAITING", -1)
+    for stream in (False, True):
+        body = json.dumps({"prompt": "a", "max_tokens": 2, "stream": stream}).encode()
+        status, error = post(client, "completions", body)
+        assert (status, error["message"]) == (429, "-1 requests wait already: ask again later.")
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"door": {"enum": ["red", "green"]}, "open": {"type": "boolean"}},
+    "required": ["door", "open"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_json_as_openai_asks_for_it(client: openai.OpenAI, stream: bool) -> None:
+    asked: Any = {"type": "json_schema", "json_schema": {"name": "door", "schema": SCHEMA, "strict": True}}
+    for seed in range(5):
+        options: dict[str, Any] = {"model": "tiny", "messages": SAY, "seed": seed, "response_format": asked}
+        if stream:
+            parts = list(client.chat.completions.create(**options, stream=True))
+            text, reason = "".join(part.choices[0].delta.content or "" for part in parts), parts[-1].choices[0]
+        else:
+            reason = client.chat.completions.create(**options).choices[0]
+            text = reason.message.content or ""
+        assert set(json.loads(text)) == {"door", "open"}
+        assert reason.finish_reason == "stop"
+
+
+def test_an_object_of_any_kind_and_plain_text(client: openai.OpenAI) -> None:
+    begun = client.chat.completions.create(
+        model="tiny", messages=SAY, seed=1, max_tokens=8, response_format={"type": "json_object"}
+    )
+    assert (begun.choices[0].message.content or "").startswith("{")
+    options: dict[str, Any] = {"model": "tiny", "messages": SAY, "seed": 1, "max_tokens": 8}
+    plain = client.chat.completions.create(**options, response_format={"type": "text"})
+    assert plain.choices[0].message.content == client.chat.completions.create(**options).choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    ("asked", "form"),
+    [
+        ({"guided_regex": "[a-c]{3}-[0-9]"}, "[a-c]{3}-[0-9]"),
+        ({"guided_choice": ['the "red" door', "über\n"]}, 'the "red" door|über\n'),
+        ({"guided_grammar": 'start: "a" B\nB: /[0-9]{2}/'}, "a[0-9]{2}"),
+        ({"guided_grammar": 'root ::= "a" [0-9] [0-9]'}, "a[0-9]{2}"),
+        ({"guided_json": {"type": "integer", "minimum": 10, "maximum": 99}}, "[1-9][0-9]"),
+        ({"guided_json": json.dumps({"enum": [True]})}, "true"),
+        ({"structured_outputs": {"regex": "[a-c]{3}"}}, "[a-c]{3}"),
+        ({"structured_outputs": {"choice": ["left", "right"]}}, "left|right"),
+        ({"guided_regex": "[a-c]{3}", "guided_json": None, "response_format": {"type": "text"}}, "[a-c]{3}"),
+    ],
+)
+def test_forms_as_vllm_asks_for_them(client: openai.OpenAI, asked: dict[str, Any], form: str) -> None:
+    for seed in range(4):
+        chat = client.chat.completions.create(model="tiny", messages=SAY, seed=seed, extra_body=asked).choices[0]
+        assert re.fullmatch(form, chat.message.content or "")
+        assert chat.finish_reason == "stop"
+        plain = client.completions.create(model="tiny", prompt="Knock", max_tokens=60, seed=seed, extra_body=asked)
+        assert re.fullmatch(form, plain.choices[0].text)
 
 
 def test_a_reader_who_leaves_ends_the_reply(client: openai.OpenAI) -> None:

@@ -12,9 +12,11 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from overture import wire
-from overture.connections import Busy, Connections, Gone, Heard, ReplyStream, TooLarge, fit_turns
-from tests.unit.house import FakeConnections
+from front.actions import fit_turns
+from overture import protocol
+from overture.connections import Connections, Gone, PostFailed, TooLarge
+from overture.reply_stream import Heard, ReplyStream
+from tests.unit.fakes import FakeConnections
 
 
 class Ears:
@@ -53,11 +55,11 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def shown(messages: list[wire.ServerMessage]) -> str:
+def shown(messages: list[protocol.ServerMessage]) -> str:
     """What a client that follows the protocol has on its screen."""
     text = ""
     for message in messages:
-        assert isinstance(message, wire.Token)
+        assert isinstance(message, protocol.Token)
         assert message.at <= len(text), "a gap"
         text = text[: message.at] + message.text
     return text
@@ -95,7 +97,7 @@ def test_a_new_connection_gets_the_whole_reply() -> None:
         stream.write("a time")
         until(lambda: shown(connections.posted.get("c2", [])) == "Once upon a time")
     first = connections.take("c2")[0]
-    assert isinstance(first, wire.Token)
+    assert isinstance(first, protocol.Token)
     assert first.at == 0
 
 
@@ -130,7 +132,7 @@ def test_stop_cancels() -> None:
 
 def test_a_busy_gateway_gets_fewer_and_larger_posts() -> None:
     connections, ears = FakeConnections(), Ears()
-    connections.busy = 2
+    connections.failing = 2
     with streaming(connections, ears) as stream:
         for n in range(20):
             stream.write(f"{n} ")
@@ -155,7 +157,7 @@ def test_a_long_text_is_split_within_the_limit() -> None:
         stream.write(text)
     posted = connections.take()
     assert shown(posted) == text
-    assert max(len(wire.write(message).encode()) for message in posted) <= wire.MESSAGE_BYTES
+    assert max(len(protocol.write(message).encode()) for message in posted) <= protocol.MESSAGE_BYTES
 
 
 def test_a_continued_reply_begins_where_it_was() -> None:
@@ -163,7 +165,7 @@ def test_a_continued_reply_begins_where_it_was() -> None:
     with streaming(connections, ears, base="Once upon ") as stream:
         stream.write("a time")
     first = connections.take()[0]
-    assert isinstance(first, wire.Token)
+    assert isinstance(first, protocol.Token)
     assert (first.at, first.text) == (10, "a time")
     assert stream.reply == "Once upon a time"
 
@@ -179,7 +181,9 @@ def test_no_thread_is_left() -> None:
     ("code", "status", "error"),
     [
         ("GoneException", 410, Gone),
-        ("LimitExceededException", 429, Busy),
+        ("LimitExceededException", 429, PostFailed),
+        ("InternalServerError", 500, PostFailed),
+        ("ForbiddenException", 403, PostFailed),
         ("PayloadTooLargeException", 413, TooLarge),
         ("SomethingElse", 410, Gone),
     ],
@@ -195,27 +199,27 @@ def test_the_gateways_answers_become_ours(code: str, status: int, error: type[Ex
     with Stubber(client) as stub:
         stub.add_client_error("post_to_connection", code, http_status_code=status)
         with pytest.raises(error):
-            Connections(client).try_post("c1", wire.Pong())
+            Connections(client).try_post("c1", protocol.Pong())
 
 
 def test_posts_are_patient_with_a_busy_gateway_and_not_with_a_gone_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("overture.connections._BUSY_FIRST_S", 0.001)
+    monkeypatch.setattr("overture.connections.FIRST_PAUSE_S", 0.001)
     connections = FakeConnections()
-    connections.busy = 3
-    assert connections.post("c1", wire.Ok("a"), wire.Pong())
-    assert connections.take() == [wire.Ok("a"), wire.Pong()]
+    connections.failing = 3
+    assert connections.post("c1", protocol.Ok("a"), protocol.Pong())
+    assert connections.take() == [protocol.Ok("a"), protocol.Pong()]
     connections.gone.add("c1")
-    assert not connections.post("c1", wire.Pong())
-    assert not connections.post(None, wire.Pong())
+    assert not connections.post("c1", protocol.Pong())
+    assert not connections.post(None, protocol.Pong())
 
 
 def test_as_many_recent_turns_as_fit_one_message() -> None:
-    turns = [wire.TurnView(f"t{n}", "é" * 100, "🌀" * 1000, "done", 1) for n in range(99, -1, -1)]
+    turns = [protocol.TurnView(f"t{n}", "é" * 100, "🌀" * 1000, "done", 1) for n in range(99, -1, -1)]
 
-    def message(shown: list[wire.TurnView]) -> wire.ServerMessage:
-        return wire.Welcome("s", "w", 1, True, shown, {})
+    def message(shown: list[protocol.TurnView]) -> protocol.ServerMessage:
+        return protocol.Welcome("s", "w", 1, True, shown, {})
 
     fitted = fit_turns(turns, 20_000, message)
-    assert isinstance(fitted, wire.Welcome)
+    assert isinstance(fitted, protocol.Welcome)
     assert [turn.id for turn in fitted.turns] == ["t96", "t97", "t98", "t99"]
-    assert len(wire.write(fitted).encode()) <= 20_000
+    assert len(protocol.write(fitted).encode()) <= 20_000

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from prologue.book_build import Report, build_book
-from prologue.embedder import Embedder
-from prologue.embedder_build import build_embedder
+from prologue.answers.builder import Report, build_answer_index
+from prologue.answers.embedder import Embedder
+from prologue.answers.embedder_build import build_embedder
 
 ANSWERS = """
 - id: save
@@ -18,7 +18,7 @@ ANSWERS = """
 - id: who_are_you
   phrasings: [Who are you?, What is your name?, Who am I talking to?, Introduce yourself]
   answer: The keeper of the door.
-  when: [lobby, prologue]
+  when: [prologue]
 - id: languages
   phrasings: [Do you speak German?, Which languages do you know?, Can I play in French?]
   answer: Only English.
@@ -41,5 +41,5 @@ def built(embedder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     """A small book, and what its build reported."""
     folder = tmp_path_factory.mktemp("book")
     (folder / "answers.yaml").write_text(ANSWERS)
-    report = build_book(folder / "answers.yaml", folder / "out", embedder=embedder)
+    report = build_answer_index(folder / "answers.yaml", folder / "out", embedder=embedder)
     return folder / "out", report

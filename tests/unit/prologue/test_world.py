@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from prologue.world import WorldError, load_world
+from prologue.check import check_world
+from prologue.world import ReplyForm, WorldError, load_world
 
 WORLD: dict[str, Any] = {
     "name": "tiny",
@@ -20,7 +21,9 @@ SCRIPT: dict[str, Any] = {
 }
 
 
-def write(folder: Path, world: Any = None, script: Any = None, storyteller: str = "Tell {name} a story.") -> Path:
+def write(
+    folder: Path, world: Any = None, script: Any = None, storyteller: str = "Tell a story.\nMy name: {name}"
+) -> Path:
     (folder / "world.yaml").write_text(yaml.safe_dump({**WORLD, **(world or {})}))
     (folder / "script.yaml").write_text(yaml.safe_dump({**SCRIPT, **(script or {})}))
     (folder / "storyteller.md").write_text(storyteller)
@@ -51,43 +54,63 @@ def test_shipped_files_read_alike_with_and_without_libyaml(path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"script": {"scenes": []}}, "script.yaml: `scenes` must be a list of 1 or more"),
-        ({"script": {"final": None}}, "script.yaml: `final` is missing"),
-        ({"script": {"extra": 1}}, "script.yaml: `extra` is not a key that belongs here"),
-        ({"script": beat(lines=[])}, r"scene 1 \(one\), beat 1 \(hello\): it has neither `lines` nor `ask`"),
-        ({"script": beat(lines=["x" * 121])}, r"beat 1 \(hello\), line 1: it has 121 characters"),
-        ({"script": beat(lines=[{"txt": "Hi"}])}, r"line 1: `text` must be a text, found nothing"),
-        ({"script": beat(lines=["a", {"text": "b", "at": 9}])}, r"line 2: `at` must come after 0 and by 2.5"),
-        ({"script": beat(lines=["{nme}"])}, r"beat hello: the slot \{nme\} is not in `profile`"),
+        ({"world": {"reply": 3}}, "`reply` must be a mapping of keys or nothing, found a whole number"),
+        ({"world": {"reply": {"choices": 2}}}, "`sentences` is missing"),
+        ({"world": {"reply": {"sentences": [4, 2]}}}, "`sentences` must be the least and the most"),
+        ({"world": {"reply": {"sentences": [1, True]}}}, "`sentences` must be a whole number, found true or false"),
+        ({"world": {"reply": {"sentences": [1, 2], "choices": 9}}}, "`choices` must be at most 6"),
+        ({"world": {"reply": {"sentences": [1, 2], "choices": 1.5}}}, "`choices` must be a whole number, found"),
+        ({"world": {"reply": {"sentences": [1, 2], "choice": 1}}}, "`choice` is not a key that belongs here"),
+        ({"script": {"scenes": []}}, "script.yaml, line 5: `scenes` must be a list of 1 or more"),
+        ({"script": {"final": None}}, "script.yaml, line 1: `final` must be a mapping of keys, found nothing"),
+        ({"script": {"extra": 1}}, "script.yaml, line 1: `extra` is not a key that belongs here"),
+        ({"script": beat(lines=[])}, r"line 7, one / hello: it has neither `lines` nor `ask`"),
+        ({"script": beat(lines=["x" * 121])}, r"hello: its line 1 has 121 characters"),
+        ({"script": beat(lines=[{"txt": "Hi"}])}, r"hello: `txt` is not a key that belongs here"),
+        ({"script": beat(lines=["a", {"text": "b", "at": 9}])}, r"`at` of its line 2 must come after 0 and by 2.5"),
+        ({"script": beat(lines=["{nme}"])}, r"beat hello: `\{nme\}` is not in `profile`"),
         ({"script": beat(wehn={"known": "name"})}, r"`wehn` is not a key"),
-        ({"script": beat(when={"knwn": "name"})}, r"hello\), when: `knwn` is not a key"),
-        ({"script": beat(when=[])}, r"`when` is an empty list"),
+        ({"script": beat(when={"knwn": "name"})}, r"hello: `knwn` is not a key"),
+        ({"script": beat(when=[])}, r"hello: `when` must be a list of 1 or more"),
         ({"script": beat(when={"known": "nme"})}, r"beat hello, when: 'nme' is not in `profile`"),
         ({"script": beat(when={"told": "hullo"})}, r"beat hello, when: there is no beat 'hullo'"),
         ({"script": beat(go="two")}, r"beat hello, go: there is no scene 'two'"),
-        ({"script": beat(id="Hello there")}, r"`id` is 'Hello there'; use"),
+        ({"script": beat(id="Hello there")}, r"`id` may have at most 32"),
         ({"script": beat(id="end")}, r"beat end: another beat has this id"),
         ({"script": beat(optional="yes please")}, r"`optional` must be true or false"),
         ({"script": beat(ask={"key": "shoe", "text": "Size?"})}, r"ask: `key` 'shoe' is not in `profile`"),
         ({"script": beat(ask={"key": "name", "text": "?", "free": False})}, r"`free: false` needs `choices`"),
         ({"script": beat(ask={"key": "name", "text": "?", "choices": ["a", "A"]})}, r"`choices` has one choice twice"),
-        ({"script": beat(ask={"key": "name", "text": "?", "limit": 900})}, r"`limit` must be a number from 1 to 200"),
+        (
+            {"script": beat(ask={"key": "name", "text": "?", "limit": 900})},
+            r"hello / name: `limit` must be at most 200",
+        ),
         ({"script": {"fillers": [{"id": "f", "ask": {"key": "name", "text": "?"}}]}}, r"a filler cannot have `ask`"),
         (
             {"script": {"final": {"id": "end", "lines": [{"text": "a", "when": {"awake": True}}]}}},
             "a line without `when`",
         ),
-        ({"world": {"name": "Not A Name"}}, "world.yaml: `name` is 'Not A Name'"),
-        ({"world": {"title": ""}}, "world.yaml: `title` must be a text, found an empty text"),
-        ({"world": {"profile": [{"key": "name"}]}}, "world.yaml, profile entry 1: `label` must be a text"),
-        ({"world": {"profile": WORLD["profile"] * 2}}, "`profile` has one key twice"),
-        ({"storyteller": "  "}, "storyteller.md is empty"),
-        ({"storyteller": "{weather}"}, r"storyteller.md: the slot \{weather\} is not in `profile`"),
+        ({"world": {"name": "Not A Name"}}, "world.yaml, line 1: `name` is 'Not A Name'"),
+        ({"world": {"title": ""}}, "`title` is an empty text"),
+        ({"world": {"profile": [{"key": "name"}]}}, "line 4, name: `label` is missing"),
+        ({"world": {"profile": [dict(field) for field in WORLD["profile"] * 2]}}, "`profile` has one key twice"),
+        ({"storyteller": "  "}, "storyteller.md has no instructions"),
+        ({"storyteller": "My name: {name}"}, "storyteller.md has no instructions"),
+        ({"world": {"examples": [{"said": "hello"}]}}, "`reply` is missing"),
+        ({"world": {"examples": [{"said": "a", "reply": "b", "by": "c"}]}}, "`by` is not a key"),
+        ({"storyteller": "{weather}"}, r"storyteller.md: `\{weather\}` is not in `profile`"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_place(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(WorldError, match=said):
         load_world(write(tmp_path, **wrong))
+
+
+def test_the_form_of_a_reply_may_be_said(tmp_path: Path) -> None:
+    assert load_world(write(tmp_path)).reply is None
+    assert load_world(write(tmp_path, world={"reply": {"sentences": [1, 4]}})).reply == ReplyForm(1, 4, 0)
+    world = load_world(write(tmp_path, world={"reply": {"sentences": [2, 6], "choices": 3}}))
+    assert world.reply == ReplyForm(2, 6, 3)
 
 
 def test_a_missing_world_and_a_missing_file(tmp_path: Path) -> None:
@@ -108,7 +131,7 @@ def test_what_is_not_yaml_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match=r"script.yaml cannot be read"):
         load_world(tmp_path)
     (tmp_path / "script.yaml").write_text("- just\n- a list")
-    with pytest.raises(WorldError, match=r"script.yaml: expected a mapping of keys, found a list"):
+    with pytest.raises(WorldError, match=r"script.yaml, line 1: this must be a mapping of keys, found a list"):
         load_world(tmp_path)
 
 
@@ -157,3 +180,47 @@ def test_jumps_conditions_and_visits(tmp_path: Path) -> None:
     assert walk("Ann") == ["ask", "The hall.", "Out.", "Go in."]
     assert walk("Bo") == ["ask", "The cellar.", "The hall.", "Again.", "Go in."]
     assert walk(None) == ["ask", "The hall.", "Out.", "Go in."]
+
+
+def test_hostile_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "script.yaml").write_text("[" * 50_000)
+    with pytest.raises(WorldError, match=r"line 1: more than 24 levels are nested here"):
+        load_world(tmp_path)
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{new}: &{new} [*{old}, *{old}]\n" for old, new in zip("abcd", "bcde", strict=True)
+    )
+    (tmp_path / "script.yaml").write_text(bomb)
+    with pytest.raises(WorldError, match=r"line 2: `\*a` is an alias"):
+        load_world(tmp_path)
+    (tmp_path / "script.yaml").write_text("a: 1\na: 2")
+    with pytest.raises(WorldError, match=r"line 2: `a` occurs twice"):
+        load_world(tmp_path)
+    (tmp_path / "script.yaml").unlink()
+    (tmp_path / "script.yaml").symlink_to("/etc/passwd")
+    with pytest.raises(WorldError, match=r"script.yaml is a link that leaves its folder"):
+        load_world(tmp_path)
+    (tmp_path / "script.yaml").unlink()
+    (tmp_path / "script.yaml").mkdir()
+    with pytest.raises(WorldError, match=r"script.yaml is not a file"):
+        load_world(tmp_path)
+
+
+@pytest.mark.parametrize("path", [*sorted(Path("prologue/worlds").iterdir()), Path("prologue/starter_world")], ids=str)
+def test_the_shipped_worlds_say_nothing_false_of_a_visitor(path: Path) -> None:
+    assert check_world(path) == []
+
+
+def test_check_finds_sentences_that_nobody_gave_cause_for(tmp_path: Path) -> None:
+    profile = [{"key": "name", "label": "Name", "default": "the stranger", "none": ["nobody"]}]
+    beats = [
+        {"id": "ask", "ask": {"key": "name", "text": "Who?"}},
+        {"id": "plain", "lines": ["So, {name}!"]},
+        {"id": "known", "lines": ["Sit, {name}."], "when": {"known": "name"}},
+        {"id": "other", "lines": [{"text": "Alone.", "when": {"is": {"name": "nobody"}}, "else": "Well, you two."}]},
+    ]
+    write(tmp_path, {"profile": profile}, {"scenes": [{"id": "one", "beats": beats}]})
+    found = "\n".join(check_world(tmp_path))
+    assert "beat plain: 'So, {name}!' says 'the stranger' of a visitor who said nothing" in found
+    assert "beat known: 'Sit, nobody.' tells of 'nobody', which means none" in found
+    assert "beat other" not in found

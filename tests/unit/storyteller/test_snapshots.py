@@ -8,7 +8,7 @@ import pytest
 import snapshot_restore_py
 
 from storyteller import snapshots
-from storyteller.loading import Waking
+from storyteller.model_loader import ModelLoader
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +37,10 @@ def test_the_model_is_there_before_the_snapshot(registry: list[Any]) -> None:
         let.wait(30)
         return engine
 
-    waking = Waking(load)
+    loader = ModelLoader(load)
     threading.Timer(0.2, let.set).start()
-    snapshots.prepare(waking, lambda: None)
-    assert waking.engine is engine
+    snapshots.prepare(loader, lambda: None)
+    assert loader.engine is engine
     assert len(registry) == 1
 
 
@@ -49,13 +49,13 @@ def test_a_model_that_cannot_be_loaded_fails_the_init(registry: list[Any]) -> No
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        snapshots.prepare(Waking(load), lambda: None)
+        snapshots.prepare(ModelLoader(load), lambda: None)
     assert registry == []
 
 
 def test_every_copy_has_random_numbers_and_connections_of_its_own(registry: list[Any]) -> None:
     connected: list[bool] = []
-    snapshots.prepare(Waking(lambda note: object()), lambda: connected.append(True))  # type: ignore[arg-type,return-value]
+    snapshots.prepare(ModelLoader(lambda note: object()), lambda: connected.append(True))  # type: ignore[arg-type,return-value]
     drawn = []
     for _ in range(2):
         random.seed(1)

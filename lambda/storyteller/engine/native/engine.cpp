@@ -1,4 +1,4 @@
-// The library's door: C functions for ctypes, the choice of instruction set, and the threads.
+// The library's interface: C functions for ctypes, the choice of instruction set, and the threads.
 // Pointers are trusted: ../native.py checks shapes before it calls. Of C++'s library only headers are
 // used, so that the result needs none and a cross compiler need not build one.
 #include "kernels.h"
@@ -35,7 +35,7 @@ class Guard {
 class Pool {
   public:
     void resize(int threads) {
-        Guard guard(turn_);
+        Guard guard(job_);
         stop();
         leaving_ = false;
         const int most = int(sizeof threads_ / sizeof *threads_);
@@ -59,7 +59,7 @@ class Pool {
         while (inside_.load()) pause();  // nobody may still look at this job when the next is laid out
     }
 
-    pthread_mutex_t turn_ = PTHREAD_MUTEX_INITIALIZER;  // one job at a time
+    pthread_mutex_t job_ = PTHREAD_MUTEX_INITIALIZER;  // one job at a time
 
   private:
     static void *begin(void *pool) {
@@ -76,14 +76,14 @@ class Pool {
     void wake() {
         epoch_.fetch_add(1);
         if (!sleeping_.load()) return;
-        Guard guard(bed_);
-        pthread_cond_broadcast(&bell_);
+        Guard guard(mutex_);
+        pthread_cond_broadcast(&changed_);
     }
 
     void sleep(unsigned seen) {
-        Guard guard(bed_);
+        Guard guard(mutex_);
         sleeping_.fetch_add(1);  // before the look at the epoch, as `wake` changes it before its look here
-        while (epoch_.load() == seen) pthread_cond_wait(&bell_, &bed_);
+        while (epoch_.load() == seen) pthread_cond_wait(&changed_, &mutex_);
         sleeping_.fetch_sub(1);
     }
 
@@ -107,8 +107,8 @@ class Pool {
 
     pthread_t threads_[255];
     int count_ = 0;
-    pthread_mutex_t bed_ = PTHREAD_MUTEX_INITIALIZER;
-    pthread_cond_t bell_ = PTHREAD_COND_INITIALIZER;
+    pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t changed_ = PTHREAD_COND_INITIALIZER;
     std::atomic<unsigned> epoch_{0};
     std::atomic<int> inside_{0}, sleeping_{0};
     std::atomic<bool> open_{false}, leaving_{false};
@@ -165,7 +165,7 @@ const char *overture_kernels() { return kernels->name; }
 
 // Takes another instruction set than the best one (for tests); 0 where this CPU has not got it.
 int overture_choose(const char *name) {
-    Guard guard(pool.turn_);
+    Guard guard(pool.job_);
     const Kernels *wanted = choose(name && *name ? name : nullptr);
     if (wanted) kernels = wanted;
     return wanted != nullptr;
@@ -175,7 +175,7 @@ void overture_threads(int count) { pool.resize(count < 1 ? 1 : count); }
 
 // y[rows, outputs] (=, or += when `add`) x[rows, columns] times packed weights.
 void overture_matmul(const float *x, long rows, long columns, const uint8_t *packed, long outputs, float *y, int add) {
-    Guard guard(pool.turn_);
+    Guard guard(pool.job_);
     static Scratch<int8_t> values;
     static Scratch<int64_t> offsets;
     static Scratch<float> scales, zeros;
@@ -194,16 +194,16 @@ void overture_matmul(const float *x, long rows, long columns, const uint8_t *pac
     });
 }
 
-void overture_norm(const float *x, long rows, long width, const float *weight, float eps, float *y) {
-    Guard guard(pool.turn_);
-    auto row = [&](long i) { kernels->norm(x + i * width, width, weight, eps, y + i * width); };
+void overture_norm(const float *x, long rows, long dim, const float *weight, float eps, float *y) {
+    Guard guard(pool.job_);
+    auto row = [&](long i) { kernels->norm(x + i * dim, dim, weight, eps, y + i * dim); };
     if (rows < 8) for (long i = 0; i < rows; i++) row(i);
     else pool.run(rows, row);
 }
 
-void overture_swiglu(const float *gate_up, long rows, long hidden, float *y) {
-    Guard guard(pool.turn_);
-    auto row = [&](long i) { kernels->swiglu(gate_up + i * 2 * hidden, hidden, y + i * hidden); };
+void overture_swiglu(const float *gate_up, long rows, long intermediate, float *y) {
+    Guard guard(pool.job_);
+    auto row = [&](long i) { kernels->swiglu(gate_up + i * 2 * intermediate, intermediate, y + i * intermediate); };
     if (rows < 4) for (long i = 0; i < rows; i++) row(i);
     else pool.run(rows, row);
 }
@@ -211,7 +211,7 @@ void overture_swiglu(const float *gate_up, long rows, long hidden, float *y) {
 // Turns queries and keys, puts keys and values into the cache, attends: out[rows, heads, dim].
 void overture_attend(const float *qkv, long rows, long start, long heads, long kv_heads, long dim, const float *cos,
                      const float *sin, uint16_t *keys, uint16_t *values, long context, float *out) {
-    Guard guard(pool.turn_);
+    Guard guard(pool.job_);
     static Scratch<float> queries, scores;
     const long room = 8 * ((start + rows + 15) / 16 * 16), jobs = rows * kv_heads;
     const long pieces = std::min(jobs, std::max(kv_heads, long(pool.size()) * 8));
@@ -231,26 +231,26 @@ struct Layer {
     const uint8_t *gate_up, *down;
 };
 
-// All layers at once, over x[rows, width] in place: between two calls from Python a thread may lose its core.
-void overture_layers(float *x, long rows, long start, const Layer *layers, long count, long width, long hidden, long heads,
-                     long kv_heads, long dim, float eps, const float *cos, const float *sin, uint16_t *keys,
+// All layers at once, over x[rows, dim] in place: between two calls from Python a thread may lose its core.
+void overture_layers(float *x, long rows, long start, const Layer *layers, long count, long dim, long intermediate, long heads,
+                     long kv_heads, long head_dim, float eps, const float *cos, const float *sin, uint16_t *keys,
                      uint16_t *values, long context) {
     static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
     Guard guard(turn);
     static Scratch<float> normed, fused, gated;
-    const long queries = heads * dim, qkv = queries + 2 * kv_heads * dim, cached = kv_heads * context * dim;
-    float *n = normed.at_least(rows * width), *f = fused.at_least(rows * std::max(qkv, 2 * hidden));
-    float *g = gated.at_least(rows * std::max(queries, hidden));
+    const long queries = heads * head_dim, qkv = queries + 2 * kv_heads * head_dim, cached = kv_heads * context * head_dim;
+    float *n = normed.at_least(rows * dim), *f = fused.at_least(rows * std::max(qkv, 2 * intermediate));
+    float *g = gated.at_least(rows * std::max(queries, intermediate));
     for (long i = 0; i < count; i++) {
         const Layer &layer = layers[i];
-        overture_norm(x, rows, width, layer.attention_norm, eps, n);
-        overture_matmul(n, rows, width, layer.qkv, qkv, f, 0);
-        overture_attend(f, rows, start, heads, kv_heads, dim, cos, sin, keys + i * cached, values + i * cached, context, g);
-        overture_matmul(g, rows, queries, layer.out, width, x, 1);
-        overture_norm(x, rows, width, layer.mlp_norm, eps, n);
-        overture_matmul(n, rows, width, layer.gate_up, 2 * hidden, f, 0);
-        overture_swiglu(f, rows, hidden, g);
-        overture_matmul(g, rows, hidden, layer.down, width, x, 1);
+        overture_norm(x, rows, dim, layer.attention_norm, eps, n);
+        overture_matmul(n, rows, dim, layer.qkv, qkv, f, 0);
+        overture_attend(f, rows, start, heads, kv_heads, head_dim, cos, sin, keys + i * cached, values + i * cached, context, g);
+        overture_matmul(g, rows, queries, layer.out, dim, x, 1);
+        overture_norm(x, rows, dim, layer.mlp_norm, eps, n);
+        overture_matmul(n, rows, dim, layer.gate_up, 2 * intermediate, f, 0);
+        overture_swiglu(f, rows, intermediate, g);
+        overture_matmul(g, rows, intermediate, layer.down, dim, x, 1);
     }
 }
 }  // extern "C"

@@ -26,8 +26,8 @@ struct Kernels {
     const char *name;
     void (*quantize)(const float *x, long columns, int8_t *values, int64_t *offsets, float *scale, float *zero);
     void (*matmul)(const Quantized &x, long rows, long columns, const uint8_t *slab, float *y, long stride, bool add);
-    void (*norm)(const float *x, long width, const float *weight, float eps, float *y);
-    void (*swiglu)(const float *gate_up, long hidden, float *y);
+    void (*norm)(const float *x, long dim, const float *weight, float eps, float *y);
+    void (*swiglu)(const float *gate_up, long intermediate, float *y);
     void (*place)(const Attention &a, long row);
     void (*attend)(const Attention &a, long row, long kv_head, float *scores);
 };

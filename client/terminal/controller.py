@@ -1,0 +1,389 @@
+"""A play on a screen: what happens becomes words; what is typed becomes actions.
+
+It paces the prologue and counts the waiting. The commands are in `commands`; a `Screen` shows, and the code that
+reads the keyboard calls `typed` and `interrupt`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from client.session.connection import Play
+from client.session.events import AnswerCame, BeatCame, Connection, Earlier, Event, Failed, Forgotten, Welcomed, Woke
+from client.session.protocol import Beat
+from client.session.story import Altered, Anew, Appeared, Change, Ended, Removed, Told, Turn
+from client.terminal import commands
+from client.terminal.countdown import Countdown, Reading
+from client.terminal.figures import reply_in_brief, spared
+from client.terminal.screen import Screen
+from client.terminal.stories import Stories
+from client.terminal.story_file import Entry, StoryFile, file_turns
+from client.terminal.transcript import as_markdown
+
+
+def without_choices(whole: str, fresh: str) -> str:
+    """The fresh end of a reply so far, without its choices, which are offered when it has ended."""
+    start = len(whole) - len(fresh)
+    kept = ""
+    at = 0
+    for line in whole.splitlines(keepends=True):
+        begin, at = at, at + len(line)
+        if at > start and not line.lstrip().startswith(">"):
+            kept += line[max(0, start - begin) :]
+    return kept
+
+
+class Controller:
+    """One play on one screen. `run` gives `quit`, or `again` to play `next_session` (None: a new one) after it."""
+
+    def __init__(
+        self, play: Play, screen: Screen, stories: Stories, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.play: Play = play
+        self.screen, self.stories = screen, stories
+        self.next_session: str | None = None
+        self.prologue: list[Entry] = []
+        self._clock = clock
+        self._countdown = Countdown(clock())
+        self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._asked: Beat | None = None
+        self._pacer: asyncio.Task[None] | None = None
+        self._choices: list[str] = []
+        self._waiting_since = self._heard_at = clock()
+        self._lost: tuple[str, float] | None = None
+        self._stopped: Turn | None = None
+        self._last_input_over = False
+        self._answerer: str | None = None  # who gives the written answers
+        self._asked_for_memory = self._curtain = self._entered = False
+        self._errands: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> str:
+        """Shows events until the visitor leaves or starts over."""
+        watchers = [asyncio.create_task(self._follow()), asyncio.create_task(self._tick())]
+        try:
+            waited: list[asyncio.Future[Any]] = [self._over, *watchers]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            for watcher in watchers:
+                if watcher.done():
+                    watcher.result()  # raises what went wrong
+            return self._over.result() if self._over.done() else "quit"
+        finally:
+            self._stop_pacing()
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+            self.screen.status("")
+
+    # --- what the visitor does ----------------------------------------------------------
+
+    def typed(self, line: str) -> None:
+        """A line was typed."""
+        line = line.strip()
+        if line.startswith("/"):
+            command, _, rest = line[1:].partition(" ")
+            commands.run(self, command.lower(), rest.strip())
+        elif self._asked:
+            self._reply(line)
+        elif line:
+            is_number = line.isascii() and line.isdigit() and len(line) < 3
+            if is_number and self.play.story.live and not self._choices:
+                self.screen.note("There are no choices yet.")
+                return
+            number = int(line) if is_number else 0
+            self.say(self._choices[number - 1] if 0 < number <= len(self._choices) else line)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the first stops a reply, the second leaves."""
+        live = self.play.story.live
+        if live is None or live is self._stopped:
+            self.leave("quit")
+        else:
+            self.stop()
+
+    def end_of_input(self) -> None:
+        """Nothing more will be typed: what is being told is told to its end."""
+        self._last_input_over = True
+
+    def say(self, line: str) -> None:
+        """Says a line, as no reply to a question."""
+        self._choices = []
+        self.screen.say(line)
+        self._waiting_since = self._clock()
+        self.play.say(line)
+
+    def _reply(self, line: str) -> None:
+        beat = self._asked
+        assert beat is not None
+        assert beat.ask is not None
+        if not line:
+            self._asked = None
+            self.play.next(beat.id)
+            return
+        choices = beat.ask.choices or []
+        if line.isascii() and line.isdigit() and 0 < int(line) <= len(choices):
+            line = choices[int(line) - 1]
+        self._asked = None
+        self.screen.say(line)
+        self.prologue += [Entry(asked=beat.ask.text), Entry(said=line)]
+        self.play.say(line, ask=beat.ask.key)
+
+    def stop(self) -> None:
+        """Stops the reply that is being told."""
+        live = self.play.story.live
+        if live is None:
+            self.screen.note("Nothing is being told.")
+            return
+        self._stopped = live
+        self._errand(self.play.stop(live))
+
+    def go_to(self, session: str | None) -> None:
+        """Leaves this story for another, or for a new one."""
+        self.next_session = session
+        self.leave("again")
+
+    def as_file(self) -> StoryFile:
+        """The story as it can be taken elsewhere."""
+        play = self.play
+        name = next((story.name for story in self.stories.all() if story.session == play.session), "")
+        return StoryFile(1, name, play.title, play.world or "", play.session, self.prologue, file_turns(play.turns))
+
+    def read_aside(self, story: StoryFile) -> None:
+        """Shows a story that is only to be read."""
+        self.screen.note(as_markdown(story.title, [turn.as_turn() for turn in story.turns], story.prologue), style="")
+        self.screen.note("That was to read only; your own story goes on.")
+
+    def leave(self, how: str) -> None:
+        """Ends `run`, which gives `how`: `quit` or `again`."""
+        if not self._over.done():
+            self._over.set_result(how)
+
+    def ask_for_memory(self) -> None:
+        """Shows what the storyteller knows of the visitor as soon as the server has said it."""
+        self._asked_for_memory = True
+        self._errand(self.play.refresh())
+
+    def wake_reading(self) -> Reading:
+        """How far the storyteller has loaded."""
+        return self._countdown.read(self._clock())
+
+    def _errand(self, what: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(what)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    def _known(self) -> list[tuple[str, str]]:
+        """Rows of the memory table: how a fact is called and by which key it is changed, and its value."""
+        known, fields = self.play.profile, self.play.fields
+        rows = [
+            (f"{field.label} (/memory {key} …)", known.get(key) or f"not known; {field.default} is assumed")
+            for key, field in fields.items()
+        ]
+        return rows + [(key, value) for key, value in known.items() if key not in fields] or [("nothing", "yet")]
+
+    # --- what happens -------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        async for event in self.play:
+            self._heard_at = self._clock()
+            self._hear(event)
+
+    def _hear(self, event: Event | Change) -> None:
+        screen = self.screen
+        match event:
+            case Welcomed(again=False, resumed=resumed):
+                if not self._entered:
+                    self._entered = True
+                    screen.note(f"{self.play.title}. /help tells what you can do.")
+                if resumed:
+                    self._return()
+            case Welcomed(again=True) if self._asked_for_memory:
+                self._asked_for_memory = False
+                screen.table("What the storyteller knows of you", self._known())
+            case BeatCame(beat=beat):
+                self._stop_pacing()
+                self._asked = None
+                self._pacer = asyncio.create_task(self._pace(beat))
+            case Woke(wake=wake):
+                self._countdown.hear(wake, self._clock())
+            case Forgotten(unsent=unsent):
+                self.end_prologue()
+                self.prologue.clear()
+                self._choices = []
+                screen.note("The server no longer has the story you were in; this is a new one.", style="red")
+                for line in unsent:
+                    screen.note(f"This line was not sent: {line}")
+            case AnswerCame(turn=turn):
+                if not self.play.story.begun:
+                    self.prologue.append(Entry(turn=turn.id))
+                if self._answerer:
+                    screen.speak(turn.reply, self._answerer)
+                else:
+                    screen.note(turn.reply, style="cyan")
+                saved = turn.answer.saved if turn.answer else None
+                which = f", which saved {spared([saved])}" if saved and saved.tokens else ""
+                screen.note(f"A written answer, without the storyteller{which}.")
+                if self._asked:
+                    self._show_question(self._asked)
+            case Appeared(turn=turn) if not turn.live or turn.reply:
+                self._recall(turn)
+            case Appeared(turn=turn) | Altered(turn=turn) if turn.live and self.play.story.begun:
+                self.end_prologue()
+                self._waiting_since = self._clock()
+            case Anew(turn=turn):
+                screen.pause()
+                if turn.state != "answered":
+                    screen.note("Told again:")
+            case Told(turn=turn, text=text, so_far=so_far):
+                if turn.state == "answered":
+                    screen.note(text, style="cyan")
+                    return
+                self.end_prologue()
+                if not self._curtain:
+                    self._curtain = True
+                    screen.note("◆", style="green")
+                screen.tell(without_choices(so_far, text))
+            case Ended(turn=turn):
+                self._end(turn)
+            case Removed(turn=turn):
+                screen.pause()
+                screen.note("Taken back.")
+                self._choices = self.play.story.last.choices if self.play.story.last else []
+            case Earlier(turns=turns):
+                for turn in turns:
+                    self._recall(turn)
+                    screen.tell(turn.reply)
+                    screen.pause()
+                screen.note("That was earlier." if turns else "Nothing came before that.")
+            case Failed():
+                self._refused(event)
+            case Connection():
+                self._connection(event)
+            case _:
+                pass
+
+    def _recall(self, turn: Turn) -> None:
+        """Shows a turn of an earlier visit, or one said in another window."""
+        self.screen.pause()
+        if turn.state != "answered":
+            self.end_prologue()
+        if turn.said:
+            self.screen.say(turn.said)
+
+    def _return(self) -> None:
+        """The story so far stands on the screen again: what it offers, too."""
+        last = self.play.story.last
+        if last is None or last.live:
+            return
+        self.screen.pause()
+        if last.choices != self._choices:
+            self._choices = last.choices
+            self.screen.offer(self._choices)
+
+    def _end(self, turn: Turn) -> None:
+        self.end_prologue()
+        self.screen.pause()
+        self._stopped = None
+        match turn.state:
+            case "stopped":
+                self.screen.note("Stopped.")
+            case "failed":
+                self.screen.note(turn.error or "This could not be told to its end; /retry tries again.", style="red")
+        if turn.reason in ("length", "deadline"):
+            self.screen.note("It had to pause here; /continue lets it go on.")
+        if turn.stats and turn.stats.tokens:
+            self.screen.note(reply_in_brief(turn.stats))
+        self._choices = turn.choices
+        self.screen.offer(self._choices)
+        self._waiting_since = self._clock()
+
+    def _refused(self, failure: Failed) -> None:
+        action = failure.action or {}
+        if failure.turn is not None and failure.turn.error:
+            return  # its end says so
+        self.screen.note(failure.message, style="red")
+        beat = self.play.beat
+        if action.get("ask") and beat and beat.ask and beat.ask.key == action["ask"] and not self.play.story.begun:
+            self._asked = beat
+            self._show_question(beat)
+
+    def _connection(self, event: Connection) -> None:
+        self._lost = (event.sentence, self._clock() + event.retry_s) if event.retry_s is not None else None
+        match event.state:
+            case "taken":
+                self.screen.note("This story is open elsewhere and goes on there; /back takes it back here.")
+            case "closed":
+                self.screen.note(event.sentence, style="red")
+                self.leave("quit")
+            case "lost":
+                self.screen.pause()
+                self.screen.note(event.sentence)
+
+    # --- the prologue's pace ------------------------------------------------------------
+
+    async def _pace(self, beat: Beat) -> None:
+        began = self._clock()
+        for line in sorted(beat.lines, key=lambda line: line.at_s):
+            await asyncio.sleep(max(0.0, began + line.at_s - self._clock()))
+            self.screen.speak(line.text, beat.speaker)
+            self.prologue.append(Entry(beat=beat.id, speaker=beat.speaker, text=line.text))
+            self._answerer = beat.speaker or self._answerer
+        # A question follows its last line closely; the visitor decides how long it stands.
+        end = beat.length_s - 0.6 if beat.ask else beat.length_s
+        await asyncio.sleep(max(0.0, began + end - self._clock()))
+        if beat.ask:
+            self._asked = beat
+            self._show_question(beat)
+        else:
+            self.play.next(beat.id)
+
+    def _show_question(self, beat: Beat) -> None:
+        assert beat.ask is not None
+        self.screen.note(beat.ask.text, style="bold")
+        if beat.ask.choices:
+            self.screen.offer(list(beat.ask.choices))
+        else:
+            self.screen.note("(/say asks something else)")
+
+    def end_prologue(self) -> None:
+        """No more of the prologue is shown, and its question no longer stands."""
+        self._stop_pacing()
+        self._asked = None
+
+    def _stop_pacing(self) -> None:
+        if self._pacer:
+            self._pacer.cancel()
+            self._pacer = None
+
+    # --- what is being waited for -------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            self.screen.status(*self._status())
+            await asyncio.sleep(0.25)
+            idle = not self.play.story.live and not self.play.busy
+            if self._last_input_over and idle and not self._asked_for_memory and (self._asked or self.play.story.begun):
+                self.leave("quit")
+
+    def _status(self) -> tuple[str, str, float | None]:
+        now = self._clock()
+        reading = self._countdown.read(now)
+        live = self.play.story.live
+        if self._lost:
+            return f"Coming back in {max(0.0, self._lost[1] - now):.0f} s", self._lost[0], None
+        if not self.play.connected:
+            return ("Another window has the story", "/back", None) if self.play.taken else ("Coming in…", "", None)
+        if live and live.state == "telling":
+            silent = now - self._heard_at
+            return (f"The storyteller looks for a word… {silent:.0f} s", "", None) if silent > 2 else ("", "", None)
+        if live and reading.state == "ready":
+            return f"The storyteller draws breath… {now - self._waiting_since:.0f} s", "", None
+        if reading.state == "ready" and self.play.owed_s >= 1:
+            return f"One moment… {self.play.owed_s:.0f} s", "", None
+        if self._asked and reading.state == "ready":
+            return "The storyteller is awake, and waits for your reply", "", None
+        if live or not self.play.story.begun:
+            return reading.words, reading.figures, reading.progress
+        return "", "", None

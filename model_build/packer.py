@@ -1,0 +1,109 @@
+"""Makes each of a bundle's tensors out of a model's, block by block: which tensor becomes which."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from model_build.calibrate import Calibration
+from model_build.layout import pack
+from model_build.quantize import Report, dequantize, round_embedding, round_weights
+from model_build.sources import Source, stack
+from storyteller.engine.bundle import RESIDUAL, head_rows
+
+#: Rows of an embedding or a head worked on at a time.
+_ROWS = 4096
+
+
+class Packer:
+    """`produce` gives the tensors called `names` in their order; `report` adds up what rounding them cost."""
+
+    def __init__(self, source: Source, calibration: Calibration | None, names: Collection[str]) -> None:
+        self.report = Report()
+        self._source = source
+        self._calibration = calibration
+        self._names = names
+        self._layer = -1
+        self._importance: dict[str, Tensor] = {}
+        self._residual: list[npt.NDArray[np.uint8]] = []
+
+    def produce(self, name: str) -> Iterator[npt.NDArray[Any]]:
+        """The content of the bundle's tensor `name`, in blocks."""
+        if name.endswith(RESIDUAL):
+            yield from self._residual
+        elif name == "norm":
+            yield self._source.weights("model.norm.weight").numpy()
+        elif name.startswith("layers."):
+            yield self._of_layer(name)
+        elif name in ("head", "embedding.packed"):
+            yield from self._rows(name)
+        else:
+            yield from self._embedding(name)
+
+    def _of_layer(self, whole_name: str) -> npt.NDArray[Any]:
+        _, number, name = whole_name.split(".")
+        at = f"model.layers.{number}."
+        if name == "attention_norm":
+            return self._source.weights(at + "input_layernorm.weight").numpy()
+        if name == "mlp_norm":
+            return self._source.weights(at + "post_attention_layernorm.weight").numpy()
+        names = {
+            "qkv": ["self_attn.q", "self_attn.k", "self_attn.v"],
+            "out": ["self_attn.o"],
+            "gate_up": ["mlp.gate", "mlp.up"],
+            "down": ["mlp.down"],
+        }[name]
+        weight = stack([self._source.weights(f"{at}{part}_proj.weight") for part in names])
+        config = self._source.config
+        has_bias = {"qkv": config.qkv_bias, "out": config.out_bias}.get(name, config.mlp_bias)
+        bias = stack([self._source.weights(f"{at}{part}_proj.bias") for part in names]) if has_bias else None
+        importance = self._importance_of(int(number)).get(name)
+        self._residual.clear()
+        return self._matrix(whole_name, weight, bias, importance)
+
+    def _importance_of(self, layer: int) -> dict[str, Tensor]:
+        """Moves the calibration on to a layer; layers that were packed before are passed through."""
+        while self._calibration and self._layer < layer:
+            self._layer += 1
+            self._importance = self._calibration.layer(self._layer)
+        return self._importance
+
+    def _rows(self, name: str) -> Iterator[npt.NDArray[np.uint8]]:
+        config, importance = self._source.config, None
+        if name == "head" and self._calibration:
+            self._importance_of(config.layers - 1)
+            importance = self._calibration.head()
+        of_head = name == "head" and not config.tied
+        rows = head_rows(config)
+        self._residual.clear()
+        for begin in range(0, rows, _ROWS):
+            end = min(begin + _ROWS, rows)
+            part = self._source.weights(
+                "lm_head.weight" if of_head else "model.embed_tokens.weight", begin, min(end, config.vocab)
+            )
+            filling = torch.zeros(end - begin - len(part), part.shape[1])
+            yield self._matrix(name, torch.cat([part, filling]), None, importance)
+
+    def _matrix(
+        self, name: str, weight: Tensor, bias: Tensor | None, importance: Tensor | None
+    ) -> npt.NDArray[np.uint8]:
+        """Packed rows of a matrix; those of its residual are kept until they are asked for."""
+        report = Report()
+        values, scales = round_weights(weight, importance, report)
+        if name + RESIDUAL in self._names:
+            second = Report()
+            rest = round_weights(weight - dequantize(values, scales), importance, second)
+            self._residual.append(pack(rest[0].numpy(), rest[1].numpy()))
+            report.error = second.error
+        self.report.add(report)
+        return pack(values.numpy(), scales.numpy(), None if bias is None else bias.numpy())
+
+    def _embedding(self, name: str) -> Iterator[npt.NDArray[Any]]:
+        for begin in range(0, self._source.config.vocab, _ROWS):
+            values, scales = round_embedding(self._source.weights("model.embed_tokens.weight", begin, begin + _ROWS))
+            yield values.numpy() if name.endswith("values") else scales.view(torch.uint16).numpy()

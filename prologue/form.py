@@ -1,0 +1,113 @@
+"""The form of a reply: a scene of so many sentences in one paragraph, then so many choices.
+
+    The lift goes up at the speed of a long story. “Hold on,” says the cook.
+
+    > Step out under the bell.
+    > Wave to the man in the hammock.
+
+Says it as a grammar that constrained decoding can hold a model to, part by part: the grammar of a choice
+leaves out the choices before it, which a grammar alone cannot do. Knows no model and no engine.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+#: A sentence has some 400 characters at most, so that it ends; a choice has 2 to 80.
+SENTENCE, CHOICE = 400, 80
+
+# Pieces of regular expressions in Rust's syntax. Neither line breaks nor control characters stand in a reply, and
+# never two spaces together.
+_END = r".!?…"
+_CLOSING = r"\"'”’»)\]*_"
+_CONTROL = r"\p{Cc}\u{2028}\u{2029}"
+_PLAIN = rf"[^{_END} {_CONTROL}]"
+#: What a sentence ends with; more of it belongs to the same end.
+_MARK = rf"[{_END}][{_END}{_CLOSING}]{{0,7}}"
+#: Between the first character and the end mark. A mark that a small letter follows is none (“Loud?” he shouts).
+_WITHIN = rf"(?: ?{_PLAIN}| ?{_MARK}(?:[^{_END}{_CLOSING} {_CONTROL}]| \p{{Ll}}))"
+_SENTENCE = rf"[^{_END}\p{{Ll}} {_CONTROL}]{_WITHIN}{{0,{SENTENCE}}} ?{_MARK}"
+_LETTER = r"[\p{L}\p{N}]"
+_CHOICE = rf"[\"'“‘«„¿¡(]?{_LETTER}(?: ?[^> {_CONTROL}])*"
+
+
+@dataclass(frozen=True)
+class ReplyForm:
+    """`least` to `most` sentences, then a blank line and `choices` lines that begin with `> `, no two the same."""
+
+    least: int
+    most: int
+    choices: int = 0
+
+    def first_part(self) -> str:
+        """The grammar (Lark) of the scene and of the first choice."""
+        more = rf"(?: {_SENTENCE}){{{self.least - 1},{self.most - 1}}}"
+        if not self.choices:
+            return f"start: SCENE\nSCENE: {_slashes(_SENTENCE + more)}"
+        scene = _slashes(rf"{_SENTENCE}{more}\n\n")
+        return f"start: SCENE CHOICE\nSCENE: {scene}\n{self._choice([])}"
+
+    def next_part(self, text: str) -> str | None:
+        """The grammar of what follows `text`, the parts so far; None when that is the whole reply."""
+        told = _choices(text)
+        return None if len(told) >= self.choices else f"start: CHOICE\n{self._choice(told)}"
+
+    def begun(self, reply: str) -> str:
+        """The unfinished end of a reply; one that was continued after its end has whole ones before that."""
+        return re.split(r"(?m)^> .*\n\n", reply)[-1]
+
+    def kept_by(self, reply: str) -> bool:
+        """Whether a reply has this form."""
+        scene, blank, rest = reply.partition("\n\n")
+        lines = rest.split("\n") if blank else []
+        return (
+            self.least <= len(sentences(scene)) <= self.most
+            and re.search(rf"[{_END}][{_END}{_CLOSING}]*$", scene) is not None
+            and "\n" not in scene
+            and len(lines) == self.choices
+            and all(line.startswith("> ") and _is_choice(line[2:]) for line in lines)
+            and len({_core(line).lower() for line in lines}) == self.choices
+        )
+
+    def _choice(self, told: list[str]) -> str:
+        """The terminal of one line: bounded, unlike those told, and ended by a line break unless it is the last."""
+        line = f"{_slashes(_CHOICE)} & {_slashes(rf'(?s:.){{2,{CHOICE}}}')}"
+        other = r"[^\p{L}\p{N}]*"
+        for choice in told:
+            line += f" & ~{_slashes(f'{other}(?i:{_escaped(_core(choice))}){other}')}"
+        end = "" if len(told) + 1 == self.choices else r' "\n"'
+        return f'CHOICE: "> " ({line}){end}'
+
+
+def sentences(scene: str) -> list[str]:
+    """The sentences of a paragraph: each ends at an end mark that no lower-case letter follows."""
+    found, begin = [], 0
+    for mark in re.finditer(rf"[{_END}][{_END}{_CLOSING}]* ", scene):
+        if mark.end() < len(scene) and unicodedata.category(scene[mark.end()]) != "Ll":
+            found.append(scene[begin : mark.end() - 1])
+            begin = mark.end()
+    return [*found, scene[begin:]]
+
+
+def _choices(text: str) -> list[str]:
+    return [line[2:] for line in text.splitlines() if line.startswith("> ")]
+
+
+def _is_choice(text: str) -> bool:
+    begins = re.match(r"[\"'“‘«„¿¡(]?[^\W_]", text)
+    return begins is not None and 2 <= len(text) <= CHOICE and text == text.rstrip(" ") and not re.search(r">|  ", text)
+
+
+def _core(choice: str) -> str:
+    """A choice without what stands around its words; two with the same words are the same choice."""
+    return re.sub(r"^[\W_]+|[\W_]+$", "", choice)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"[\\.+*?()|\[\]{}^$#&~-]", r"\\\g<0>", text)
+
+
+def _slashes(pattern: str) -> str:
+    return "/" + pattern.replace("/", r"\/") + "/"

@@ -1,0 +1,129 @@
+"""What is written stays: drafts, prologue lines, lines said offline or into a story that is gone."""
+
+from __future__ import annotations
+
+from playwright.async_api import Page, expect
+
+from tests.browser.fake_play import ANSWER, FakePlay
+from tests.browser.test_page import begin, go_in, say
+
+COMPOSER = "Say or ask something"
+
+
+async def test_a_draft_survives_a_reload_and_going_back(page: Page) -> None:
+    async with FakePlay(wait_s=0.1) as house:
+        await begin(page, house.address)
+        await page.get_by_label(COMPOSER).fill("I was about to")
+        await page.reload()
+        await expect(page.get_by_label(COMPOSER)).to_have_value("I was about to")
+        await page.goto("about:blank")
+        await page.go_back()
+        await expect(page.get_by_label(COMPOSER)).to_have_value("I was about to")
+        await page.get_by_role("button", name="Say", exact=True).click()
+        await page.reload()
+        await expect(page.get_by_label(COMPOSER)).to_have_value("")
+
+
+async def test_the_prologue_is_shown_again_on_return_and_told_once(sized_page: Page) -> None:
+    page = sized_page
+    async with FakePlay(wait_s=0.2, line_s=0.1) as house:
+        await begin(page, house.address)
+        await expect(page.get_by_label("Your reply")).to_be_visible()
+        await say(page, "So what can you do?")
+        await expect(page.locator("#log").get_by_text(ANSWER)).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_label("Your reply")).to_be_visible()
+        await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_have_count(1)
+        await page.get_by_label("Your reply").fill("Ada")
+        await page.get_by_label("Your reply").press("Enter")
+        await page.get_by_role("button", name="gold").click()
+        await expect(page.get_by_role("button", name="Ask the boy his name.")).to_be_visible(timeout=20_000)
+        shown = await page.locator("#log").inner_text()
+        await page.reload()
+        await expect(page.get_by_role("button", name="Ask the boy his name.")).to_be_visible()
+        again = await page.locator("#log").inner_text()
+        for words in ("Ah. I heard the bell.", "What name shall I write", "Ada", ANSWER, "gold", "The gate swings"):
+            assert shown.count(words) == again.count(words) > 0, words
+        order = [again.index(words) for words in ("Ah. I heard", ANSWER, "Ada", "The gate is open.", "The gate swings")]
+        assert order == sorted(order)
+
+
+async def test_keys_of_an_input_method_neither_send_nor_stop(page: Page) -> None:
+    async with FakePlay(wait_s=0.1, token_s=0.2) as house:
+        await begin(page, house.address)
+        await page.get_by_role("button", name="Go in now").click()
+        await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        await page.get_by_label(COMPOSER).fill("にほ")
+        press = """(element, [key, composing]) => {
+          const about = { key, keyCode: 229, isComposing: composing, bubbles: true, cancelable: true };
+          element.dispatchEvent(new KeyboardEvent("keydown", about));
+        }"""
+        for key in ("Enter", "Escape"):
+            for composing in (False, True):  # Safari says false for the Enter that ends a composition
+                await page.get_by_label(COMPOSER).evaluate(press, [key, composing])
+        await page.wait_for_timeout(200)
+        assert not [frame for frame in house.heard if frame["action"] in ("say", "stop")]
+        await page.get_by_label(COMPOSER).press("Escape")
+        await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+async def test_a_reply_typed_into_the_composer_is_the_reply(sized_page: Page) -> None:
+    page = sized_page
+    async with FakePlay(wait_s=5, line_s=0.1) as house:
+        await begin(page, house.address)
+        await expect(page.get_by_label("Your reply")).to_be_visible()
+        await say(page, "Marlow")
+        await expect(page.get_by_role("button", name="gold")).to_be_visible()
+        assert house.profile == {"name": "Marlow"}
+        await say(page, "hello")  # none of the choices: refused, and the question stands
+        await expect(page.locator(".question .problem")).to_contain_text("Choose one of these")
+        assert [turn["said"] for turn in house.turns] == []
+
+
+async def test_lines_for_a_forgotten_story_are_offered_and_not_sent_into_the_next(sized_page: Page) -> None:
+    page = sized_page
+    async with FakePlay(wait_s=0.2, line_s=0.1, token_s=0.02) as house:
+        await begin(page, house.address)
+        await go_in(page)
+        house.doors_shut = True
+        await house.cut()
+        await expect(page.locator("#connection")).to_be_visible()
+        await say(page, "I knock on the door")
+        await page.get_by_label(COMPOSER).fill("half a thought")
+        house.forget()
+        house.wait_s = 20
+        house.doors_shut = False
+        await expect(page.locator("#log .note")).to_contain_text("These lines were not sent", timeout=30_000)
+        await expect(page.locator("#log q")).to_have_text(["I knock on the door", "half a thought"])
+        await expect(page.get_by_label("Your reply")).to_be_visible(timeout=20_000)
+        assert "I knock on the door" not in [frame.get("text") for frame in house.heard]
+        # The page stands as at a first visit.
+        assert await page.evaluate("document.body.dataset.act") == "prologue"
+        await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+        await expect(page.locator("#waking")).to_be_visible()
+        await expect(page.get_by_label(COMPOSER)).to_have_value("")
+        await page.get_by_role("button", name="Take it up").first.click()
+        await expect(page.get_by_label(COMPOSER)).to_have_value("I knock on the door")
+        # The story that was can still be read.
+        await page.get_by_role("button", name="Keep").click()
+        await page.get_by_role("button", name="Read The Emerald City").click()
+        await expect(page.locator("#reader-body")).to_contain_text("The gate swings wide")
+
+
+async def test_a_line_said_offline_is_kept_and_sent_even_after_a_reload(page: Page) -> None:
+    async with FakePlay(wait_s=0.1) as house:
+        await begin(page, house.address)
+        await go_in(page)
+        house.doors_shut = True
+        await house.cut()
+        await expect(page.locator("#connection")).to_be_visible()
+        await say(page, "I wait for the bell")
+        await expect(page.locator(".turn", has_text="I wait for the bell").locator(".wait")).to_contain_text(
+            "Your line is kept"
+        )
+        await page.wait_for_timeout(500)
+        await page.reload()
+        await expect(page.locator(".said", has_text="I wait for the bell")).to_be_visible()
+        house.doors_shut = False
+        await expect(page.locator(".turn.last .told")).to_contain_text("“I wait for the bell”", timeout=30_000)
+        assert [turn["said"] for turn in house.turns] == ["", "I wait for the bell"]
