@@ -35,7 +35,7 @@ def test_every_command_runs_on_the_machine_that_builds() -> None:
 
 def test_awss_base_only_receives_files() -> None:
     base, body = stages()["final"]
-    assert base == "${BASE_IMAGE}"
+    assert base == "--platform=$TARGETPLATFORM ${BASE_IMAGE}"
     instructions = set(re.findall(r"^([A-Z]+) ", body, re.MULTILINE))
     assert instructions == {"COPY", "WORKDIR", "ENV", "USER", "ENTRYPOINT", "CMD"}
 
