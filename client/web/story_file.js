@@ -30,7 +30,7 @@ export function fromFile(text) {
   }
   const isText = (value) => value === undefined || typeof value === "string";
   const { name, title, world, session, prologue, turns } = file;
-  const isEntry = (entry) => entry && [entry.speaker ?? undefined, entry.text, entry.asked, entry.said, entry.turn].every(isText);
+  const isEntry = (entry) => typeof entry === "object" && entry !== null && [entry.speaker ?? undefined, entry.text, entry.asked, entry.said, entry.turn].every(isText);
   if (!Array.isArray(prologue) || !prologue.every(isEntry)) throw new Error("The field `prologue` of this file is no list of lines; export the story again.");
   const isTurn = (turn) => turn && ["id", "said", "reply", "state"].every((key) => typeof turn[key] === "string");
   if (!Array.isArray(turns) || !turns.every(isTurn)) throw new Error("The field `turns` of this file is no list of turns; export the story again.");

@@ -342,7 +342,10 @@ async def test_the_title_is_there_before_the_socket(page: Page) -> None:
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 async def test_a_small_phone(browser: Browser, keep_picture: Keep, scheme: str) -> None:
     context = await browser.new_context(
-        viewport={"width": 320, "height": 568}, has_touch=True, color_scheme="dark" if scheme == "dark" else "light"
+        viewport={"width": 320, "height": 568},
+        has_touch=True,
+        color_scheme="dark" if scheme == "dark" else "light",
+        reduced_motion="reduce",
     )
     page = await context.new_page()
 

@@ -67,6 +67,7 @@ async def test_the_spectacles_tint_the_page_and_keep_its_contrast(browser: Brows
         viewport={"width": 360, "height": 740},
     )
     page = await context.new_page()
+    page.set_default_timeout(60_000)
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
         await go_in(page)
@@ -113,6 +114,7 @@ async def test_paper_gets_the_story_alone_and_dark_on_white(page: Page) -> None:
 async def test_without_scripts_a_sentence_says_so(browser: Browser) -> None:
     context = await browser.new_context(java_script_enabled=False, viewport={"width": 360, "height": 740})
     page = await context.new_page()
+    page.set_default_timeout(60_000)
     async with FakePlay(wait_s=0.1) as house:
         await page.goto(house.address)
         sentence = page.locator("noscript > p")  # by its text Playwright finds nothing in a noscript
@@ -185,6 +187,7 @@ async def test_a_written_answer_in_the_story_has_a_speaker(sized_page: Page) -> 
 async def test_a_phone_shows_each_act_whole(browser: Browser) -> None:
     context = await browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, reduced_motion="reduce")
     page = await context.new_page()
+    page.set_default_timeout(60_000)
     async with FakePlay(wait_s=0.1, line_s=0.1, token_s=0.2) as house:
         await begin(page, house.address)
         reply = page.get_by_label("Your reply")

@@ -108,7 +108,8 @@ async def test_an_exported_story_goes_on_in_another_browser_and_a_shared_one_is_
         assert json.loads(files["Export"].read_text())["session"] == house.session
         assert house.session not in files["Save a file to share"].read_text()
 
-        other = await browser.new_page()
+        other = await browser.new_page(reduced_motion="reduce")
+        other.set_default_timeout(60_000)
         await begin(other, house.address)
         await expect(other.locator("#log .line").first).to_be_visible()
         await other.get_by_role("button", name="Keep").click()
@@ -130,6 +131,7 @@ async def test_a_link_shows_the_story_to_read(browser: Browser) -> None:
         permissions=["clipboard-read", "clipboard-write"], viewport={"width": 360, "height": 740}
     )
     page = await context.new_page()
+    page.set_default_timeout(60_000)
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
         await go_in(page)
