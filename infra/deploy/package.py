@@ -25,7 +25,15 @@ PACKAGE = ROOT / "build" / "front" / "package"
 #: Lambda's limit for a function's code, unpacked.
 MOST_BYTES = 250 * 1024 * 1024
 
-PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+#: Lambda's Python 3.13 has glibc 2.34.
+PLATFORMS = (
+    "manylinux_2_34_aarch64",
+    "manylinux_2_31_aarch64",
+    "manylinux_2_28_aarch64",
+    "manylinux_2_27_aarch64",
+    "manylinux_2_17_aarch64",
+    "manylinux2014_aarch64",
+)
 _STAGED = ".lock-sha256"
 #: Never used on Lambda: tests, caches, the parts of NumPy and FAISS that build other code.
 _NEEDLESS = ("**/__pycache__", "**/tests", "bin", "numpy/_core/include", "numpy/f2py", "faiss/contrib")
