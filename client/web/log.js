@@ -292,7 +292,7 @@ export class Log {
     const form = this.#question?.form;
     const end = box.scrollHeight - box.clientHeight;
     if (!form || form !== this.root.lastElementChild || form.offsetHeight <= box.clientHeight) return end;
-    return form.offsetTop - box.offsetTop - 8; // not where it is drawn: it is still arriving
+    return form.querySelector("legend").offsetTop - box.offsetTop - 8; // not where it is drawn: it is still arriving
   }
 
   /** Earlier turns, put before all others without moving what is being read. */

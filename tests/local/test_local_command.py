@@ -52,7 +52,7 @@ def test_port_in_use(folders: dict[str, Path]) -> None:
 def test_a_folder_that_is_not_there(folders: dict[str, Path]) -> None:
     found = run("--port=0", *arguments({**folders, "model": Path("none")}))
     assert (found.returncode, found.stdout) == (1, "")
-    assert re.fullmatch(r"The model folder \S*none does not exist; give --model .+\.\n", found.stderr)
+    assert re.fullmatch(r"The model folder \S*none does not exist; run `make setup` .+\.\n", found.stderr)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_without_a_wait_nothing_is_said_of_one(tmp_path: Path) -> None:
 def test_told_to_stop_it_ends_quietly_with_all_its_processes(tmp_path: Path, number: signal.Signals) -> None:
     with play(tmp_path) as (process, _):
         below = descendants(process.pid)
-        assert len(below) == 5, "three environments, the table and the keeper"
+        assert len(below) == 4, "three environments and the keeper; the table is in memory"
         process.send_signal(number)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
@@ -182,7 +182,7 @@ def test_stopped_while_it_starts(tmp_path: Path) -> None:
 def test_killed_without_a_word_it_leaves_no_orphan(tmp_path: Path) -> None:
     with play(tmp_path) as (process, _):
         below = descendants(process.pid)
-        assert len(below) == 5
+        assert len(below) == 4
         kill(process.pid)
     until(lambda: all(is_dead(pid) for pid in below))
 
