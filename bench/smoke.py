@@ -4,7 +4,7 @@
 
 A visit: page, ticket, connection, prologue, a written answer, the first scene, a line of the story, a return. With
 `--function` (the output `StorytellerFunction`, and AWS credentials) also the kill switch: the storyteller's reserved
-concurrency is set to 0, the next line must be refused in time, then it is set back and a line must be told. The report
+concurrency is set to 0 for a while, in which nothing may be told, and set back: the line must then be told. The report
 names no address, no session and no word of the play.
 """
 
@@ -143,10 +143,18 @@ class Visitor:
 class Smoke:
     """One run against one address."""
 
-    def __init__(self, url: str, switch: Switch | None = None, *, question: str = QUESTION, line: str = LINE) -> None:
+    def __init__(
+        self,
+        url: str,
+        switch: Switch | None = None,
+        *,
+        question: str = QUESTION,
+        line: str = LINE,
+        off_s: float = 75.0,
+    ) -> None:
         self.report = Report()
         self._url, self._switch, self._question, self._line = url.rstrip("/"), switch, question, line
-        self._begun = time.monotonic()
+        self._off_s = off_s
 
     async def run(self) -> Report:
         try:
@@ -237,20 +245,27 @@ class Smoke:
                 self.report.figures[f"{name}: {key}"] = f"{stats[key]:.4g} {unit}".strip()
 
     async def _kill(self, visitor: Visitor, switch: Switch) -> None:
-        """Turns the storyteller off; a line must be refused. Turns it on again, whatever happened."""
-        asked, at = time.monotonic(), len(visitor.frames)
+        """While the storyteller is off nothing may be told; the line that was said is told once it is on again."""
+        at = len(visitor.frames)
         try:
             await asyncio.to_thread(switch.off)
-            await visitor.act("say", text=self._line)
-            await visitor.wait(
-                "the refusal while turned off",
-                lambda frame: (frame["type"], frame.get("state")) == ("wake", "failed") or frame["type"] == "error",
-                since=at,
-            )
-            self._note("turned off: the visitor is told", asked)
+            id_ = await visitor.act("say", text=self._line)
+            await asyncio.sleep(self._off_s)
+            came = visitor.frames[at:]
         finally:
+            turned_on = time.monotonic()
             await asyncio.to_thread(switch.on)
-        await self._tell(visitor, "turned on again")
+        if any(_is("token", id_)(frame) for frame in came):
+            raise SmokeError("The storyteller told while it was turned off.")
+        refused = any(frame["type"] == "error" or frame.get("state") == "failed" for frame in came)
+        self.report.figures["turned off: the visitor is told"] = "yes" if refused else f"not within {self._off_s:g} s"
+        again = id_ if not any(_is("end", id_)(frame) for frame in came) else None
+        if again is None:  # given up: the next line must be told
+            again = await visitor.act("say", text=self._line)
+        end = await visitor.wait("a reply after turning on again", _is("end", again), since=at)
+        self._note("turned on again: reply", turned_on)
+        if end["reason"] not in {"stop", "length"}:
+            raise SmokeError(f"The reply after turning on again ended with {end['reason']}.")
 
     def _note(self, name: str, since: float) -> None:
         self.report.steps.append((name, time.monotonic() - since))

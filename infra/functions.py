@@ -29,6 +29,10 @@ STORYTELLER_EVENT_AGE_S = 60
 #: The lease decides what is tried again, so Lambda itself retries nothing.
 STORYTELLER_RETRIES = 0
 
+#: How often Front is called to mend what a failure left, and with what.
+SWEEP_S = 60
+SWEEP_EVENT = {"sweep": True}
+
 #: Front reads `action` itself, so that a frame that is not JSON gets the protocol's `error`.
 WEBSOCKET_ROUTES = ("$connect", "$disconnect", "$default")
 #: The query parameter without which API Gateway does not ask the authorizer.

@@ -228,6 +228,11 @@ class Settings:
         _between(1, 10_000),
         "Frames a second over all connections. 100 are some 500 visitors, each with a line every five seconds.",
     )
+    waiting_limit: int = _setting(
+        1000,
+        _between(0, 100_000),
+        "Visitors that may wait for a storyteller when all are at work; more hear at once that the stack is full.",
+    )
     api_log_role: Literal["stack", "account"] = _setting(
         "stack",
         _choice("stack", "account"),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -13,7 +15,7 @@ from infra.constructs.database import Database
 from infra.constructs.nag_suppressions import suppress_runtime, suppress_snap_start_warning
 from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, allow, make_role_and_logs
 from infra.constructs.websocket import WebSocket
-from infra.functions import BOOK_PATH, FRONT, WORLD_PATH, FunctionSpec
+from infra.functions import BOOK_PATH, FRONT, SWEEP_EVENT, SWEEP_S, WORLD_PATH, FunctionSpec
 from infra.settings import Settings
 
 
@@ -103,6 +105,7 @@ class Front(Construct):
                 "OVERTURE_BOOK": BOOK_PATH,
                 "OVERTURE_ORIGINS": origins,
                 "OVERTURE_CONCURRENCY": str(settings.concurrency),
+                "OVERTURE_WAITING_LIMIT": str(settings.waiting_limit),
                 "OVERTURE_WAKES_PER_DAY": str(settings.wakes_per_day),
                 "OVERTURE_GRID_KG_PER_KWH": str(settings.grid_kg_per_kwh),
                 "OVERTURE_ANSWER_BUDGET": str(settings.answer_budget),
@@ -114,3 +117,15 @@ class Front(Construct):
         allow(front.role, ["lambda:InvokeFunction"], storyteller.function_arn)
         self.function = front.function
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=front.function.current_version)
+        events.Rule(
+            self,
+            "Sweep",
+            description="Overture: once a minute Front mends what a failure left",
+            schedule=events.Schedule.rate(Duration.seconds(SWEEP_S)),
+            # A sweep that fails is the next one's.
+            targets=[
+                targets.LambdaFunction(
+                    self.alias, event=events.RuleTargetInput.from_object(SWEEP_EVENT), retry_attempts=0
+                )
+            ],
+        )

@@ -25,7 +25,9 @@ PACKAGE = ROOT / "build" / "front" / "package"
 #: Lambda's limit for a function's code, unpacked.
 MOST_BYTES = 250 * 1024 * 1024
 
+#: Lambda's Python 3.13 has glibc 2.34.
 PLATFORMS = (
+    "manylinux_2_34_aarch64",
     "manylinux_2_31_aarch64",
     "manylinux_2_28_aarch64",
     "manylinux_2_27_aarch64",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from infra.functions import FRONT
+from infra.functions import FRONT, SWEEP_S
 
 MONTH_H = 730
 MONTH_S = 30 * 24 * 3600
@@ -50,6 +50,9 @@ FREE_ALARMS, FREE_DASHBOARDS = 10, 3
 #: The stack's own figures; tests/infra compares them with the template.
 FRONT_GB, ALARMS = FRONT.memory_mb / 1024, 8
 
+#: Front's sweep: how often in a month, how long it takes with nothing to mend, and how many items it reads (assumed).
+SWEEPS, SWEEP_WORK_S, SWEEP_READS = MONTH_S // SWEEP_S, 0.1, 20
+
 
 @dataclass(frozen=True)
 class Session:
@@ -81,6 +84,9 @@ def idle(image_gb: float, *, snapshot_gb: float = 0, free: bool = True) -> dict[
         "Front's snapshot": usd("snapshot", FRONT_GB * MONTH_S),
         "alarms": usd("alarm", 0 if free else ALARMS),
         "dashboard": usd("dashboard", 0 if free else 1),
+        "sweep": usd("lambda_request", SWEEPS)
+        + usd("lambda", SWEEPS * SWEEP_WORK_S * FRONT_GB)
+        + usd("read", SWEEPS * SWEEP_READS),
     }
     if snapshot_gb:
         costs["the storyteller's snapshot"] = usd("snapshot", snapshot_gb * MONTH_S)

@@ -134,7 +134,7 @@ def test_a_change_of_what_is_built_publishes_a_new_version(
 
 def test_every_end_of_a_build_but_success_reaches_the_starter(synth: Callable[..., Synthesized]) -> None:
     made = synth(**CLOUD)
-    rule = made.one("AWS::Events::Rule")
+    rule = made.one("AWS::Events::Rule", "CloudBuild")
     project = {"Ref": made.name("AWS::CodeBuild::Project")}
     assert rule["EventPattern"]["detail"] == {
         "project-name": [project],

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from infra.deploy.package import PLATFORMS
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "lambda/storyteller/Dockerfile").read_text()
 
@@ -38,6 +40,10 @@ def test_awss_base_only_receives_files() -> None:
     assert base == "--platform=$TARGETPLATFORM ${BASE_IMAGE}"
     instructions = set(re.findall(r"^([A-Z]+) ", body, re.MULTILINE))
     assert instructions == {"COPY", "WORKDIR", "ENV", "USER", "ENTRYPOINT", "CMD"}
+
+
+def test_wheels_are_for_the_same_machines_as_fronts() -> None:
+    assert re.findall(r"--platform (manylinux\w+)", DOCKERFILE) == list(PLATFORMS)
 
 
 def test_trimming_leaves_what_is_imported(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from tests.infra.templates import Synthesized, flat
@@ -32,6 +33,16 @@ def test_knows_the_storyteller_by_its_alias_and_the_page_by_its_origin(synth: Sy
     assert told["OVERTURE_WAKES_PER_DAY"] == "7"
     assert (told["OVERTURE_WORLD"], told["OVERTURE_BOOK"]) == ("/var/task/world", "/var/task/book")
     assert told["OVERTURE_CONCURRENCY"] == "2"
+    assert told["OVERTURE_WAITING_LIMIT"] == "1000"
+
+
+def test_sweeps_once_a_minute(synth: Synth) -> None:
+    made = synth()
+    rule = made.one("AWS::Events::Rule", "FrontSweep")
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    (target,) = rule["Targets"]
+    assert target["Arn"] == {"Ref": made.name("AWS::Lambda::Alias", "Front")}
+    assert json.loads(target["Input"]) == {"sweep": True}
 
 
 def test_may_invoke_the_storytellers_alias_post_and_close_and_nothing_else(synth: Synth) -> None:

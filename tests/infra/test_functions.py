@@ -10,6 +10,8 @@ from infra.functions import (
     STORYTELLER,
     STORYTELLER_EVENT_AGE_S,
     STORYTELLER_RETRIES,
+    SWEEP_EVENT,
+    SWEEP_S,
     TICKET,
     TICKET_PARAMETER,
     TICKET_PATH,
@@ -34,6 +36,11 @@ def test_both_have_the_same_functions_and_routes() -> None:
     assert plan.http == {f"POST {TICKET_PATH}": TICKET.name}
     assert plan.authorizer == AUTHORIZER.name
     assert plan.identity == (TICKET_PARAMETER,)
+
+
+def test_both_sweep_once_a_minute_with_the_same_event() -> None:
+    (schedule,) = overture().schedules
+    assert (schedule.function, schedule.every_s, schedule.event) == (FRONT.name, SWEEP_S, SWEEP_EVENT)
 
 
 def test_both_send_the_storytellers_records_to_front_and_retry_nothing() -> None:
