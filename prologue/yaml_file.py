@@ -21,8 +21,10 @@ __all__ = ["Key", "OneOrMore", "Text", "WorldError", "as_tuple", "one_line", "re
 
 T = TypeVar("T")
 
-#: A text with something in it. (YAML reads an unquoted `yes` or `12` as another type: that is an error.)
-Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
+#: A text with something in it: blank ones are read as empty. (YAML reads an unquoted `yes` or `12` as another type:
+#: that is an error.) A pattern would say it at once, but msgspec 0.22 frees a text with a pattern wrongly where it
+#: stands in a union with a list, and the process dies when it ends.
+Text = Annotated[str, msgspec.Meta(min_length=1)]
 #: Profile keys and the ids of beats, scenes, answers and facts.
 Key = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 #: One text alone may stand without a list.
@@ -43,6 +45,8 @@ def read_yaml(path: Path, kind: type[T] | Any) -> T:
         _check_events(path, yaml.parse(text, Loader=_LOADER))
         loader = _LOADER(text)
         node = loader.get_single_node()
+        if node is not None:
+            _check_node(path, node)
         raw = None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -53,7 +57,6 @@ def read_yaml(path: Path, kind: type[T] | Any) -> T:
         raise WorldError(f"{path} has a value that cannot be read ({error}); put it in quotes.") from None
     if node is None:
         raise WorldError(f"{path} is empty; docs/worlds.md says what belongs in it.")
-    _refuse_repeated_keys(path, node)
     try:
         found: T = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -110,7 +113,8 @@ def _check_events(path: Path, events: Iterator[Any]) -> None:
             raise WorldError(f"{path}, line {line}: more than {MOST_DEPTH} levels are nested here; make it flat.")
 
 
-def _refuse_repeated_keys(path: Path, node: Any) -> None:
+def _check_node(path: Path, node: Any) -> None:
+    """Refuses a key that occurs twice in a mapping, and empties blank texts."""
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
@@ -119,10 +123,12 @@ def _refuse_repeated_keys(path: Path, node: Any) -> None:
                 raise WorldError(f"{path}, line {line}: `{key.value}` occurs twice in one entry; remove one of them.")
             if isinstance(key.value, str):
                 seen.add(key.value)
-            _refuse_repeated_keys(path, value)
+            _check_node(path, value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_repeated_keys(path, value)
+            _check_node(path, value)
+    elif node.value.isspace():
+        node.value = ""
 
 
 def _explain(path: Path, root: Any, message: str) -> str:
@@ -168,9 +174,9 @@ def _say(problem: str, field: str) -> str:
         return f"{name} must be {wanted}, found {_KINDS.get(found[2], found[2])}{quote}"
     if found := re.fullmatch(r"Expected `array` of length >= (\d+)", problem):
         return f"{name} must be a list of {found[1]} or more"
+    if problem == "Expected `str` of length >= 1":
+        return f"{name} is an empty text; write something or leave the key out"
     if problem.startswith("Expected `str` matching regex"):
-        if "S'" in problem:
-            return f"{name} is an empty text; write something or leave the key out"
         if found := re.search(r"\^\(([a-z|]+)\)\$", problem):
             return f"{name} may be {found[1].replace('|', ' or ')}"
         return f"{name} may have at most 32 lower-case letters, digits and _, and begins with a letter"

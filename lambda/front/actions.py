@@ -1,27 +1,27 @@
 """Actions: what each frame of a visitor does, outside the storyteller's own work.
 
-`act` reads a frame and dispatches it to one function, here or (for the story's turns) in `turns`. Each changes
-the session once, by `Sessions.update` (so the function inside it has no effect but on the transaction), then
-invokes the storyteller if a lease was reserved, and returns the messages for its visitor, which are posted last.
+`act` reads a frame and dispatches it to one function, here, in `prologue` or (for the story's turns) in `turns`.
+Each changes the session once, by `Sessions.update` (so the function inside it has no effect but on the transaction),
+then invokes the storyteller if a lease was reserved, and returns the messages for its visitor, which are posted last.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from aws_lambda_powertools import Logger
 
-from front import turns
+from front import prologue, turns
 from front.invoker import CAPPED
 from front.turns import Front, Visitor
 from overture import leases, protocol
 from overture.leases import HELD, Reservation
 from overture.protocol import ProtocolError, ServerMessage
 from overture.sessions import NoSession, Session, SessionTransaction, WakeStatus, key_of, new_secret
-from prologue.script.player import Beat, ReplyError
+from prologue.script.player import Beat
 
 logger = Logger(child=True)
 
@@ -35,13 +35,6 @@ TAKEN_OVER = protocol.Error(
 )
 NO_SESSION = protocol.Error("no_session", "This session was forgotten: say `hello` to begin anew.", retryable=True)
 INTERNAL = protocol.Error("internal", "Something went wrong on our side; nothing is lost. Try again.", retryable=True)
-
-
-class Step(NamedTuple):
-    """What a step in the prologue came to: a beat to send, or a storyteller to invoke."""
-
-    beat: Beat | None
-    reservation: Reservation = HELD
 
 
 def act(front: Front, connection: str, address: str | None, frame: str) -> None:
@@ -97,7 +90,7 @@ def hello(front: Front, connection: str, address: str | None, message: protocol.
         former, session.connection, session.address = session.connection, connection, address
         beat = None if session.in_story else world.script.current(session.script)
         if beat is None and not session.in_story:
-            beat = _advance(front, session)
+            beat = prologue.advance(front, session)
         reservation = HELD
         if not session.has_lease(tx.now):
             session.capped = not may_wake
@@ -123,7 +116,7 @@ def hello(front: Front, connection: str, address: str | None, message: protocol.
         replies.append(wake)
     replies += news if may_wake else [CAPPED]
     if beat is not None:
-        replies.append(_beat(beat))
+        replies.append(prologue.view(beat))
     front.connections.post(connection, *replies)
     if former is not None and former != connection:
         sessions.unbind(former)
@@ -164,84 +157,6 @@ def _find_or_create(front: Front, secret: str | None) -> tuple[str, str, bool]:
     return secret, key, False
 
 
-# --- the prologue ---------------------------------------------------------------------------
-
-
-def reply(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
-    """A reply to a question of the prologue."""
-    world, ask = front.world, message.ask or ""
-
-    def answer(tx: SessionTransaction) -> Step | None:
-        session = tx.session
-        if message.id in session.done:
-            return None
-        beat = None if session.in_story else world.script.current(session.script)
-        if beat is None or beat.ask is None or beat.ask.key != ask:
-            raise ProtocolError("not_asked", f"Nobody is asking for `{ask}` at the moment; say it without `ask`.")
-        try:
-            value, session.script = world.script.reply(session.script, ask, message.text)
-        except ReplyError as refusal:
-            raise ProtocolError("bad_reply", str(refusal)) from None
-        if any(field.key == ask for field in world.profile):  # else a choice that is nobody's business later
-            session.profile = {**session.profile, ask: value}
-        return _step(front, tx, message.id, beat)
-
-    return _follow(front, visitor, message.id, front.sessions.update(visitor.key, answer))
-
-
-def next_beat(front: Front, visitor: Visitor, message: protocol.Next) -> list[ServerMessage]:
-    """A beat has been told."""
-
-    def move(tx: SessionTransaction) -> Step | None:
-        session = tx.session
-        if message.id in session.done or session.in_story:
-            return None
-        beat = front.world.script.current(session.script)
-        if beat is not None and beat.id != message.beat:
-            # The client is behind, or ahead: both are mended by where the session is.
-            session.remember_done(message.id)
-            return Step(beat)
-        return _step(front, tx, message.id, beat)
-
-    return _follow(front, visitor, message.id, front.sessions.update(visitor.key, move))
-
-
-def skip(front: Front, visitor: Visitor, message: protocol.Skip) -> list[ServerMessage]:
-    """The prologue ends here."""
-
-    def end(tx: SessionTransaction) -> Step | None:
-        if message.id in tx.session.done or tx.session.in_story:
-            return None
-        tx.session.remember_done(message.id)
-        return Step(None, turns.open_story(front, tx))
-
-    return _follow(front, visitor, message.id, front.sessions.update(visitor.key, end))
-
-
-def _step(front: Front, tx: SessionTransaction, action: str, told: Beat | None) -> Step:
-    session = tx.session
-    session.remember_done(action)
-    if told is not None and told.final:
-        return Step(None, turns.open_story(front, tx))
-    reservation = leases.reserve(tx, front.settings) if session.waiting is not None else HELD
-    return Step(_advance(front, session), reservation)
-
-
-def _advance(front: Front, session: Session) -> Beat:
-    beat, session.script = front.world.script.next(
-        session.script, session.wake.state == "ready", session.wake.eta_s, session.profile
-    )
-    return beat
-
-
-def _follow(front: Front, visitor: Visitor, action: str, step: Step | None) -> list[ServerMessage]:
-    if step is None:
-        return [protocol.Ok(action)]
-    news = front.invoker.send(visitor.key, step.reservation)
-    beat: list[ServerMessage] = [] if step.beat is None else [_beat(step.beat)]
-    return [protocol.Ok(action), *beat, *news]
-
-
 # --- the rest -------------------------------------------------------------------------------
 
 
@@ -279,14 +194,10 @@ def ping(front: Front, visitor: Visitor, message: protocol.Ping) -> list[ServerM
     return [protocol.Pong()]
 
 
-def _say(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
-    return turns.say(front, visitor, message) if message.ask is None else reply(front, visitor, message)
-
-
 _ACTIONS: dict[type[protocol.ClientMessage], Callable[[Front, Visitor, Any], list[ServerMessage]]] = {
-    protocol.Say: _say,
-    protocol.Next: next_beat,
-    protocol.Skip: skip,
+    protocol.Say: prologue.say,
+    protocol.Next: prologue.next_beat,
+    protocol.Skip: prologue.skip,
     protocol.Stop: turns.stop,
     protocol.Retry: turns.retry,
     protocol.Edit: turns.edit,
@@ -316,11 +227,3 @@ def _about(error: protocol.Error, to: str | None) -> protocol.Error:
 
 def _wake(status: WakeStatus) -> protocol.Wake:
     return protocol.Wake(status.state, progress=status.progress, eta_s=status.eta_s)
-
-
-def _beat(beat: Beat) -> protocol.Beat:
-    ask = None
-    if beat.ask is not None:
-        ask = protocol.BeatAsk(beat.ask.key, beat.ask.text, list(beat.ask.choices) if beat.ask.choices else None)
-    lines = [protocol.BeatLine(line.text, line.at_s) for line in beat.lines]
-    return protocol.Beat(beat.id, lines, beat.final, beat.speaker, ask)

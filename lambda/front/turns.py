@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
@@ -22,7 +23,7 @@ from overture.leases import HELD, Reservation
 from overture.protocol import ProtocolError, ServerMessage
 from overture.sessions import INBOX_LINES, Sessions, SessionTransaction, Turn
 from overture.settings import Settings
-from prologue.answers.index import MOST_FACTS, AnswerIndex
+from prologue.answers.index import MOST_FACTS, AnswerIndex, Found, State
 from prologue.placeholders import clean
 from prologue.world import World
 
@@ -53,27 +54,48 @@ class Visitor:
     connection: str
 
 
+class Search(NamedTuple):
+    """What was found on a line, and the seconds that it took."""
+
+    found: Found
+    seconds: float
+
+
 def open_story(front: Front, tx: SessionTransaction) -> Reservation:
-    """The prologue is over: the first scene, with what the world knows about what brought the visitor."""
+    """The prologue is over: the first scene, from the lines that were kept for it.
+
+    The world's facts about what brought the visitor, and about those lines, go with it.
+    """
     session = tx.session
     session.in_story = True
     about = [session.profile.get(field.key, "") for field in front.world.profile if field.recalls]
-    notes = dict.fromkeys(note for value in about for note in _facts(front, value))
-    return _put_in_inbox(front, tx, tx.add_turn(protocol.OPENING, "", notes=[*notes][:MOST_FACTS]))
+    notes = dict.fromkeys(note for value in [*session.kept, *about] for note in _facts(front, value))
+    said, session.kept = "\n".join(session.kept), []
+    return _put_in_inbox(front, tx, tx.add_turn(protocol.OPENING, said, notes=[*notes][:MOST_FACTS]))
+
+
+def look_up(front: Front, text: str, state: State) -> Search:
+    """What there is on a line: a written answer, or facts."""
+    began = time.perf_counter()
+    found = front.book.consult(text, state)
+    return Search(found, time.perf_counter() - began)
 
 
 def say(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
-    """A line: answered from the book, or put in the storyteller's inbox."""
-    _check(message.text)
-    began = time.perf_counter()
-    found = front.book.consult(message.text, "story" if front.sessions.read(visitor.key).in_story else "prologue")
-    match = found.match
-    if match is None:
-        return _tell(front, visitor, message, found.facts if front.settings.knowledge_tokens else [])
-    search_s = time.perf_counter() - began
+    """A line of the story: answered from the book, or put in the storyteller's inbox."""
+    search = look_up(front, message.text, "story")
+    if search.found.match is None:
+        return _tell(front, visitor, message, search.found.facts if front.settings.knowledge_tokens else [])
+    return answer(front, visitor, message, search)
+
+
+def answer(front: Front, visitor: Visitor, message: protocol.Say, search: Search) -> list[ServerMessage]:
+    """Gives the written answer that was found."""
+    match = search.found.match
+    assert match is not None
     saved = saved_by_answer(
         read_totals(front.sessions.table),
-        search_s=search_s,
+        search_s=search.seconds,
         memory_mb=front.memory_mb,
         grid_kg_per_kwh=front.settings.grid_kg_per_kwh,
     )
@@ -120,7 +142,7 @@ def retry(front: Front, visitor: Visitor, message: protocol.Retry) -> list[Serve
 
 def edit(front: Front, visitor: Visitor, message: protocol.Edit) -> list[ServerMessage]:
     """Changes what was said last, and has it told again."""
-    _check(message.text)
+    check(message.text)
     notes = _facts(front, message.text)
 
     def change(turn: Turn) -> None:
@@ -167,7 +189,6 @@ def _tell(front: Front, visitor: Visitor, message: protocol.Say, notes: list[str
                 "inbox_full", f"{INBOX_LINES} lines are waiting already; say this when one was told.", retryable=True
             )
         session.remember_done(message.id)
-        session.in_story = True  # a line said before the prologue's end ends it
         return _put_in_inbox(front, tx, tx.add_turn(message.id, message.text, notes=notes))
 
     reservation = front.sessions.update(visitor.key, put)
@@ -222,7 +243,8 @@ def _facts(front: Front, text: str) -> list[str]:
     return front.book.facts(text) if front.settings.knowledge_tokens and text.strip() else []
 
 
-def _check(text: str) -> None:
+def check(text: str) -> None:
+    """Raises `ProtocolError` for a line that says nothing."""
     if not clean(text):
         raise ProtocolError("bad_field", "The field `text` is blank: say something.")
 

@@ -149,14 +149,15 @@ class ServerMessage(Struct, tag_field="type", frozen=True, omit_defaults=True):
     """Anything Overture may send."""
 
 
-class TurnView(Struct, frozen=True):
-    """A turn as a client sees it. `take` numbers the attempts at the reply, from 1."""
+class TurnView(Struct, frozen=True, omit_defaults=True):
+    """A turn as a client sees it. `take` numbers the attempts at the reply, from 1; `kept` as in `Aside`."""
 
     id: str
     said: str
     reply: str
     state: TurnState
     take: int
+    kept: bool = False
 
 
 class ProfileField(Struct, frozen=True):
@@ -190,7 +191,7 @@ class Turns(ServerMessage, tag="history", frozen=True):
 class Ok(ServerMessage, tag="ok", frozen=True):
     """The action with the id `to` has been done, once.
 
-    `answered`, for a line said without `ask`: whether its `answer` follows, or else the storyteller has it.
+    `answered`, for a line said without `ask`: whether its `answer` or `aside` follows, or else the storyteller has it.
     """
 
     to: str
@@ -260,6 +261,19 @@ class Answer(ServerMessage, tag="answer", frozen=True):
     matched: str
     score: float
     saved: Saved
+
+
+class Aside(ServerMessage, tag="aside", frozen=True):
+    """What became of a line said in the prologue that no written answer covers.
+
+    `text`: what the speaker says to it, or nothing. `kept`: the story begins with this line. `asked`: the line was
+    taken as the reply to this question.
+    """
+
+    to: str
+    text: str = ""
+    kept: bool = False
+    asked: str | None = None
 
 
 class Token(ServerMessage, tag="token", frozen=True):

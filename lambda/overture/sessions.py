@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from overture.protocol import End, EndReason, TurnState, TurnView, WakeState
+from overture.protocol import OPENING, End, EndReason, TurnState, TurnView, WakeState
 from overture.slots import Slots
 from overture.table import Conflict, Delete, Put, Table, Unavailable
 from overture.waiting_line import WaitingLine
@@ -83,7 +83,8 @@ class Turn(Struct):
     """A visitor's line and its reply. `base`: characters of the reply that an earlier telling left.
 
     `notes`: what the world knows that bears on the line. `reason` says how the last telling ended.
-    `version` is the document's, kept here for the next write; 0 before the first.
+    `kept`: a line of the prologue that the opening begins with. `version` is the document's, for the next write; 0
+    before the first.
     """
 
     id: str
@@ -95,11 +96,13 @@ class Turn(Struct):
     base: int = 0
     reason: EndReason | None = None
     notes: list[str] = []
+    kept: bool = False
     version: int = 0
 
     def view(self) -> TurnView:
-        """The turn as a client may see it."""
-        return TurnView(self.id, self.said, self.reply, self.state, self.take)
+        """The turn as a client may see it. What the opening begins with was said in turns of the prologue."""
+        said = "" if self.id == OPENING else self.said
+        return TurnView(self.id, said, self.reply, self.state, self.take, self.kept)
 
 
 class Session(Struct):
@@ -107,7 +110,8 @@ class Session(Struct):
 
     `capped`: its address has had its share of wakes, so no storyteller is invoked. `slot`: the slot that it last
     held. `waiting`: its place in the waiting line, a sort key; `position` what its visitor was told of it.
-    `ended`: the `end` of a turn that is over and may not have reached the visitor yet.
+    `ended`: the `end` of a turn that is over and may not have reached the visitor yet. `kept`: lines of the prologue
+    that the opening begins with.
     """
 
     key: str
@@ -116,6 +120,7 @@ class Session(Struct):
     in_story: bool = False
     capped: bool = False
     script: dict[str, Any] = {}
+    kept: list[str] = []
     connection: str | None = None
     address: str | None = None
     inbox: list[Line] = []
@@ -164,11 +169,18 @@ class SessionTransaction:
         self._changes: dict[tuple[str, str], Put | Delete] = {}
 
     def add_turn(
-        self, turn_id: str, said: str, *, reply: str = "", state: TurnState = "waiting", notes: Sequence[str] = ()
+        self,
+        turn_id: str,
+        said: str,
+        *,
+        reply: str = "",
+        state: TurnState = "waiting",
+        notes: Sequence[str] = (),
+        kept: bool = False,
     ) -> Turn:
         """A new turn, after all others."""
         self.session.last_seq += 1
-        turn = Turn(turn_id, self.session.last_seq, said, reply, state, notes=list(notes))
+        turn = Turn(turn_id, self.session.last_seq, said, reply, state, notes=list(notes), kept=kept)
         self.put(turn)
         return turn
 

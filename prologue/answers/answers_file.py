@@ -19,19 +19,19 @@ from prologue.yaml_file import Key, OneOrMore, Text, as_tuple, one_line, read_te
 #: The negatives of any world, shipped with the program.
 GENERAL_NEGATIVES = Path(__file__).with_name("negatives.txt")
 
-_State = Annotated[str, msgspec.Meta(pattern="^(prologue|story)$")]
-
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     id: Key
     phrasings: OneOrMore
     answer: Text
-    when: _State | list[_State] = []
+    when: OneOrMore = ()
     names: Annotated[str, msgspec.Meta(pattern="^(any|same)$")] = "same"
 
     def __post_init__(self) -> None:
         if not self.phrasings:
             raise ValueError("`phrasings` is empty; give the ways a visitor may ask")
+        if not set(as_tuple(self.when)) <= set(STATES):
+            raise ValueError(f"`when` may be {' or '.join(STATES)}")
 
 
 def read_answers(path: Path) -> list[Answer]:

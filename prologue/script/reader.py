@@ -57,7 +57,7 @@ class _Beat(msgspec.Struct, forbid_unknown_fields=True):
     when: Conditions | None = None
     optional: bool = False
     once: bool = False
-    go: Key | _Go | list[Key | _Go] = []
+    go: Text | _Go | list[Text | _Go] = []
 
     def __post_init__(self) -> None:
         if not self.lines and self.ask is None:

@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@fixture(scope="session", loop_scope="session")
+@fixture(scope="package", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     path = find_chromium()
     async with async_playwright() as playwright:

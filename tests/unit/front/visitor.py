@@ -69,7 +69,8 @@ class Play:
         assert isinstance(ok, protocol.Ok), got
         assert ok.to == f"a{self.count}"
         is_line = action == "say" and "ask" not in fields
-        assert ok.answered == (any(isinstance(message, protocol.Answer) for message in got) if is_line else None)
+        spoken = any(isinstance(message, protocol.Answer | protocol.Aside) for message in got)
+        assert ok.answered == (spoken if is_line else None)
         return got[1:]
 
     def hello(self, connection: str = "c1", **fields: Any) -> list[protocol.ServerMessage]:

@@ -1,0 +1,177 @@
+"""The prologue's actions: beats and their questions, and lines said before the story.
+
+Only the end of the script, `skip` and the retelling of a written answer begin the story. A line that no written
+answer covers is replied to by the world's speaker, or kept: then the story begins with it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from front import turns
+from front.turns import Front, Visitor
+from overture import leases, protocol
+from overture.leases import HELD, Reservation
+from overture.protocol import LINE_CHARACTERS, ProtocolError, ServerMessage
+from overture.sessions import Session, SessionTransaction
+from prologue.answers.index import State
+from prologue.script.player import Beat, ReplyError
+from prologue.script.reactions import Reaction, react
+
+
+class Step(NamedTuple):
+    """What a step in the prologue came to: a beat to send, or a storyteller to invoke."""
+
+    beat: Beat | None
+    reservation: Reservation = HELD
+
+
+def say(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
+    """A line: a reply to the question that it names, a line of the story, or one of the prologue."""
+    if message.ask is not None:
+        return _reply(front, visitor, message)
+    turns.check(message.text)
+    session = front.sessions.read(visitor.key)
+    if message.id in session.done:
+        return _heard_before(front, visitor, message, "story" if session.in_story else "prologue")
+    return turns.say(front, visitor, message) if session.in_story else _hear(front, visitor, message)
+
+
+def _hear(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
+    """A line said in the prologue that names no question."""
+    search = turns.look_up(front, message.text, "prologue")
+
+    def change(tx: SessionTransaction) -> tuple[Reaction, Step | None] | None:
+        session = tx.session
+        if session.in_story or message.id in session.done:
+            return None
+        reaction, session.script = react(
+            front.world.script, session.script, message.text, search.found.match is not None
+        )
+        if reaction.kind == "answer":
+            return reaction, None
+        if reaction.key is not None:
+            return reaction, _take(front, tx, message.id, reaction.key, message.text)
+        keeps = reaction.keep and len("\n".join([*session.kept, message.text])) <= LINE_CHARACTERS
+        if keeps:
+            session.kept = [*session.kept, message.text]
+        session.remember_done(message.id)
+        tx.add_turn(message.id, message.text, reply=reaction.line or "", state="answered", kept=keeps)
+        return reaction._replace(keep=keeps), None
+
+    heard = front.sessions.update(visitor.key, change)
+    if heard is None:  # meanwhile the story began, or the same line came before this one
+        return say(front, visitor, message)
+    reaction, step = heard
+    if reaction.kind == "answer":
+        return turns.answer(front, visitor, message, search)
+    ok = protocol.Ok(message.id, answered=True)
+    if step is not None:
+        _, *news = _follow(front, visitor, message.id, step)
+        return [ok, protocol.Aside(message.id, asked=reaction.key), *news]
+    front.count("KeptLines" if reaction.keep else "Asides")
+    return [ok, protocol.Aside(message.id, reaction.line or "", reaction.keep)]
+
+
+def _heard_before(front: Front, visitor: Visitor, message: protocol.Say, state: State) -> list[ServerMessage]:
+    """What was said to a line that comes a second time."""
+    turn = next((turn for turn in front.sessions.turns(visitor.key) if turn.id == message.id), None)
+    if turn is not None and turn.state != "answered":
+        return [protocol.Ok(message.id, answered=False)]
+    if turn is not None and not turn.kept:
+        search = turns.look_up(front, message.text, state)
+        if search.found.match is not None and search.found.match.text == turn.reply:
+            return turns.answer(front, visitor, message, search)
+    aside = protocol.Aside(message.id) if turn is None else protocol.Aside(message.id, turn.reply, turn.kept)
+    return [protocol.Ok(message.id, answered=True), aside]
+
+
+def _reply(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
+    """A reply to the question of the prologue that it names."""
+    ask = message.ask or ""
+
+    def answer(tx: SessionTransaction) -> Step | None:
+        if message.id in tx.session.done:
+            return None
+        beat = None if tx.session.in_story else front.world.script.current(tx.session.script)
+        if beat is None or beat.ask is None or beat.ask.key != ask:
+            raise ProtocolError("not_asked", f"Nobody is asking for `{ask}` at the moment; say it without `ask`.")
+        return _take(front, tx, message.id, ask, message.text)
+
+    return _follow(front, visitor, message.id, front.sessions.update(visitor.key, answer))
+
+
+def _take(front: Front, tx: SessionTransaction, action: str, ask: str, text: str) -> Step:
+    """Takes a text as the reply to the standing question. Raises `ProtocolError`."""
+    world, session = front.world, tx.session
+    beat = world.script.current(session.script)
+    try:
+        value, session.script = world.script.reply(session.script, ask, text)
+    except ReplyError as refusal:
+        raise ProtocolError("bad_reply", str(refusal)) from None
+    if any(field.key == ask for field in world.profile):  # else a choice that is nobody's business later
+        session.profile = {**session.profile, ask: value}
+    return _step(front, tx, action, beat)
+
+
+def next_beat(front: Front, visitor: Visitor, message: protocol.Next) -> list[ServerMessage]:
+    """A beat has been told."""
+
+    def move(tx: SessionTransaction) -> Step | None:
+        session = tx.session
+        if message.id in session.done or session.in_story:
+            return None
+        beat = front.world.script.current(session.script)
+        if beat is not None and beat.id != message.beat:
+            # The client is behind, or ahead: both are mended by where the session is.
+            session.remember_done(message.id)
+            return Step(beat)
+        return _step(front, tx, message.id, beat)
+
+    return _follow(front, visitor, message.id, front.sessions.update(visitor.key, move))
+
+
+def skip(front: Front, visitor: Visitor, message: protocol.Skip) -> list[ServerMessage]:
+    """The prologue ends here."""
+
+    def end(tx: SessionTransaction) -> Step | None:
+        if message.id in tx.session.done or tx.session.in_story:
+            return None
+        tx.session.remember_done(message.id)
+        return Step(None, turns.open_story(front, tx))
+
+    return _follow(front, visitor, message.id, front.sessions.update(visitor.key, end))
+
+
+def _step(front: Front, tx: SessionTransaction, action: str, told: Beat | None) -> Step:
+    session = tx.session
+    session.remember_done(action)
+    if told is not None and told.final:
+        return Step(None, turns.open_story(front, tx))
+    reservation = leases.reserve(tx, front.settings) if session.waiting is not None else HELD
+    return Step(advance(front, session), reservation)
+
+
+def advance(front: Front, session: Session) -> Beat:
+    """Moves the script on."""
+    beat, session.script = front.world.script.next(
+        session.script, session.wake.state == "ready", session.wake.eta_s, session.profile
+    )
+    return beat
+
+
+def _follow(front: Front, visitor: Visitor, action: str, step: Step | None) -> list[ServerMessage]:
+    if step is None:
+        return [protocol.Ok(action)]
+    news = front.invoker.send(visitor.key, step.reservation)
+    beat: list[ServerMessage] = [] if step.beat is None else [view(step.beat)]
+    return [protocol.Ok(action), *beat, *news]
+
+
+def view(beat: Beat) -> protocol.Beat:
+    """The beat as it is sent."""
+    ask = None
+    if beat.ask is not None:
+        ask = protocol.BeatAsk(beat.ask.key, beat.ask.text, list(beat.ask.choices) if beat.ask.choices else None)
+    lines = [protocol.BeatLine(line.text, line.at_s) for line in beat.lines]
+    return protocol.Beat(beat.id, lines, beat.final, beat.speaker, ask)
