@@ -224,7 +224,8 @@ def test_those_who_left_without_a_word_and_forgotten_sessions_are_skipped(
     sessions.update(first["session"], lambda tx: leases.release(tx, fence))
     play.invoker.settle(record(first, "Success"))
     assert aws_lambda.sent[-1]["session"] == keys[2]
-    assert sessions.waiting_line.heads() == []
+    # After a miss the next is drawn from the first two, so the place of one who is gone may stay until it is met.
+    assert {waiting.session for waiting in sessions.waiting_line.heads()} <= {keys[1]}
 
 
 def test_a_full_line_says_so_while_the_prologue_goes_on(
