@@ -59,6 +59,13 @@ class AnswerCame:
 
 
 @dataclass(frozen=True, slots=True)
+class AsideCame:
+    """The prologue has heard a line: `turn.reply` is what was said to it, if anything; `turn.kept`."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
 class Earlier:
     """Older turns have come; none: this is the beginning."""
 
@@ -75,7 +82,7 @@ class Failed:
     turn: Turn | None = None
 
 
-Event = Connection | Welcomed | Forgotten | BeatCame | Woke | AnswerCame | Earlier | Failed
+Event = Connection | Welcomed | Forgotten | BeatCame | Woke | AnswerCame | AsideCame | Earlier | Failed
 
 
 class RefusedError(Exception):

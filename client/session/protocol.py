@@ -31,14 +31,15 @@ class ServerMessage(Struct, tag_field="type", frozen=True, omit_defaults=True):
     """Anything the server may send."""
 
 
-class TurnView(Struct, frozen=True):
-    """A turn as the server has it. `take` numbers the attempts at the reply, from 1."""
+class TurnView(Struct, frozen=True, omit_defaults=True):
+    """A turn as the server has it. `take` numbers the attempts at the reply, from 1; `kept` as in `Aside`."""
 
     id: str
     said: str
     reply: str
     state: TurnState
     take: int
+    kept: bool = False
 
 
 class ProfileField(Struct, frozen=True):
@@ -66,7 +67,7 @@ class Turns(ServerMessage, tag="history", frozen=True):
 
 
 class Ok(ServerMessage, tag="ok", frozen=True):
-    """`answered`, for a line said without `ask`: whether its `answer` follows."""
+    """`answered`, for a line said without `ask`: whether its `answer` or `aside` follows."""
 
     to: str
     answered: bool | None = None
@@ -141,6 +142,15 @@ class Answer(ServerMessage, tag="answer", frozen=True):
     saved: Saved
 
 
+class Aside(ServerMessage, tag="aside", frozen=True):
+    """What became of a line of the prologue without a written answer: said something to, kept, or taken as a reply."""
+
+    to: str
+    text: str = ""
+    kept: bool = False
+    asked: str | None = None
+
+
 class Token(ServerMessage, tag="token", frozen=True):
     """More of a reply: `at` code points of it come before `text`."""
 
@@ -173,7 +183,7 @@ class End(ServerMessage, tag="end", frozen=True):
     notes: list[str] = []
 
 
-AnyServerMessage = Welcome | Turns | Ok | Error | Pong | Wake | Beat | Answer | Token | End
+AnyServerMessage = Welcome | Turns | Ok | Error | Pong | Wake | Beat | Answer | Aside | Token | End
 
 MESSAGES: dict[str, type[AnyServerMessage]] = {
     str(kind.__struct_config__.tag): kind for kind in get_args(AnyServerMessage)

@@ -14,6 +14,7 @@ from typing import Any
 
 from client.session.events import (
     AnswerCame,
+    AsideCame,
     BeatCame,
     Connection,
     Earlier,
@@ -29,6 +30,7 @@ from client.session.protocol import (
     PROTOCOL,
     Answer,
     AnyServerMessage,
+    Aside,
     Beat,
     End,
     Error,
@@ -118,6 +120,14 @@ class SessionState:
                 turn = self.story.get(to)
                 if changes and turn:
                     self._emit(AnswerCame(turn))
+            case Aside(to=to, asked=asked):
+                changes = self.story.put_aside(message)
+                self._emit_all(changes)
+                turn = self.story.get(to)
+                if asked and turn:
+                    self.profile[asked] = turn.said
+                if changes and turn:
+                    self._emit(AsideCame(turn))
             case Token(to=to, take=take, at=at, text=text):
                 self._emit_all(self.story.token(to, take, at, text))
             case End(to=to, take=take, reason=reason, stats=stats, notes=notes):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from client.session.protocol import OPENING, Answer, Stats, TurnView
+from client.session.protocol import OPENING, Answer, Aside, Stats, TurnView
 
 #: The states in which a reply may still come or grow.
 LIVE = frozenset({"waiting", "telling"})
@@ -48,6 +48,8 @@ class Turn:
     takes: list[Take] = field(default_factory=list)
     #: Whether this attempt came to an end.
     settled: bool = False
+    #: A line of the prologue that the story begins with.
+    kept: bool = False
 
     @property
     def live(self) -> bool:
@@ -236,6 +238,15 @@ class Story:
         turn.reply, turn.state, turn.answer = answer.text, "answered", answer
         return [Altered(turn) if known else Appeared(turn)]
 
+    def put_aside(self, aside: Aside) -> list[Change]:
+        """The prologue has heard the line `aside.to`: its turn is no turn of the story."""
+        known = aside.to in self._turns
+        turn = self._turns.setdefault(aside.to, Turn(aside.to))
+        if turn.state == "answered":
+            return []
+        turn.reply, turn.state, turn.kept = aside.text, "answered", aside.kept
+        return [Altered(turn) if known else Appeared(turn)]
+
     def failed(self, to: str, message: str) -> list[Change]:
         """The storyteller has given this turn up."""
         turn = self._turns.get(to)
@@ -324,7 +335,7 @@ class Story:
         said, reply, state, take = view.said, view.reply, view.state, view.take
         was, was_live = (turn.said, turn.state), turn.live
         changes: list[Change] = [Appeared(turn)] if new else []
-        turn.said, turn.sure = said, True
+        turn.said, turn.sure, turn.kept = said, True, view.kept
         if state == turn.state == "answered":
             return changes
         if take < turn.take:  # saved before the attempt this client has already heard of

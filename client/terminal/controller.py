@@ -12,7 +12,18 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from client.session.connection import Play
-from client.session.events import AnswerCame, BeatCame, Connection, Earlier, Event, Failed, Forgotten, Welcomed, Woke
+from client.session.events import (
+    AnswerCame,
+    AsideCame,
+    BeatCame,
+    Connection,
+    Earlier,
+    Event,
+    Failed,
+    Forgotten,
+    Welcomed,
+    Woke,
+)
 from client.session.protocol import Beat
 from client.session.story import Altered, Anew, Appeared, Change, Ended, Removed, Told, Turn
 from client.terminal import commands
@@ -225,6 +236,14 @@ class Controller:
                 saved = turn.answer.saved if turn.answer else None
                 which = f", which saved {spared([saved])}" if saved and saved.tokens else ""
                 screen.note(f"A written answer, without the storyteller{which}.")
+                if self._asked:
+                    self._show_question(self._asked)
+            case AsideCame(turn=turn):
+                self.prologue.append(Entry(turn=turn.id))
+                if turn.reply:
+                    screen.speak(turn.reply, self._answerer)
+                if turn.kept:
+                    screen.note("Kept for when the storyteller wakes: the story begins with it.")
                 if self._asked:
                     self._show_question(self._asked)
             case Appeared(turn=turn) if not turn.live or turn.reply:

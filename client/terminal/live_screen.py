@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-from prompt_toolkit.application import Application, in_terminal
+from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import InMemoryHistory
@@ -148,8 +148,10 @@ class LiveScreen:
         while True:
             await self._news.wait()
             self._news.clear()
-            async with in_terminal():
-                self._write_waiting()
+            # Not prompt_toolkit's `in_terminal`: it leaves the raw mode for a moment, in which Enter becomes Ctrl-J.
+            self._application.renderer.erase()
+            self._write_waiting()
+            self._application.invalidate()
 
     def _write_waiting(self) -> None:
         out = self._console.file or sys.stdout

@@ -166,7 +166,7 @@ export class Log {
   #showReply(turn, reply, former) {
     const { told, choices } = former ? partsOf(former.reply, "done") : turn.parts;
     const blocks = told.map((text) => ["told", text]);
-    if (turn.state === "answered") blocks.unshift(["speaker", this.answerer]);
+    if (turn.state === "answered" && told.length) blocks.unshift(["speaker", this.answerer]);
     if (turn.live) blocks.push(...choices.map((text) => ["choice", text]));
     if (turn.error) blocks.push(["problem", turn.error]);
     while (reply.children.length > blocks.length) reply.lastChild.remove();
@@ -190,13 +190,14 @@ export class Log {
   }
 
   #showFooter(turn, footer, former, isOpen) {
-    const key = JSON.stringify([turn.state, isOpen, turn.reason, turn.take, turn.stats, turn.takes.length, former?.take]);
+    const key = JSON.stringify([turn.state, isOpen, turn.reason, turn.take, turn.stats, turn.takes.length, former?.take, turn.kept]);
     if (footer.dataset.key === key) return;
     footer.dataset.key = key;
     const children = [];
     if (turn.state === "answered") {
       const saved = turn.answer?.saved;
-      children.push(make("p.small", "A written answer, without the storyteller."));
+      if (turn.kept) children.push(make("p.small.kept", "Kept for when the storyteller wakes: the story begins with it."));
+      if (turn.answer) children.push(make("p.small", "A written answer, without the storyteller."));
       if (saved?.tokens) children.push(make("p.small.stats", `It saved ${saved.tokens} tokens, ${dollars(saved.usd)} and ${figure(saved.mwh)} mWh.`));
     }
     if (former) children.push(make("p.small", former.said === turn.said ? "An earlier take; the story goes on from the latest." : `An earlier take, after “${former.said}”; the story goes on from the latest.`, { dir: "auto" }));

@@ -281,6 +281,11 @@ export class Play {
       this.emit({ kind: "beat", beat });
     },
     answer: (frame) => this.#emitAll(this.story.answered(frame)),
+    aside: (frame) => {
+      const said = this.story.get(frame.to)?.said;
+      if (frame.asked && said) this.profile = { ...this.profile, [frame.asked]: said };
+      this.#emitAll(this.story.putAside(frame));
+    },
     token: (frame) => this.#emitAll(this.story.token(frame)),
     end: (frame) => {
       this.#stopping.delete(frame.to);

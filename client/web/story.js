@@ -23,6 +23,7 @@ export class Turn {
     this.notes = []; // what the world knows that the storyteller was told with the line
     this.ends = 0;
     this.takes = []; // former attempts that came to an end: {take, said, reply}
+    this.kept = false; // a line of the prologue that the story begins with
     this.settled = !this.live; // whether this attempt came to an end
     this.sure = false; // known to be a line of the story: the book may still answer one that was just said
     this.since = Date.now(); // when it began to wait
@@ -150,6 +151,16 @@ export class Story {
     return [{ kind: known ? "altered" : "appeared", turn }];
   }
 
+  /** The prologue has heard the line `to`: its turn is no turn of the story. */
+  putAside({ to, text = "", kept = false }) {
+    const known = this.get(to);
+    if (known?.state === "answered") return [];
+    const turn = known ?? new Turn(to);
+    if (!known) this.turns.push(turn);
+    Object.assign(turn, { reply: text, length: count(text), state: "answered", kept });
+    return [{ kind: known ? "altered" : "appeared", turn }];
+  }
+
   failed(id, message) {
     const turn = this.get(id);
     if (!turn) return [];
@@ -229,11 +240,11 @@ export class Story {
     return [{ kind: "told", turn, text: fresh }];
   }
 
-  #reconcile(turn, { said, reply, state, take }, isNew) {
+  #reconcile(turn, { said, reply, state, take, kept = false }, isNew) {
     const was = `${turn.state} ${turn.said}`;
     const wasLive = turn.live;
     const changes = isNew ? [{ kind: "appeared", turn }] : [];
-    Object.assign(turn, { said, sure: true });
+    Object.assign(turn, { said, sure: true, kept });
     if (state === "answered" && turn.state === "answered") return changes;
     if (take < turn.take) return changes; // saved before the attempt already heard of
     if (take > turn.take) changes.push(...this.#begin(turn, take));

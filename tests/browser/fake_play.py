@@ -48,6 +48,7 @@ OPENING = (
     "> Ask the boy his name.\n> Follow the marble street."
 )
 SCENE = "You do just that: “{said}”. The street answers with a bell, twice.\n> Go on.\n> Turn back."
+HEARD = "That is what the last one said."
 ANSWER = "I tell you a walk through the city, one scene at a time, and you choose the way."
 
 
@@ -181,7 +182,7 @@ class FakePlay:
         await self.send("wake", state="ready" if self.awake else "waking", progress=0.0)
         if not self.awake:
             self._spawn(self._wake())
-        if not self.turns or all(turn["state"] == "answered" for turn in self.turns):
+        if self.in_prologue:
             self.beat = max(self.beat, 0)
             await self._tell_beat()
 
@@ -230,10 +231,17 @@ class FakePlay:
             self.profile[frame["ask"]] = text
             await self._on_next(frame)
             return
-        await self.send("ok", to=frame["id"], answered=text.endswith("can you do?"))
+        is_asked = text.endswith("can you do?")
+        await self.send("ok", to=frame["id"], answered=is_asked or self.in_prologue)
         if frame["id"] in self.done:
             return
         self.done.add(frame["id"])
+        if self.in_prologue and not is_asked:
+            keeps = text != "hello"
+            heard = {"id": frame["id"], "said": text, "reply": HEARD, "state": "answered", "take": 1, "kept": keeps}
+            self.turns.append(heard)
+            await self.send("aside", to=frame["id"], text=HEARD, kept=keeps)
+            return
         if text.endswith("can you do?"):
             self.turns.append({"id": frame["id"], "said": text, "reply": self.answer, "state": "answered", "take": 1})
             await self.send(
@@ -241,6 +249,11 @@ class FakePlay:
             )
             return
         self._begin(frame["id"], text, SCENE.format(said=text))
+
+    @property
+    def in_prologue(self) -> bool:
+        """Whether nothing was put to the storyteller yet."""
+        return all(turn["state"] == "answered" for turn in self.turns)
 
     def _begin(self, turn_id: str, said: str, reply: str) -> None:
         if all(turn["id"] != turn_id for turn in self.turns):

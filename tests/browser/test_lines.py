@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.async_api import Page, expect
 
-from tests.browser.fake_play import ANSWER, FakePlay
+from tests.browser.fake_play import ANSWER, GUARDIAN, HEARD, FakePlay
 from tests.browser.test_page import begin, go_in, say
 
 COMPOSER = "Say or ask something"
@@ -78,6 +78,25 @@ async def test_a_reply_typed_into_the_composer_is_the_reply(sized_page: Page) ->
         await say(page, "hello")  # none of the choices: refused, and the question stands
         await expect(page.locator(".question .problem")).to_contain_text("Choose one of these")
         assert [turn["said"] for turn in house.turns] == []
+
+
+async def test_the_prologue_replies_to_a_line_and_keeps_it_for_the_story(sized_page: Page) -> None:
+    page = sized_page
+    async with FakePlay(wait_s=5, line_s=0.5) as house:
+        await begin(page, house.address)
+        for text, kept in (("hello", 0), ("I knock on the door", 1)):
+            await say(page, text)
+            turn = page.locator(".turn").filter(has_text=text)
+            await expect(turn.locator(".reply")).to_have_text(f"{GUARDIAN}{HEARD}")
+            await expect(turn.get_by_text("Kept for when the storyteller wakes")).to_have_count(kept)
+        # The prologue goes on beside it, and again after a reload.
+        await expect(page.get_by_label("Your reply")).to_be_visible()
+        await expect(page.locator("body")).to_have_attribute("data-act", "prologue")
+        await page.reload()
+        await expect(page.get_by_label("Your reply")).to_be_visible()
+        await expect(page.get_by_text("Kept for when the storyteller wakes")).to_have_count(1)
+        await page.get_by_role("button", name="Go in now").click()
+        await expect(page.locator("body")).to_have_attribute("data-act", "story")
 
 
 async def test_lines_for_a_forgotten_story_are_offered_and_not_sent_into_the_next(sized_page: Page) -> None:

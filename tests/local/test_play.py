@@ -22,11 +22,12 @@ from websockets.asyncio.client import connect
 from bench.wait import watch
 from client.session.connect import Connector
 from client.session.connection import Play
-from client.session.events import AnswerCame, BeatCame, Connection, Failed, Welcomed, Woke
+from client.session.events import AnswerCame, AsideCame, BeatCame, Connection, Failed, Welcomed, Woke
+from client.session.protocol import OPENING
 from client.session.story import Ended, Told
 from local.play import overture
 from local.stack import LocalStack
-from overture.sessions import Session, Sessions, key_of
+from overture.sessions import Session, Sessions, Turn, key_of
 from overture.table import Table
 from tests.tiny_llama import write_tiny_llama
 
@@ -60,9 +61,16 @@ class House:
 
     def told(self, play: Play, turn_id: str) -> str:
         """The reply as the house has kept it."""
+        return self._turn(play, turn_id).reply
+
+    def said(self, play: Play, turn_id: str) -> str:
+        """The line as the house has kept it."""
+        return self._turn(play, turn_id).said
+
+    def _turn(self, play: Play, turn_id: str) -> Turn:
         assert play.session is not None
         (turn,) = [turn for turn in self.sessions.turns(key_of(play.session)) if turn.id == turn_id]
-        return turn.reply
+        return turn
 
     def storytellers(self) -> list[dict[str, Any]]:
         return [one.describe() for one in self.stack.environments("storyteller")]
@@ -98,6 +106,12 @@ async def settle(play: Play, turn_id: str, *, within_s: float = 90) -> Ended:
 
 async def until(play: Play, kind: type, *, within_s: float = 60) -> Any:
     return await play.until(lambda event: isinstance(event, kind), timeout_s=within_s)
+
+
+async def begin(play: Play) -> str:
+    """Goes past the prologue. Gives the id of the first scene's turn."""
+    await play.skip()
+    return OPENING
 
 
 async def test_a_full_play(model: Path, tmp_path: Path) -> None:
@@ -151,16 +165,19 @@ async def test_a_full_play(model: Path, tmp_path: Path) -> None:
         assert play.session not in stage.log(), "the session's secret is in a log"
 
 
-async def test_a_line_typed_while_waking_is_answered_first_and_by_the_one_that_woke(
+async def test_the_story_begins_with_a_line_typed_while_waking_and_by_the_one_that_woke(
     model: Path, tmp_path: Path
 ) -> None:
     async with house(model, tmp_path, wait_s=4) as stage, Play(stage.url) as play:
         await until(play, BeatCame)
         early = await play.say("Is the Wizard at home?!")
-        first = await until(play, Ended)
-        assert first.turn.id == early
-        assert first.turn.reply
-        assert [turn.id for turn in play.turns] == [early], "it is itself the opening"
+        heard = await until(play, AsideCame)
+        assert heard.turn.kept
+        assert not play.story.begun
+        ended = await settle(play, await begin(play))
+        assert ended.turn.reply
+        assert [turn.id for turn in play.turns] == [early, OPENING]
+        assert stage.said(play, OPENING) == "Is the Wizard at home?!"
         started = stage.storytellers()
         assert len(started) == 1
         assert started[0]["invocations"] == 1, "the very invocation that was waking"
@@ -169,7 +186,7 @@ async def test_a_line_typed_while_waking_is_answered_first_and_by_the_one_that_w
 async def test_a_doubled_invocation_says_nothing(model: Path, tmp_path: Path) -> None:
     async with house(model, tmp_path, wait_s=3) as stage, Play(stage.url) as play:
         await until(play, BeatCame)
-        line = await play.say("I run ahead.")
+        line = await begin(play)
         session = stage.session(play)
         assert session.lease is not None
         client = boto3.client(
@@ -192,7 +209,7 @@ async def test_a_doubled_invocation_says_nothing(model: Path, tmp_path: Path) ->
 async def test_a_storyteller_killed_in_the_middle_of_a_reply(model: Path, tmp_path: Path) -> None:
     async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as play:
         await until(play, BeatCame)
-        line = await play.say("I open the gate.")
+        line = await begin(play)
         await until(play, Told)
         stage.kill_storyteller()
         failed = await until(play, Failed)
@@ -209,7 +226,7 @@ async def test_a_storyteller_killed_in_the_middle_of_a_reply(model: Path, tmp_pa
 async def test_a_line_that_kills_the_storyteller_every_time_is_given_up(model: Path, tmp_path: Path) -> None:
     async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as play:
         await until(play, BeatCame)
-        line = await play.say("The poisoned line.")
+        line = await begin(play)
         for take in (1, 2):
             await play.until(lambda event, take=take: isinstance(event, Told) and event.turn.take == take, timeout_s=60)  # type: ignore[misc]
             stage.kill_storyteller()
@@ -226,7 +243,7 @@ async def test_a_line_that_kills_the_storyteller_every_time_is_given_up(model: P
 async def test_a_cut_connection_resumes_without_a_gap(model: Path, tmp_path: Path) -> None:
     async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as play:
         await until(play, BeatCame)
-        line = await play.say("I look at the emeralds.")
+        line = await begin(play)
         told = await until(play, Told)
         cut_at = len(told.turn.reply)
         for _ in range(2):
@@ -246,7 +263,7 @@ async def test_a_client_that_comes_back_later_finds_everything(model: Path, tmp_
     async with house(model, tmp_path) as stage:
         async with Play(stage.url) as play:
             await until(play, BeatCame)
-            line = await play.say("I ask for a bed.")
+            line = await begin(play)
             await settle(play, line)
         async with Play(stage.url, session=play.session) as back:
             welcomed = await until(back, Welcomed)
@@ -257,7 +274,7 @@ async def test_a_client_that_comes_back_later_finds_everything(model: Path, tmp_
 async def test_stop_acts_at_once_and_keeps_the_text(model: Path, tmp_path: Path) -> None:
     async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as play:
         await until(play, BeatCame)
-        line = await play.say("I begin to sing.")
+        line = await begin(play)
         told = await until(play, Told)
         await play.stop(told.turn)
         ended = await settle(play, line)
@@ -306,7 +323,7 @@ async def test_bad_frames_get_an_error_and_the_session_goes_on(model: Path, tmp_
                 failed = await until(play, Failed)
                 assert failed.code == code
                 assert len(failed.message) > 20
-            line = await play.say("And yet it moves.")
+            line = await begin(play)
             await settle(play, line)
 
 
@@ -325,14 +342,14 @@ async def test_what_the_gateway_refuses_is_explained_and_the_session_goes_on(
         welcomed = await until(play, Welcomed)
         assert welcomed.resumed
         assert play.session == session
-        line = await play.say("Where was I?")
+        line = await begin(play)
         await settle(play, line)
 
 
 async def test_two_tabs_on_one_session(model: Path, tmp_path: Path) -> None:
     async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as first:
         await until(first, BeatCame)
-        line = await first.say("I climb the tower.")
+        line = await begin(first)
         await until(first, Told)
         async with Play(stage.url, session=first.session) as second:
             taken = await first.until(
@@ -364,10 +381,10 @@ async def test_beyond_the_concurrency_a_visitor_queues_and_is_served(model: Path
         await stack.prestart()
         async with Play(stack.url) as first, Play(stack.url) as second:
             await until(first, BeatCame)
-            line = await first.say("A long story, please.")
+            line = await begin(first)
             await until(first, Told)
             await until(second, BeatCame)
-            waiting = await second.say("And one for me.")
+            waiting = await begin(second)
             queued = await second.until(
                 lambda event: isinstance(event, Woke) and event.wake.state == "queued", timeout_s=30
             )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.session.protocol import OPENING, Answer, Saved, TurnView
+from client.session.protocol import OPENING, Answer, Aside, Saved, TurnView
 from client.session.story import Altered, Anew, Appeared, Ended, Gap, Removed, Story, Told, Turn
 from client.terminal.controller import without_choices
 
@@ -208,6 +208,21 @@ def test_an_answer_is_no_turn_of_the_story() -> None:
     assert story.answered(ANSWER) == []
     assert not story.begun
     assert story.last is None
+
+
+def test_a_line_that_the_prologue_heard_is_no_turn_of_the_story() -> None:
+    story = Story()
+    story.said("a", "I knock")
+    heard = Aside("a", "Not yet.", kept=True)
+    assert [type(change) for change in story.put_aside(heard)] == [Altered]
+    assert story.put_aside(heard) == []
+    story.assure("a")
+    assert (story.begun, story.last) == (False, None)
+    (turn,) = story.turns
+    assert (turn.state, turn.reply, turn.kept) == ("answered", "Not yet.", True)
+    again = Story()
+    again.welcome([TurnView("a", "I knock", "Not yet.", "answered", 1, kept=True)], lambda _: False)
+    assert (again.turns[0].kept, again.begun) == (True, False)
 
 
 def test_a_line_just_said_has_not_ended_the_prologue_yet() -> None:

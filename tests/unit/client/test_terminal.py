@@ -18,7 +18,7 @@ from pathlib import Path
 import pyte
 import pytest
 
-from tests.browser.fake_play import ANSWER, FakePlay
+from tests.browser.fake_play import ANSWER, HEARD, FakePlay
 
 ROOT = Path(__file__).parents[3]
 CLIENT = [sys.executable, "-m", "client.terminal"]
@@ -122,6 +122,16 @@ async def test_through_pipes(tmp_path: Path) -> None:
         assert house.hellos == [None, "s" * 32]
         assert out.count("The gate swings") == 1
         assert "  2 Follow the marble street.\n" in out
+
+
+async def test_the_prologue_hears_a_line_and_the_story_begins_when_it_is_told_to(tmp_path: Path) -> None:
+    async with FakePlay(wait_s=0.2) as house:
+        status, out, complaints = await piped(house.address, tmp_path, "hello\nI knock on the door\n/skip\n")
+        assert (status, complaints) == (0, "")
+        assert out.count(HEARD) == 2
+        assert out.count("Kept for when the storyteller wakes") == 1
+        assert out.index(HEARD) < out.index("The gate swings")
+        assert [turn["id"] for turn in house.turns][2:] == ["opening"]
 
 
 async def test_waiting_is_never_silent_for_three_seconds(tmp_path: Path) -> None:
