@@ -1,6 +1,6 @@
 """How well a model tells the story: sixty visitors say 300 lines that were written by hand, and replies are scored.
 
-    python -m bench.storyteller play MODEL --name NAME [--adapter A] [--no-examples] [--free] [--out NAME.jsonl]
+    python -m bench.storyteller play MODEL --name NAME [--adapter A] [--examples FILE] [--free] [--out NAME.jsonl]
     python -m bench.storyteller score NAME.jsonl OTHER.jsonl [--pairs 50] [--blind 100]
 
 `play` tells every reply as the play does: its prompt, its facts, its sampling, its history; the seeds are fixed. It
@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from tqdm import tqdm
 
 from bench.storyteller_lines import Dialogue, Line, read_dialogues
@@ -29,7 +30,8 @@ from overture.settings import Settings
 from prologue.answers.index import MOST_FACTS, load_answer_index
 from prologue.errors import AnswerIndexError, EmbedderError
 from prologue.prompt import Turn, compose_within, fit_notes, fixed_messages
-from prologue.world import World, WorldError, load_world
+from prologue.world import Example, World, WorldError, load_world
+from prologue.yaml_file import Text, read_yaml
 from storyteller.engine import EngineError, Grammar, Sampling, load_engine
 
 if TYPE_CHECKING:
@@ -125,6 +127,17 @@ def read_played(path: Path) -> list[Played]:
         raise BenchError(f"{path} is no file that `play` has written ({error}).") from None
 
 
+class _Example(msgspec.Struct, forbid_unknown_fields=True):
+    said: Text
+    reply: Text
+
+
+def read_examples(path: Path) -> tuple[Example, ...]:
+    """The turns of a YAML file, a list of {said, reply}. Raises WorldError."""
+    found: list[_Example] = read_yaml(path, list[_Example])
+    return tuple(Example(one.said, one.reply.strip()) for one in found)
+
+
 def resume(path: Path, name: str, dialogues: Sequence[Dialogue]) -> list[Dialogue]:
     """The dialogues that are not yet in the file, whose cut last line is removed."""
     if not path.exists():
@@ -147,14 +160,14 @@ def play(options: argparse.Namespace) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     left = resume(out, options.name, read_dialogues()[: options.dialogues])
     world = load_world(options.world)
-    if not options.examples:
-        world = replace(world, examples=())
+    if options.examples:
+        world = replace(world, examples=read_examples(options.examples))
     settings, book = Settings.read(), load_answer_index(options.book)
     if left:
         folder = model_folder(options.model, options.adapter)
         engine = load_engine(folder, threads=options.threads, context=settings.context, dtype=options.dtype)
         player = Player(engine, world, book.facts, settings, form=options.form)
-        how = {"model": folder.name, "dtype": options.dtype, "examples": options.examples, "form": options.form}
+        how = {"model": folder.name, "dtype": options.dtype, "examples": len(world.examples), "form": options.form}
         with out.open("a", encoding="utf-8") as file:
             for dialogue in tqdm(left, desc=options.name, unit="dialogue"):
                 turns = player.play(dialogue)
@@ -228,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     player.add_argument("--out", type=Path, help="default: build/bench/storyteller-NAME.jsonl")
     player.add_argument("--world", type=Path, default=WORLD)
     player.add_argument("--book", type=Path, default=ROOT / "build" / "worlds" / "emerald_city" / "book")
-    player.add_argument("--examples", action=argparse.BooleanOptionalAction, default=True, help="the world's examples")
+    player.add_argument("--examples", type=Path, metavar="FILE", help="turns to show first, in place of the world's")
     player.add_argument("--form", action="store_true", default=True, help="hold the world's form of a reply (default)")
     player.add_argument("--free", action="store_false", dest="form", help="hold no form")
     player.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of a checkpoint folder")

@@ -161,6 +161,10 @@ class Play(SessionState):
         """The last line shall have been another."""
         return self._act_on(turn, "edit", text=text)
 
+    def rewrite(self, turn: Turn, text: str) -> Pending:
+        """The last reply shall be this text."""
+        return self._act_on(turn, "rewrite", text=text)
+
     def remember(self, profile: dict[str, str]) -> Pending:
         """Changes what the storyteller knows of the visitor; an empty value forgets the key."""
         return self._enqueue({"action": "remember", "id": next(self._names), "profile": profile})

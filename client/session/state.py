@@ -221,6 +221,8 @@ class SessionState:
         elif action == "remember":
             changed = self.profile | pending.frame["profile"]
             self.profile = {key: value for key, value in changed.items() if value}
+        elif action == "rewrite":
+            self._emit_all(self.story.rewritten(of, pending.frame["text"]))
         elif action in ("retry", "edit", "continue"):
             self._emit_all(self.story.reopened(of, pending.mark, pending.frame.get("text")))
 

@@ -229,6 +229,16 @@ class Story:
             turn.reason = turn.stats = turn.error = None
         return [Altered(turn)]
 
+    def rewritten(self, turn_id: str, text: str) -> list[Change]:
+        """The reply is this text now; what it was is a former take."""
+        turn = self._turns.get(turn_id)
+        if turn is None:
+            return []
+        changes = self._begin(turn, turn.take + 1)
+        turn.reply, turn.state, turn.settled = text, "done", True
+        turn.notes = ()
+        return [*changes, Told(turn, text, text), Ended(turn)]
+
     def answered(self, answer: Answer) -> list[Change]:
         """A written answer to the line `answer.to`. Its turn, if it has one, is no turn of the story."""
         known = answer.to in self._turns

@@ -86,6 +86,10 @@ def _edit(controller: Controller, last: Turn, rest: str) -> None:
     controller.play.edit(last, rest)
 
 
+def _rewrite(controller: Controller, last: Turn, rest: str) -> None:
+    controller.play.rewrite(last, rest)
+
+
 def _memory(controller: Controller, rest: str) -> None:
     if rest:
         key, _, value = rest.partition(" ")
@@ -170,14 +174,20 @@ def _import(controller: Controller, rest: str) -> None:
 
 def _takes(controller: Controller, last: Turn, rest: str) -> None:
     takes = [take.reply for take in last.takes] + [last.reply]
-    if rest.isascii() and rest.isdigit() and 0 < int(rest) <= len(takes):
+    number, _, verb = rest.partition(" ")
+    if verb == "on" and len(takes) == 1:
+        controller.screen.note("There is one take, and the story goes on from it.")
+    elif number.isascii() and number.isdigit() and 0 < int(number) <= len(takes):
+        if verb == "on":
+            controller.play.rewrite(last, takes[int(number) - 1])
+            return
         controller.screen.table(
-            f"Take {rest} of {len(takes)}", [("", line) for line in takes[int(rest) - 1].split("\n")]
+            f"Take {number} of {len(takes)}", [("", line) for line in takes[int(number) - 1].split("\n")]
         )
     else:
-        rows = [(str(number), f"{reply[:60]}{'…' if len(reply) > 60 else ''}") for number, reply in enumerate(takes, 1)]
+        rows = [(str(place), f"{reply[:60]}{'…' if len(reply) > 60 else ''}") for place, reply in enumerate(takes, 1)]
         controller.screen.table(
-            "Takes of the last reply (/takes NUMBER shows one; the story goes on from the last)", rows
+            "Takes of the last reply (/takes NUMBER shows one, /takes NUMBER on goes on from it)", rows
         )
 
 
@@ -201,12 +211,13 @@ COMMANDS: dict[str, Command] = {
     "continue": Command(_on_last(_continue), "/continue", "let the last reply go on"),
     "undo": Command(_on_last(_undo), "/undo", "take the last line and its reply back"),
     "edit": Command(_on_last(_edit), "/edit LINE", "change your last line and hear the reply to it"),
+    "rewrite": Command(_on_last(_rewrite), "/rewrite LINE", "make these words the storyteller's last reply"),
     "memory": Command(
         _memory, "/memory [KEY WORDS]", "what the storyteller knows of you; change it, or forget it with no words"
     ),
     "earlier": Command(_earlier, "/earlier", "show earlier turns"),
     "save": Command(_save, "/save [FILE]", "save the story as Markdown"),
-    "takes": Command(_on_last(_takes), "/takes [NUMBER]", "former takes of the last reply"),
+    "takes": Command(_on_last(_takes), "/takes [NUMBER [on]]", "former takes of the last reply; go on from one"),
     "stories": Command(
         _stories, "/stories [NUMBER]", "your stories; go on with one; `/stories name WORDS` names this one"
     ),

@@ -240,7 +240,7 @@ const HANDLERS = {
 
 function redraw() {
   const { turns, last, begun, live } = play.story;
-  const isBusy = play.queue.has("retry", "undo", "edit", "continue");
+  const isBusy = play.queue.has("retry", "undo", "edit", "rewrite", "continue");
   for (const turn of turns) log.show(turn, { isLast: turn === last && turns.every((other) => !other.live), isBusy });
   log.arrange(turns);
   if (begun && document.body.dataset.act === "prologue") {

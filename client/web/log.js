@@ -164,6 +164,7 @@ export class Log {
   }
 
   #showReply(turn, reply, former) {
+    if (reply.querySelector("form")) return; // it is being rewritten
     const { told, choices } = former ? partsOf(former.reply, "done") : turn.parts;
     const blocks = told.map((text) => ["told", text]);
     if (turn.state === "answered" && told.length) blocks.unshift(["speaker", this.answerer]);
@@ -207,7 +208,7 @@ export class Log {
       if (turn.reason === "length" || turn.reason === "deadline") children.push(make("p.small", "It had to pause here; it can go on."));
       if (turn.stats?.tokens) children.push(make("p.small.stats", statsInWords(turn.stats)));
     }
-    const row = [...this.#takeButtons(turn), ...(isOpen && !former ? this.#actButtons(turn) : [])];
+    const row = [...this.#takeButtons(turn), ...(isOpen ? (former ? [this.#resumeButton(turn, former)] : this.#actButtons(turn)) : [])];
     if (row.length && !turn.live) children.push(make("p.row", row));
     const hadFocus = footer.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
     footer.replaceChildren(...children);
@@ -221,8 +222,18 @@ export class Log {
       turn.reply && turn.state !== "failed" ? offer("Continue", "continue") : null,
       offer("Retry", "retry"),
       turn.said ? make("button.quiet", "Edit", { type: "button", onclick: () => this.#edit(turn) }) : null,
+      turn.reply ? make("button.quiet", "Rewrite", { type: "button", title: "Change what the storyteller told", onclick: () => this.#rewrite(turn) }) : null,
       turn.id === OPENING ? null : offer("Undo", "undo"),
     ];
+  }
+
+  /** The story goes on from a former take, if it is one of the same line. */
+  #resumeButton(turn, former) {
+    if (former.said !== turn.said) return null;
+    const resume = () => {
+      if (this.actions.actOn(turn, "rewrite", former.reply)) this.#shownTakes.delete(turn);
+    };
+    return make("button.quiet", "Go on from this take", { type: "button", onclick: resume });
   }
 
   // --- former takes -------------------------------------------------------------------
@@ -264,20 +275,36 @@ export class Log {
   }
 
   #edit(turn) {
-    const yours = this.#turns.get(turn).firstElementChild;
-    const input = make("textarea", null, { rows: 2, dir: "auto", "aria-label": "Your line" });
-    input.value = turn.said;
+    const yours = this.#turns.get(turn).children[0];
     const done = () => yours.replaceChildren(said(turn.said));
+    yours.replaceChildren(this.#form(turn, "edit", { label: "Your line", text: turn.said, verb: "Say this instead", done }));
+    yours.querySelector("textarea").focus();
+  }
+
+  #rewrite(turn) {
+    const reply = this.#turns.get(turn).children[1];
+    const done = () => {
+      reply.replaceChildren();
+      this.actions.redraw();
+    };
+    reply.replaceChildren(this.#form(turn, "rewrite", { label: "The storyteller's reply", text: turn.reply, verb: "Tell it like this", done }));
+    reply.querySelector("textarea").focus();
+  }
+
+  /** A text to change, and a button that has `action` done with it. */
+  #form(turn, action, { label, text, verb, done }) {
+    const rows = Math.min(14, Math.max(2, Math.ceil(text.length / 60)));
+    const input = make("textarea", null, { rows, dir: "auto", "aria-label": label });
+    input.value = text;
     const form = make("form.edit", [
       input,
-      make("p.row", [make("button", "Say this instead", { type: "submit" }), make("button.quiet", "Leave it", { type: "button", onclick: done })]),
+      make("p.row", [make("button", verb, { type: "submit" }), make("button.quiet", "Leave it", { type: "button", onclick: done })]),
     ]);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.actions.actOn(turn, "edit", input.value.trim())) done();
+      if (this.actions.actOn(turn, action, input.value.trim())) done();
     });
-    yours.replaceChildren(form);
-    input.focus();
+    return form;
   }
 
   // --- within -------------------------------------------------------------------------

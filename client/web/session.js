@@ -69,7 +69,7 @@ export class Play {
     this.#enqueue({ action: "skip", id: this.queue.name() });
   }
 
-  /** `action`: retry, undo, continue or edit (then with `text`), on the last turn. */
+  /** `action`: retry, undo, continue, or edit and rewrite (then with `text`), on the last turn. */
   actOn(turn, action, text) {
     if (text !== undefined && !this.#isSayable(text, { action })) return false;
     const frame = { action, id: this.queue.name(), of: turn.id };
@@ -386,7 +386,8 @@ export class Play {
     } else if (action === "undo") this.#emitAll(this.story.forget(of));
     else if (action === "remember") {
       this.profile = Object.fromEntries(Object.entries({ ...this.profile, ...profile }).filter(([, value]) => value));
-    } else if (["retry", "edit", "continue"].includes(action)) {
+    } else if (action === "rewrite") this.#emitAll(this.story.rewritten(of, text));
+    else if (["retry", "edit", "continue"].includes(action)) {
       this.#emitAll(this.story.reopened(of, pending.mark, text));
     }
     this.emit({ kind: "done", action: pending.frame });

@@ -142,6 +142,15 @@ export class Story {
     return [{ kind: "altered", turn }];
   }
 
+  /** The reply is this text now; what it was is a former take. */
+  rewritten(id, text) {
+    const turn = this.get(id);
+    if (!turn) return [];
+    const changes = this.#begin(turn, turn.take + 1);
+    Object.assign(turn, { reply: text, length: count(text), state: "done", settled: true, notes: [] });
+    return [...changes, { kind: "told", turn, text }, { kind: "ended", turn }];
+  }
+
   answered({ to, text, matched, score, saved }) {
     const known = this.get(to);
     if (known?.answer) return [];

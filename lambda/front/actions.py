@@ -201,6 +201,7 @@ _ACTIONS: dict[type[protocol.ClientMessage], Callable[[Front, Visitor, Any], lis
     protocol.Stop: turns.stop,
     protocol.Retry: turns.retry,
     protocol.Edit: turns.edit,
+    protocol.Rewrite: turns.rewrite,
     protocol.Continue: turns.go_on,
     protocol.Undo: turns.undo,
     protocol.Remember: remember,

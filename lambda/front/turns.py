@@ -152,6 +152,25 @@ def edit(front: Front, visitor: Visitor, message: protocol.Edit) -> list[ServerM
     return _tell_again(front, visitor, message.id, message.of, change)
 
 
+def rewrite(front: Front, visitor: Visitor, message: protocol.Rewrite) -> list[ServerMessage]:
+    """Makes a text the last reply; the story goes on from it."""
+    check(message.text)
+
+    def change(tx: SessionTransaction) -> None:
+        if message.id in tx.session.done:
+            return
+        turn = _last(tx, message.of)
+        if turn.state == "answered":
+            raise ProtocolError("not_a_story", "A written answer is not the storyteller's; say a line instead.")
+        turn.reply, turn.base, turn.state, turn.reason = message.text, 0, "done", None
+        turn.take += 1
+        tx.session.remember_done(message.id)
+        tx.put(turn)
+
+    front.sessions.update(visitor.key, change)
+    return [protocol.Ok(message.id)]
+
+
 def go_on(front: Front, visitor: Visitor, message: protocol.Continue) -> list[ServerMessage]:
     """Has the last reply continued."""
 

@@ -116,6 +116,14 @@ class Edit(ClientMessage, tag="edit", frozen=True):
     text: Text
 
 
+class Rewrite(ClientMessage, tag="rewrite", frozen=True):
+    """Have the last reply be this text: the visitor's own, or one of its former takes."""
+
+    id: Id
+    of: Id
+    text: Text
+
+
 class Continue(ClientMessage, tag="continue", frozen=True):
     """Let the last reply go on from where it ended."""
 
@@ -140,7 +148,7 @@ class Ping(ClientMessage, tag="ping", frozen=True):
     """Keep the connection open."""
 
 
-Action = Hello | Say | Next | Skip | Stop | Retry | Undo | Edit | Continue | Remember | History | Ping
+Action = Hello | Say | Next | Skip | Stop | Retry | Undo | Edit | Rewrite | Continue | Remember | History | Ping
 
 # --- server to client ---------------------------------------------------------------------
 

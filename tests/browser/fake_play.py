@@ -307,6 +307,11 @@ class FakePlay:
     async def _on_edit(self, frame: dict[str, Any]) -> None:
         await self._again(frame, SCENE.format(said=frame["text"]), frame["text"])
 
+    async def _on_rewrite(self, frame: dict[str, Any]) -> None:
+        turn = self.turn(frame["of"])
+        turn.update(take=turn["take"] + 1, reply=frame["text"], state="done")
+        await self.send("ok", to=frame["id"])
+
     async def _on_continue(self, frame: dict[str, Any]) -> None:
         turn = self.turn(frame["of"])
         turn["state"] = "waiting"

@@ -37,6 +37,33 @@ async def test_retry_keeps_the_former_reply(sized_page: Page) -> None:
         await expect(last.locator(".told").first).to_contain_text("The gate swings wide")
 
 
+async def test_the_story_goes_on_from_a_former_take_or_from_ones_own_words(sized_page: Page) -> None:
+    page = sized_page
+    async with FakePlay(wait_s=0.1) as house:
+        await begin(page, house.address)
+        await go_in(page)
+        last = page.locator(".turn.last")
+        await last.get_by_role("button", name="Retry").click()
+        await expect(last.locator(".told")).to_have_text(["Told another way: the bell rings once."])
+        await last.get_by_role("button", name="Earlier take").click()
+        await last.get_by_role("button", name="Go on from this take").click()
+        await expect(last).to_contain_text("Take 3 of 3")
+        await expect(last.get_by_role("button", name="Ask the boy his name.")).to_be_visible()
+        assert house.turn("opening")["reply"].startswith("The gate swings wide")
+        await last.get_by_role("button", name="Rewrite").click()
+        words = last.get_by_label("The storyteller's reply")
+        await expect(words).to_have_value(house.turn("opening")["reply"])
+        await words.fill("The bell is out today.\n> Go home.")
+        await last.get_by_role("button", name="Tell it like this").click()
+        await expect(last.locator(".told")).to_have_text(["The bell is out today."])
+        await expect(last.get_by_role("button", name="Go home.")).to_be_visible()
+        await page.reload()
+        await expect(last.locator(".told")).to_have_text(["The bell is out today."])
+        await last.get_by_role("button", name="Rewrite").click()
+        await last.get_by_role("button", name="Leave it").click()
+        await expect(last.locator(".told")).to_have_text(["The bell is out today."])
+
+
 async def test_a_swipe_turns_to_the_take_before(sized_page: Page) -> None:
     page = sized_page
     if not await page.evaluate("navigator.maxTouchPoints"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.session.protocol import OPENING, Answer, Aside, Saved, TurnView
-from client.session.story import Altered, Anew, Appeared, Ended, Gap, Removed, Story, Told, Turn
+from client.session.story import Altered, Anew, Appeared, Ended, Gap, Removed, Story, Take, Told, Turn
 from client.terminal.controller import without_choices
 
 ANSWER = Answer("q", "A storyteller.", "who are you", 0.97, Saved(96, 0.001, 21.0))
@@ -208,6 +208,21 @@ def test_an_answer_is_no_turn_of_the_story() -> None:
     assert story.answered(ANSWER) == []
     assert not story.begun
     assert story.last is None
+
+
+def test_a_reply_that_is_rewritten_keeps_what_it_was_as_a_take() -> None:
+    story = Story()
+    story.said("a", "I knock")
+    story.token("a", 1, 0, "Nobody opens.")
+    story.end("a", 1, "stop", None)
+    kinds = [type(change) for change in story.rewritten("a", "A hatch opens.")]
+    assert kinds == [Anew, Told, Ended]
+    (turn,) = story.turns
+    assert (turn.reply, turn.state, turn.take) == ("A hatch opens.", "done", 2)
+    assert turn.takes == [Take(1, "I knock", "Nobody opens.")]
+    # The server says the same.
+    assert story.welcome([TurnView("a", "I knock", "A hatch opens.", "done", 2)], lambda _: False) == []
+    assert story.rewritten("none", "x") == []
 
 
 def test_a_line_that_the_prologue_heard_is_no_turn_of_the_story() -> None:

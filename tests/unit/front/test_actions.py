@@ -241,6 +241,20 @@ def test_nothing_cannot_be_said_nor_made_of_what_was_said(story: Play, text: str
     assert story.sessions.turns(story.key)[0].take == 1
 
 
+def test_the_last_reply_can_be_rewritten_and_the_story_goes_on_from_it(story: Play) -> None:
+    for _ in range(2):
+        assert story.send("rewrite", id="r", of="first", text="The gate stays shut.") == [protocol.Ok("r")]
+    turn = story.sessions.turns(story.key)[0]
+    assert (turn.said, turn.reply, turn.state, turn.take, turn.base) == (
+        "I look around.", "The gate stays shut.", "done", 2, 0,
+    )  # fmt: skip
+    assert error(story.send("rewrite", id="o", of="opening", text="No.")).code == "not_last"
+    story.send("say", id="q", text="What can you do?")
+    assert error(story.send("rewrite", id="a", of="q", text="No.")).code == "not_a_story"
+    story.send("say", id="next", text="I knock.")
+    assert error(story.send("rewrite", id="b", of="next", text="No.")).code == "busy"
+
+
 def test_continue_keeps_the_take_and_the_text(story: Play) -> None:
     story.do("continue", of="first")
     story.told("first", " And more.")
