@@ -240,9 +240,14 @@ class Smoke:
         if end["reason"] not in {"stop", "length"}:
             raise SmokeError(f"The reply ended with {end['reason']}.")
         stats = end.get("stats") or {}
-        for key, unit in (("ttft_ms", "ms"), ("tokens", ""), ("tokens_per_s", "tokens/s"), ("usd", "$")):
+        for key, unit in (("ttft_ms", "ms"), ("tokens", ""), ("tokens_per_s", "tokens/s")):
             if stats.get(key) is not None:
                 self.report.figures[f"{name}: {key}"] = f"{stats[key]:.4g} {unit}".strip()
+
+        used = stats.get("used") or {}
+        for key, unit in (("usd", "$"), ("mwh", "mWh")):
+            if used.get(key) is not None:
+                self.report.figures[f"{name}: {key}"] = f"{used[key]:.4g} {unit}"
 
     async def _kill(self, visitor: Visitor, switch: Switch) -> None:
         """While the storyteller is off nothing may be told; the line that was said is told once it is on again."""

@@ -23,33 +23,15 @@ MOST_MEMORY_MB, NEW_ACCOUNT_MEMORY_MB = 10_240, 3_008
 #: What CloudWatch Logs offers as retention that is worth offering here, in days.
 RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
 
-#: Carbon of a region's grid, kg CO2e per kWh (Cloud Carbon Footprint, AWS coefficients, read 2026-11;
-#: us-east-1 is the upper end of what is published for it). Other regions take CCF's mean.
-GRID_KG_PER_KWH = {
-    "us-east-1": 0.42,
-    "us-east-2": 0.410608,
-    "us-west-1": 0.322167,
-    "us-west-2": 0.322167,
-    "af-south-1": 0.9006,
-    "ap-east-1": 0.71,
-    "ap-northeast-1": 0.4658,
-    "ap-northeast-2": 0.4156,
-    "ap-northeast-3": 0.4658,
-    "ap-south-1": 0.7082,
-    "ap-southeast-1": 0.408,
-    "ap-southeast-2": 0.76,
-    "ca-central-1": 0.12,
-    "eu-central-1": 0.311,
-    "eu-north-1": 0.0088,
-    "eu-south-1": 0.2134,
-    "eu-west-1": 0.2786,
-    "eu-west-2": 0.225,
-    "eu-west-3": 0.0511,
-    "me-central-1": 0.4041,
-    "me-south-1": 0.5059,
-    "sa-east-1": 0.0617,
-}
-MEAN_GRID_KG_PER_KWH = 0.3928
+#: Regions whose grid is known (lambda/overture/grid.py; a test compares): energy figures are shown to every visitor.
+REGIONS = [
+    "af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1",
+    "ap-south-2", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5",
+    "ap-southeast-6", "ap-southeast-7", "ca-central-1", "ca-west-1", "cn-north-1", "cn-northwest-1",
+    "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2",
+    "eu-west-3", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1", "us-east-1",
+    "us-east-2", "us-gov-east-1", "us-gov-west-1", "us-west-1", "us-west-2",
+]  # fmt: skip
 
 
 class SettingError(Exception):
@@ -267,6 +249,11 @@ class Settings:
             except ValueError:
                 raise SettingError(_refusal(one.name, text, kind)) from None
         settings = Settings(**values)
+        if settings.region not in REGIONS:
+            raise SettingError(
+                f"region={settings.region} has no grid factor, so no energy figure could be shown: choose one of "
+                f"{', '.join(REGIONS)}, or add its row to lambda/overture/grid.py."
+            )
         settings._check_together()
         return settings
 
@@ -301,11 +288,6 @@ class Settings:
     def world_folder(self) -> Path:
         """The world's folder on this machine."""
         return ROOT / self.world
-
-    @property
-    def grid_kg_per_kwh(self) -> float:
-        """Carbon of the region's grid."""
-        return GRID_KG_PER_KWH.get(self.region, MEAN_GRID_KG_PER_KWH)
 
 
 def _refusal(name: str, text: str, kind: _Kind) -> str:

@@ -81,5 +81,6 @@ def overture(
             "OVERTURE_WORLD": str(world.resolve()),
             "OVERTURE_BOOK": str(book.resolve()),
             "OVERTURE_CONCURRENCY": str(concurrency),
+            "OVERTURE_SIMULATED": "true",
         },
     )

@@ -39,6 +39,7 @@ from client.session.protocol import (
     ProfileField,
     Token,
     Turns,
+    Used,
     Wake,
     Welcome,
     read,
@@ -57,6 +58,10 @@ class SessionState:
         self.fields: dict[str, ProfileField] = {}
         self.profile: dict[str, str] = {}
         self.wake: Wake | None = None
+        #: What the session used so far, starts and waiting included.
+        self.visit: Used | None = None
+        #: This is no Lambda: figures are what they would be there.
+        self.simulated = False
         self.beat: Beat | None = None
         self.connected = False
         self.taken = False
@@ -130,7 +135,8 @@ class SessionState:
                     self._emit(AsideCame(turn))
             case Token(to=to, take=take, at=at, text=text):
                 self._emit_all(self.story.token(to, take, at, text))
-            case End(to=to, take=take, reason=reason, stats=stats, notes=notes):
+            case End(to=to, take=take, reason=reason, stats=stats, notes=notes, visit=visit):
+                self.visit = visit or self.visit
                 self._stopping.discard(to)
                 self._emit_all(self.story.end(to, take, reason, stats, notes))
 
@@ -151,7 +157,7 @@ class SessionState:
             self._gap_since = time.monotonic()
         if not again:
             self._emit(Connection("open"))
-        self.title = message.title or self.title
+        self.title, self.simulated = message.title or self.title, message.simulated
         self.fields = {field.key: field for field in message.fields}
         self._emit(Welcomed(message.resumed, message.world, again=again))
         self._welcomed.set()

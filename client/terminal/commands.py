@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from client.session.story import Turn
 from client.terminal import story_file
-from client.terminal.figures import reply_in_full, spared
+from client.terminal.figures import dollars, reply_in_full, spared, used_within
 from client.terminal.transcript import as_markdown
 
 if TYPE_CHECKING:
@@ -128,9 +128,14 @@ def _backstage(controller: Controller, rest: str) -> None:
     if last is not None and last.notes:
         rows.append(("facts from the world", " ".join(last.notes)))
     rows.append(("written answers", f"{len(saved)}, which saved {spared(saved)}" if saved else "none so far"))
+    if saved:
+        rows.append(("lines without the model", f"{saved[-1].share:.0%} of all; {saved[-1].wakes_spared} wakes spared"))
+    if play.visit is not None:
+        rows.append(("this visit in all", f"{dollars(play.visit.usd)}, {used_within(play.visit)}"))
     reading = controller.wake_reading()
     rows.append(("the wait", f"{reading.words.lower()}; {reading.progress:.0%} read"))
-    controller.screen.table("Backstage (costs and energy are estimates)", rows)
+    where = ", as if on Lambda" if play.simulated else ""
+    controller.screen.table(f"Backstage (costs and energy are estimates{where})", rows)
 
 
 def _stories(controller: Controller, rest: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from client.session.protocol import Saved, Stats
+from client.session.protocol import Saved, Stats, Used
 
 
 def figure(value: float) -> str:
@@ -21,7 +21,7 @@ def reply_in_brief(stats: Stats) -> str:
     """What a reply took, in one line."""
     return (
         f"{stats.tokens} tokens, first after {figure(stats.ttft_ms / 1000)} s, "
-        f"{figure(stats.tokens_per_s)} tokens/s, {dollars(stats.usd)}, {figure(stats.mwh)} mWh"
+        f"{figure(stats.tokens_per_s)} tokens/s, {dollars(stats.used.usd)}, {figure(stats.used.mwh)} mWh"
     )
 
 
@@ -29,11 +29,22 @@ def reply_in_full(stats: Stats) -> str:
     """What a reply took, cost and used."""
     return (
         f"{reply_in_brief(stats)}, {figure(stats.total_ms / 1000)} s in all, "
-        f"{dollars(stats.usd_per_million)} per million tokens, {figure(stats.gco2e * 1000)} mg CO2e"
+        f"{dollars(stats.usd_per_million)} per million tokens; {used_within(stats.used)}"
+    )
+
+
+def used_within(used: Used) -> str:
+    """Energy and carbon with their bounds."""
+    low, high = used.mwh_bounds
+    least, most = (figure(grams * 1000) for grams in used.gco2e_bounds)
+    return (
+        f"{figure(used.mwh)} mWh ({figure(low)} to {figure(high)}), "
+        f"{figure(used.gco2e * 1000)} mg CO2e ({least} to {most})"
     )
 
 
 def spared(saved: list[Saved]) -> str:
     """What written answers spared, in all."""
     tokens = sum(one.tokens for one in saved)
-    return f"{tokens} tokens, {dollars(sum(one.usd for one in saved))}, {figure(sum(one.mwh for one in saved))} mWh"
+    usd, mwh, grams = (sum(getattr(one, name) for one in saved) for name in ("usd", "mwh", "gco2e"))
+    return f"{tokens} tokens, {dollars(usd)}, {figure(mwh)} mWh, {figure(grams * 1000)} mg CO2e"

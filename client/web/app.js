@@ -282,7 +282,7 @@ function showProfile() {
 }
 
 function showBackstage() {
-  if (byId("backstage").open) backstage.show(byId("backstage-body"), play.story.turns, wait);
+  if (byId("backstage").open) backstage.show(byId("backstage-body"), play.story.turns, wait, play);
 }
 
 // --- what the visitor does ------------------------------------------------------------
@@ -316,7 +316,7 @@ const panels = new Panels({
   mayOpen: () => titleScreen.isOpen,
   before: {
     memory: () => play.refresh(),
-    backstage: () => backstage.show(byId("backstage-body"), play.story.turns, wait),
+    backstage: () => backstage.show(byId("backstage-body"), play.story.turns, wait, play),
     keep: () => {
       save();
       keeping.show();

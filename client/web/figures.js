@@ -6,9 +6,14 @@ export function statsInWords(stats) {
     `${stats.tokens} tokens`,
     `first after ${figure(stats.ttft_ms / 1000)} s`,
     `${figure(stats.tokens_per_s)} tokens/s`,
-    dollars(stats.usd),
-    `${figure(stats.mwh)} mWh`,
+    dollars(stats.used.usd),
+    `${figure(stats.used.mwh)} mWh`,
   ].join(" · ");
+}
+
+/** A likely value with its bounds. */
+export function within(likely, [low, high], unit, times = 1) {
+  return `${figure(likely * times)} ${unit} (${figure(low * times)} to ${figure(high * times)})`;
 }
 
 export function dollars(usd) {

@@ -31,6 +31,8 @@ export class Play {
     this.story = new Story();
     this.queue = new ActionQueue();
     this.profile = {};
+    this.visit = null; // what it used so far
+    this.simulated = false;
     this.wake = null;
     this.beat = null;
     this.world = null;
@@ -289,6 +291,7 @@ export class Play {
     token: (frame) => this.#emitAll(this.story.token(frame)),
     end: (frame) => {
       this.#stopping.delete(frame.to);
+      this.visit = frame.visit ?? this.visit;
       this.#emitAll(this.story.end(frame));
     },
     history: ({ before, turns }) => {
@@ -298,7 +301,7 @@ export class Play {
     },
   };
 
-  #welcome({ session, world, protocol, resumed, turns, profile, title = "", fields = [] }) {
+  #welcome({ session, world, protocol, resumed, turns, profile, title = "", fields = [], simulated = false }) {
     if (protocol !== PROTOCOL) {
       this.leave();
       this.emit({ kind: "connection", state: "closed", sentence: "Overture has been renewed: reload the page." });
@@ -306,7 +309,7 @@ export class Play {
     }
     const again = this.connected;
     if (this.#refused || (this.session && this.session !== session)) this.#forget();
-    Object.assign(this, { session, world, profile, title, fields, connected: true });
+    Object.assign(this, { session, world, profile, title, fields, simulated, connected: true });
     this.store.write(session);
     this.#gapSince = 0;
     const waiting = this.queue.lines;

@@ -107,7 +107,7 @@ class Front(Construct):
                 "OVERTURE_CONCURRENCY": str(settings.concurrency),
                 "OVERTURE_WAITING_LIMIT": str(settings.waiting_limit),
                 "OVERTURE_WAKES_PER_DAY": str(settings.wakes_per_day),
-                "OVERTURE_GRID_KG_PER_KWH": str(settings.grid_kg_per_kwh),
+                "OVERTURE_STORYTELLER_MB": str(settings.memory_mb),
                 "OVERTURE_ANSWER_BUDGET": str(settings.answer_budget),
                 "OVERTURE_KNOWLEDGE_TOKENS": str(settings.knowledge_tokens),
             },

@@ -143,6 +143,19 @@ class Monitoring(Construct):
             [
                 _graph("GB-seconds in 24 hours", *cost_guard.spent.values(), line=self._settings.ceiling),
                 _graph("Front (ms)", front.metric_duration(), front.metric_duration(statistic="p95")),
+                _graph(
+                    "Energy (mWh): used by replies, saved by written answers",
+                    count("storyteller", "MilliwattHours"),
+                    count("front", "SavedMilliwattHours"),
+                ),
+                _graph(
+                    "Carbon (mg CO2e): of replies, saved by written answers",
+                    count("storyteller", "MilligramsCO2e"),
+                    count("front", "SavedMilligramsCO2e"),
+                ),
+                _graph("Wakes spared by written answers", count("front", "WakesSpared")),
+            ],
+            [
                 _graph("Errors", *(one.metric_errors(label=name) for name, one in self._functions.items())),
             ],
         ]

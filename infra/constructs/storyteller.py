@@ -60,7 +60,6 @@ class Storyteller(Construct):
                 "OVERTURE_TABLE": database.table.table_name,
                 "OVERTURE_CONCURRENCY": str(settings.concurrency),
                 "OVERTURE_LINGER_S": str(settings.linger),
-                "OVERTURE_GRID_KG_PER_KWH": str(settings.grid_kg_per_kwh),
                 "OVERTURE_KNOWLEDGE_TOKENS": str(settings.knowledge_tokens),
             },
         )

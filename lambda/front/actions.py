@@ -107,7 +107,15 @@ def hello(front: Front, connection: str, address: str | None, message: protocol.
 
     def welcome(fitted: list[protocol.TurnView]) -> protocol.Welcome:
         return protocol.Welcome(
-            secret, world.name, protocol.PROTOCOL, resumed, fitted, session.profile, world.title, fields
+            secret,
+            world.name,
+            protocol.PROTOCOL,
+            resumed,
+            fitted,
+            session.profile,
+            world.title,
+            fields,
+            front.settings.simulated,
         )
 
     wake = _wake(session.wake)

@@ -19,7 +19,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from overture import leases, protocol
 from overture.connections import Connections
-from overture.costs import of_reply
 from overture.counters import within_limit
 from overture.leases import Reservation, Settled
 from overture.sessions import DAY_S, OPEN_SHARDS, NoSession, Sessions, Turn, key_of
@@ -272,7 +271,8 @@ def ended_by_error(turn: Turn, reason: protocol.EndReason = "error") -> protocol
 
 def end_of(turn_id: str, take: int, reason: protocol.EndReason) -> protocol.End:
     """An `end` without figures."""
-    nothing = of_reply(tokens=0, prompt_tokens=0, reused_tokens=0, ttft_s=0, total_s=0, memory_mb=0, grid_kg_per_kwh=0)
+    none = protocol.Used(0, 0, (0, 0), 0, (0, 0))
+    nothing = protocol.Stats(0, 0, 0, 0, 0, 0, 0, none)
     return protocol.End(turn_id, take, reason, nothing)
 
 

@@ -17,9 +17,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from front.invoker import CAPPED, FULL, StorytellerInvoker, ended_by_error
 from overture import leases, protocol
 from overture.connections import Connections
-from overture.costs import saved_by_answer
-from overture.counters import read_totals
+from overture.costs import House, saved_by_answer
+from overture.counters import add_to_ledger, read_ledger
+from overture.grid import grid
 from overture.leases import HELD, Reservation
+from overture.ledger import Ledger
 from overture.protocol import ProtocolError, ServerMessage
 from overture.sessions import INBOX_LINES, Sessions, SessionTransaction, Turn
 from overture.settings import Settings
@@ -93,20 +95,25 @@ def answer(front: Front, visitor: Visitor, message: protocol.Say, search: Search
     """Gives the written answer that was found."""
     match = search.found.match
     assert match is not None
-    saved = saved_by_answer(
-        read_totals(front.sessions.table),
-        search_s=search.seconds,
-        memory_mb=front.memory_mb,
-        grid_kg_per_kwh=front.settings.grid_kg_per_kwh,
-    )
+    table, used = front.sessions.table, Ledger(search_s=search.seconds, answers=1)
 
-    def note(tx: SessionTransaction) -> None:
-        if message.id not in tx.session.done:
+    def note(tx: SessionTransaction) -> tuple[bool, bool]:
+        is_first, spared = message.id not in tx.session.done, not tx.session.has_lease(tx.now)
+        if is_first:
             tx.session.remember_done(message.id)
+            tx.session.ledger += used
             tx.add_turn(message.id, message.text, reply=match.text, state="answered")
+        return is_first, spared
 
-    front.sessions.update(visitor.key, note)
+    is_first, spared = front.sessions.update(visitor.key, note)
+    house = House(front.settings.storyteller_mb, front.memory_mb, grid(front.settings.region))
+    saved = saved_by_answer(read_ledger(table), search_s=search.seconds, spared_start=spared, house=house)
+    if is_first:
+        add_to_ledger(table, used + Ledger(wakes_spared=int(spared)))
     front.count("Answers")
+    front.count("WakesSpared", spared)
+    front.count("SavedMilliwattHours", saved.mwh)
+    front.count("SavedMilligramsCO2e", saved.gco2e * 1000)
     front.count("SavedTokens", saved.tokens)
     front.count("SavedMicrodollars", saved.usd * 1e6)
     return [

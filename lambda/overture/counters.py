@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
-from msgspec import Struct
+import msgspec
 
+from overture.ledger import Ledger
 from overture.table import Table
-
-if TYPE_CHECKING:
-    from overture.protocol import Stats
 
 #: An item of DynamoDB takes a thousand writes a second: a limit above this is shared out over several.
 _LIMIT_A_SHARD = 1_000
-_TOTALS_SHARDS = 16
-_TOTALS_LIFE_S = 365 * 86_400.0
-
-
-class Totals(Struct):
-    """What replies have cost in all: the measure of what a written answer saves."""
-
-    replies: int = 0
-    tokens: int = 0
-    usd: float = 0.0
-    mwh: float = 0.0
+_LEDGER, _LEDGER_SHARDS, _LEDGER_LIFE_S = "LEDGER", 16, 365 * 86_400.0
 
 
 def within_limit(table: Table, name: str, period: str, limit: int, life_s: float) -> bool:
@@ -38,18 +25,16 @@ def within_limit(table: Table, name: str, period: str, limit: int, life_s: float
     return used <= -(-limit // shards)
 
 
-def add_reply(table: Table, stats: Stats) -> None:
-    """Counts one more reply in the totals."""
-    amounts = {"replies": 1, "tokens": stats.tokens, "usd": stats.usd, "mwh": stats.mwh}
-    table.add("TOTALS", str(random.randrange(_TOTALS_SHARDS)), amounts, _TOTALS_LIFE_S)
+def add_to_ledger(table: Table, used: Ledger) -> None:
+    """Adds what a reply, a start or an answer used to the ledger of the house."""
+    amounts = {name: value for name, value in msgspec.structs.asdict(used).items() if value}
+    table.add(_LEDGER, str(random.randrange(_LEDGER_SHARDS)), amounts, _LEDGER_LIFE_S)
 
 
-def read_totals(table: Table) -> Totals:
-    """What replies have cost in all, so far."""
-    shards = table.numbers("TOTALS")
-    return Totals(
-        replies=int(sum(shard["replies"] for shard in shards)),
-        tokens=int(sum(shard["tokens"] for shard in shards)),
-        usd=sum(shard["usd"] for shard in shards),
-        mwh=sum(shard["mwh"] for shard in shards),
-    )
+def read_ledger(table: Table) -> Ledger:
+    """What the house has used so far."""
+    known = Ledger.__struct_fields__
+    ledger = Ledger()
+    for shard in table.numbers(_LEDGER):
+        ledger = ledger + msgspec.convert({name: shard[name] for name in known if name in shard}, Ledger, strict=False)
+    return ledger

@@ -177,7 +177,10 @@ class ProfileField(Struct, frozen=True):
 
 
 class Welcome(ServerMessage, tag="welcome", frozen=True):
-    """The answer to `hello`. `session` is a bearer secret; `title` and `fields` are the world's."""
+    """The answer to `hello`. `session` is a bearer secret; `title` and `fields` are the world's.
+
+    `simulated`: this is no Lambda, and its figures are what it would be there.
+    """
 
     session: str
     world: str
@@ -187,6 +190,7 @@ class Welcome(ServerMessage, tag="welcome", frozen=True):
     profile: dict[str, str]
     title: str = ""
     fields: list[ProfileField] = []
+    simulated: bool = False
 
 
 class Turns(ServerMessage, tag="history", frozen=True):
@@ -254,11 +258,18 @@ class Beat(ServerMessage, tag="beat", frozen=True):
 
 
 class Saved(Struct, frozen=True):
-    """What a written answer spared: tokens, US dollars, milliwatt-hours."""
+    """What a written answer saved: tokens, US dollars, milliwatt-hours, grams of CO2e.
+
+    `share`: of all lines of this house, those that were answered without the model. `wakes_spared`: answers given
+    while no storyteller was at work for the visitor.
+    """
 
     tokens: int
     usd: float
     mwh: float
+    gco2e: float
+    share: float
+    wakes_spared: int
 
 
 class Answer(ServerMessage, tag="answer", frozen=True):
@@ -293,29 +304,42 @@ class Token(ServerMessage, tag="token", frozen=True):
     text: str
 
 
+class Used(Struct, frozen=True):
+    """Money in US dollars, energy in milliwatt-hours, carbon in grams of CO2e: likely values, with low and high."""
+
+    usd: float
+    mwh: float
+    mwh_bounds: tuple[float, float]
+    gco2e: float
+    gco2e_bounds: tuple[float, float]
+
+
 class Stats(Struct, frozen=True):
-    """What one reply took. Times in milliseconds, energy in milliwatt-hours, carbon in grams."""
+    """What one reply took. Times in milliseconds."""
 
     ttft_ms: float
     tokens: int
     tokens_per_s: float
     total_ms: float
-    usd: float
     usd_per_million: float
-    mwh: float
-    gco2e: float
     prompt_tokens: int
     reused_tokens: int
+    used: Used
 
 
 class End(ServerMessage, tag="end", frozen=True):
-    """The reply to the turn `to` is over. `notes`: what the world knows that the storyteller was told with it."""
+    """The reply to the turn `to` is over.
+
+    `notes`: what the world knows that the storyteller was told with it. `visit`: what the session used so far, starts
+    and waiting included.
+    """
 
     to: str
     take: Annotated[int, Meta(ge=1)]
     reason: EndReason
     stats: Stats
     notes: list[str] = []
+    visit: Used | None = None
 
 
 # --- both ways ----------------------------------------------------------------------------

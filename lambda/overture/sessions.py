@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from overture.ledger import Ledger
 from overture.protocol import OPENING, End, EndReason, TurnState, TurnView, WakeState
 from overture.slots import Slots
 from overture.table import Conflict, Delete, Put, Table, Unavailable
@@ -111,7 +112,7 @@ class Session(Struct):
     `capped`: its address has had its share of wakes, so no storyteller is invoked. `slot`: the slot that it last
     held. `waiting`: its place in the waiting line, a sort key; `position` what its visitor was told of it.
     `ended`: the `end` of a turn that is over and may not have reached the visitor yet. `kept`: lines of the prologue
-    that the opening begins with.
+    that the opening begins with. `ledger`: what it used.
     """
 
     key: str
@@ -121,6 +122,7 @@ class Session(Struct):
     capped: bool = False
     script: dict[str, Any] = {}
     kept: list[str] = []
+    ledger: Ledger = msgspec.field(default_factory=Ledger)
     connection: str | None = None
     address: str | None = None
     inbox: list[Line] = []

@@ -14,7 +14,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from overture.grid import GRIDS, NoGrid, grid
+
 PREFIX = "OVERTURE_"
+
+#: Front's memory, where a function that is not Front needs it.
+FRONT_MB = 512
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -79,8 +84,12 @@ class Settings(Struct, frozen=True):
     min_p: Annotated[float, Meta(ge=0, lt=1)] = 0.05
     repetition_penalty: Annotated[float, Meta(ge=1, le=2)] = 1.0
 
-    #: Carbon of the grid, kg CO2e per kWh (us-east-1: 0.27-0.42, the upper end).
-    grid_kg_per_kwh: Seconds = 0.42
+    #: The storyteller's memory, in MB: what figures of saved replies are computed with.
+    storyteller_mb: Annotated[int, Meta(ge=128)] = 10_240
+    #: The region that the functions run in (Lambda's own `AWS_REGION`): its grid.
+    region: str = "us-east-1"
+    #: This is no Lambda: clients say so beside the figures.
+    simulated: bool = False
 
     @staticmethod
     def read(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -90,6 +99,10 @@ class Settings(Struct, frozen=True):
             for field in Settings.__struct_fields__
             if PREFIX + field.upper() in environment
         }
+        if "region" not in given and environment.get("AWS_REGION"):
+            given["region"] = environment["AWS_REGION"]
+        if "region" in given and given["region"] not in GRIDS:
+            raise SettingsError(f"{PREFIX}REGION or AWS_REGION is {given['region']!r}: {_no_grid(given['region'])}")
         for field, value in given.items():
             try:
                 msgspec.convert({field: value}, Settings, strict=False, dec_hook=_decode)
@@ -108,6 +121,14 @@ class Settings(Struct, frozen=True):
         """
         allowed = {entry.strip().rstrip("/") for entry in self.origins.split(",") if entry.strip()}
         return origin is None or "*" in allowed or origin.rstrip("/") in allowed
+
+
+def _no_grid(region: str) -> str:
+    try:
+        grid(region)
+    except NoGrid as error:
+        return str(error)
+    return ""
 
 
 def _decode(kind: type, value: object) -> object:

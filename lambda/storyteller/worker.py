@@ -16,12 +16,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from overture import leases, protocol
 from overture.connections import Connections
-from overture.costs import of_reply
-from overture.counters import add_reply
+from overture.costs import House, of_reply, of_visit
+from overture.counters import add_to_ledger
+from overture.grid import grid
 from overture.leases import Fenced, Taken
+from overture.ledger import Ledger
 from overture.reply_stream import Heard, ReplyStream
 from overture.sessions import NoSession, Session, Sessions, SessionTransaction, Turn, WakeStatus
-from overture.settings import Settings
+from overture.settings import FRONT_MB, Settings
 from overture.table import Conflict, Unavailable
 from prologue.prompt import Told, compose_within, fit_notes
 from prologue.prompt import Turn as StoryTurn
@@ -66,7 +68,10 @@ class ReplyWorker:
     ) -> None:
         self._settings, self._sessions, self._connections = settings, sessions, connections
         self._world, self._metrics = world, metrics
-        self._key, self._token, self._memory_mb = key, token, memory_mb
+        self._key, self._token = key, token
+        self._house = House(memory_mb, FRONT_MB, grid(settings.region))
+        #: What was used since it was last written down.
+        self._unwritten = Ledger()
         self._remaining_s = remaining_s
         self._fence = ""
         self._connection: str | None = None
@@ -79,8 +84,14 @@ class ReplyWorker:
             if not confirmed:
                 logger.info("this delivery is stale or doubled")
                 return
-            if self._wake(loader):
+            began = time.monotonic()
+            is_cold = not loader.wait(0)
+            awake = self._wake(loader)
+            if is_cold:
+                self._unwritten += Ledger(start_s=time.monotonic() - began, starts=1)
+            if awake:
                 self._tell_lines(loader.engine)
+            self._write_down()
         except (Fenced, NoSession):
             logger.info("the lease is another's now")
 
@@ -159,6 +170,7 @@ class ReplyWorker:
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since < self._settings.linger_s:
                 time.sleep(_LINGER_STEP_S)
+                self._unwritten += Ledger(linger_s=_LINGER_STEP_S)
             elif self._give_back():
                 return
 
@@ -240,33 +252,44 @@ class ReplyWorker:
         turn.reply, turn.reason = stream.reply, reason
         state = {"cancelled": "stopped", "error": "failed"}.get(reason, "done")
 
+        ttft_s, total_s = (done.ttft_s or 0.0, done.total_s) if done else (0.0, 0.0)
         stats = of_reply(
             tokens=done.tokens if done else 0,
             prompt_tokens=done.prompt_tokens if done else 0,
             reused_tokens=done.reused_tokens if done else 0,
-            ttft_s=done.ttft_s or 0.0 if done else 0.0,
-            total_s=done.total_s if done else 0.0,
-            memory_mb=self._memory_mb,
-            grid_kg_per_kwh=self._settings.grid_kg_per_kwh,
+            ttft_s=ttft_s,
+            total_s=total_s,
+            house=self._house,
         )
-        end = protocol.End(turn.id, turn.take, reason, stats, turn.notes)
-
-        def finish(tx: SessionTransaction) -> None:
-            leases.finish_line(tx, self._fence, turn, state, end, self._settings)  # type: ignore[arg-type]
-
-        self._sessions.update(self._key, finish)
-        self._post(end)
         if done is not None and done.tokens:
-            self._count_reply(stats)
+            used = Ledger(prefill_s=ttft_s, decode_s=total_s - ttft_s, replies=1, tokens=done.tokens)
+            self._unwritten += used
+
+        def finish(tx: SessionTransaction) -> protocol.End:
+            tx.session.ledger += self._unwritten
+            visit = of_visit(tx.session.ledger, self._house)
+            end = protocol.End(turn.id, turn.take, reason, stats, turn.notes, visit)
+            leases.finish_line(tx, self._fence, turn, state, end, self._settings)  # type: ignore[arg-type]
+            return end
+
+        self._post(self._sessions.update(self._key, finish))
+        self._write_down()
+        if done is not None and done.tokens:
+            self._metrics.add_metric("MilliwattHours", MetricUnit.NoUnit, stats.used.mwh)
+            self._metrics.add_metric("MilligramsCO2e", MetricUnit.NoUnit, stats.used.gco2e * 1000)
             self._metrics.add_metric("Replies", MetricUnit.Count, 1)
             self._metrics.add_metric("Tokens", MetricUnit.Count, stats.tokens)
             self._metrics.add_metric("TimeToFirstToken", MetricUnit.Milliseconds, stats.ttft_ms)
 
-    def _count_reply(self, stats: protocol.Stats) -> None:
+    def _write_down(self) -> None:
+        """Adds what was used to the ledger of the house; the session's has it already."""
+        used, self._unwritten = self._unwritten, Ledger()
+        if used == Ledger():
+            return
         try:
-            add_reply(self._sessions.table, stats)
+            add_to_ledger(self._sessions.table, used)
         except Unavailable:
-            logger.warning("a reply is not in the totals")
+            logger.warning("what was used is not in the ledger")
 
     def _give_back(self, *, only_if_idle: bool = True) -> bool:
         def release(tx: SessionTransaction) -> bool:

@@ -17,15 +17,17 @@ from aiohttp import WSMsgType, web
 WEB = Path(__file__).parents[2] / "client" / "web"
 
 STATS = {
-    "ttft_ms": 212.0, "tokens": 61, "tokens_per_s": 9.4, "total_ms": 6540.0, "usd": 0.000654, "usd_per_million": 10.7,
-    "mwh": 29.1, "gco2e": 0.0111, "prompt_tokens": 310, "reused_tokens": 260,
+    "ttft_ms": 212.0, "tokens": 61, "tokens_per_s": 9.4, "total_ms": 6540.0, "usd_per_million": 10.7,
+    "used": {"usd": 0.000654, "mwh": 29.1, "mwh_bounds": [12.0, 40.0], "gco2e": 0.0111, "gco2e_bounds": [0.004, 0.02]},
+    "prompt_tokens": 310, "reused_tokens": 260,
 }  # fmt: skip
 NOTE = "The lamp by the fountain is called Agnes."
 FIELDS = [
     {"key": "name", "label": "Your name", "default": "the traveller"},
     {"key": "spectacles", "label": "The colour of your spectacles", "default": "green"},
 ]
-SAVED = {"tokens": 96, "usd": 0.0011, "mwh": 21.3}
+VISIT = {"usd": 0.0021, "mwh": 71.0, "mwh_bounds": [30.0, 98.0], "gco2e": 0.03, "gco2e_bounds": [0.01, 0.06]}
+SAVED = {"tokens": 96, "usd": 0.0011, "mwh": 21.3, "gco2e": 0.008, "share": 0.25, "wakes_spared": 1}
 
 GUARDIAN = "The Guardian of the Gates"
 BEATS: list[dict[str, Any]] = [
@@ -177,7 +179,7 @@ class FakePlay:
         self._turn_to(frame["session"] if resumed else None)
         await self.send(
             "welcome", session=self.session, world=self.world, protocol=1, resumed=resumed, turns=self.turns,
-            profile=self.profile, title=self.title, fields=self.fields,
+            profile=self.profile, title=self.title, fields=self.fields, simulated=True,
         )  # fmt: skip
         await self.send("wake", state="ready" if self.awake else "waking", progress=0.0)
         if not self.awake:
@@ -289,7 +291,13 @@ class FakePlay:
         self.stopped.discard(turn_id)
         turn["state"] = "stopped" if stopped else "done"
         await self.send(
-            "end", to=turn_id, take=take, reason="cancelled" if stopped else "stop", stats=STATS, notes=[NOTE]
+            "end",
+            to=turn_id,
+            take=take,
+            reason="cancelled" if stopped else "stop",
+            stats=STATS,
+            notes=[NOTE],
+            visit=VISIT,
         )
 
     async def _on_stop(self, frame: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import overture.costs
+import overture.prices
 from bench import costs
 from infra.deploy import checks, prices, stack_state
 from infra.deploy import command as deploy
@@ -341,7 +341,7 @@ def test_every_construct_of_the_stack_is_a_box_of_the_diagram_and_the_other_way_
 
 def test_the_costs_are_computed_from_one_table_of_prices(synth: Callable[..., Synthesized]) -> None:
     assert costs.main(["--check"]) == 0, "docs/costs.md is out of date: run make docs."
-    assert prices.PRICES["lambda"].usd == overture.costs.USD_PER_GB_S
+    assert prices.PRICES["lambda"].usd == overture.prices.PRICES["lambda"].usd
     made = synth()
     assert len(made.of("AWS::CloudWatch::Alarm")) == prices.ALARMS
     assert made.one("AWS::Lambda::Function", "Front")["MemorySize"] == prices.FRONT_GB * 1024

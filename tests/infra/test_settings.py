@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import SettingError, Settings, refuse_unknown, table
+from infra.settings import REGIONS, SettingError, Settings, refuse_unknown, table
+from overture.grid import GRIDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,12 +50,12 @@ def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
     refuse_unknown({"memory": "1024", "aws:cdk:enable-path-metadata": "true"})
 
 
-def test_the_region_decides_the_grid() -> None:
-    assert Settings.read({"region": "eu-north-1"}).grid_kg_per_kwh < 0.01
-    assert Settings.read({}, region="us-east-1").grid_kg_per_kwh == 0.42
+def test_a_region_has_a_grid_or_is_refused() -> None:
     assert Settings.read({"region": "eu-west-1"}, region="us-east-1").region == "eu-west-1"
-    # A region that nobody has figures for takes the mean of those that have.
-    assert Settings.read({"region": "ap-southeast-7"}).grid_kg_per_kwh == 0.3928
+    assert Settings.read({}, region="ap-southeast-7").region == "ap-southeast-7"
+    assert list(GRIDS) == REGIONS
+    with pytest.raises(SettingError, match="region=eu-nowhere-1 has no grid factor"):
+        Settings.read({"region": "eu-nowhere-1"})
 
 
 def test_an_empty_value_is_the_default() -> None:

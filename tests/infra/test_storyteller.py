@@ -35,7 +35,6 @@ def test_is_told_where_things_are(synth: Synth) -> None:
     )
     assert told["OVERTURE_TABLE"] == {"Ref": made.name("AWS::DynamoDB::GlobalTable")}
     assert (told["OVERTURE_LINGER_S"], told["OVERTURE_CONCURRENCY"]) == ("30", "5")
-    assert told["OVERTURE_GRID_KG_PER_KWH"] == "0.0088"
 
 
 def test_neither_the_alias_nor_the_latest_version_tries_an_event_twice_and_front_hears_of_both_ends(

@@ -9,8 +9,9 @@ from typing import Any, Self
 from aiohttp import WSMsgType, web
 
 STATS = {
-    "ttft_ms": 210.0, "tokens": 42, "tokens_per_s": 9.5, "total_ms": 4600.0, "usd": 0.0006, "usd_per_million": 14.2,
-    "mwh": 20.4, "gco2e": 0.008, "prompt_tokens": 300, "reused_tokens": 250,
+    "ttft_ms": 210.0, "tokens": 42, "tokens_per_s": 9.5, "total_ms": 4600.0, "usd_per_million": 14.2,
+    "used": {"usd": 0.0006, "mwh": 20.4, "mwh_bounds": [12.0, 40.0], "gco2e": 0.008, "gco2e_bounds": [0.004, 0.02]},
+    "prompt_tokens": 300, "reused_tokens": 250,
 }  # fmt: skip
 
 

@@ -235,12 +235,14 @@ async def test_an_answer_from_the_book() -> None:
     async with playing() as (_, play, line):
         said = play.say("who are you?")
         await line.expect("say")
-        saved = {"tokens": 90, "usd": 0.001, "mwh": 20.0}
+        saved = {"tokens": 90, "usd": 0.001, "mwh": 20.0, "gco2e": 0.008, "share": 0.5, "wakes_spared": 0}
         await line.send("answer", to=said.id, text="Your host.", matched="who are you", score=0.97, saved=saved)
         await line.send("ok", to=said.id)
         event = await play.until(lambda event: isinstance(event, AnswerCame))
         assert isinstance(event, AnswerCame)
-        assert event.turn.answer == Answer(said.id, "Your host.", "who are you", 0.97, Saved(90, 0.001, 20.0))
+        assert event.turn.answer == Answer(
+            said.id, "Your host.", "who are you", 0.97, Saved(90, 0.001, 20.0, 0.008, 0.5, 0)
+        )
         assert event.turn.state == "answered"
 
 

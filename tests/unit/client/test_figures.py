@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from client.session.protocol import Saved
-from client.terminal.figures import dollars, figure, spared
+from client.session.protocol import Saved, Used
+from client.terminal.figures import dollars, figure, spared, used_within
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,11 @@ def test_dollars(usd: float, text: str) -> None:
 
 
 def test_what_was_spared() -> None:
-    one = Saved(96, 0.0011, 21.3)
-    assert spared([one, one]) == "192 tokens, $0.0022, 43 mWh"
-    assert spared([]) == "0 tokens, $0.00, 0 mWh"
+    one = Saved(96, 0.0011, 21.3, 0.0081, 0.25, 0)
+    assert spared([one, one]) == "192 tokens, $0.0022, 43 mWh, 16 mg CO2e"
+    assert spared([]) == "0 tokens, $0.00, 0 mWh, 0 mg CO2e"
+
+
+def test_what_was_used_has_its_bounds() -> None:
+    used = Used(0.001, 21.34, (12.1, 139.6), 0.0081, (0.004, 0.02))
+    assert used_within(used) == "21 mWh (12 to 140), 8.1 mg CO2e (4 to 20)"

@@ -13,7 +13,7 @@ from client.session.protocol import OPENING, Answer, Aside, Saved, TurnView
 from client.session.story import Altered, Anew, Appeared, Ended, Gap, Removed, Story, Take, Told, Turn
 from client.terminal.controller import without_choices
 
-ANSWER = Answer("q", "A storyteller.", "who are you", 0.97, Saved(96, 0.001, 21.0))
+ANSWER = Answer("q", "A storyteller.", "who are you", 0.97, Saved(96, 0.001, 21.0, 0.008, 0.5, 0))
 TEXT = "A gate. 🟢 Zwölf Stufen. 👩‍🚀!"
 
 

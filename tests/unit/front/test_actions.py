@@ -7,7 +7,8 @@ from botocore.exceptions import ClientError
 
 from front import actions
 from overture import leases, protocol
-from overture.counters import add_reply
+from overture.counters import add_to_ledger, read_ledger
+from overture.ledger import Ledger
 from overture.sessions import Sessions, key_of
 from prologue.answers.index import Found
 from tests.unit.fakes import FakeConnections, FakeLambda, MemoryClient
@@ -106,15 +107,33 @@ def test_a_common_question_is_answered_from_the_book_without_the_storyteller(pla
     (answer,) = play.do("say", text="What can you do?")
     assert isinstance(answer, protocol.Answer)
     assert (answer.text, answer.matched, answer.score) == ("I tell stories.", "What can you do", 0.93)
-    assert answer.saved == protocol.Saved(0, 0.0, 0.0), "nothing measured yet, so nothing is claimed"
-    add_reply(play.sessions.table, protocol.Stats(0, 100, 0, 0, 0.001, 0, 2.0, 0, 0, 0))
+    nothing = protocol.Saved(0, 0.0, 0.0, 0.0, share=1.0, wakes_spared=0)
+    assert answer.saved == nothing, "nothing measured yet, so nothing is claimed"
+    add_to_ledger(play.sessions.table, Ledger(prefill_s=2, decode_s=6, start_s=9, starts=1, replies=1, tokens=100))
     (answer,) = play.do("say", text="What can you do?")
     assert isinstance(answer, protocol.Answer)
     assert answer.saved.tokens == 100
-    assert 0 < answer.saved.usd <= 0.001
+    assert 0.00106 < answer.saved.usd <= 8 * 10 * 0.0000133334
+    assert 20 < answer.saved.mwh < 30
+    assert answer.saved.gco2e > 0
+    assert answer.saved.share == pytest.approx(2 / 3, abs=1e-4), "of three lines two were answered"
+    assert read_ledger(play.sessions.table).answers == 2
+    assert play.sessions.read(play.key).ledger.answers == 2
     assert not play.sessions.read(play.key).in_story
     assert play.book.asked[0] == ("What can you do?", "prologue")
     assert len(play.aws_lambda.sent) == 1
+
+
+def test_an_answer_while_no_storyteller_works_spares_a_start(story: Play) -> None:
+    add_to_ledger(story.sessions.table, Ledger(decode_s=4, start_s=9, starts=1, replies=1, tokens=50))
+    (answer,) = story.do("say", text="What can you do?")
+    assert isinstance(answer, protocol.Answer)
+    assert answer.saved.wakes_spared == 1
+    assert answer.saved.usd == pytest.approx(13 * 10 * 0.0000133334, rel=0.01)
+    story.send("say", id="on", text="I go on.")
+    (answer,) = story.do("say", text="What can you do?")
+    assert isinstance(answer, protocol.Answer)
+    assert answer.saved.wakes_spared == 1, "one is at work now"
 
 
 def test_in_the_story_the_book_is_asked_as_in_a_story(story: Play) -> None:

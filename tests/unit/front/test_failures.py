@@ -103,7 +103,7 @@ def test_nobody_is_sent_for_again_and_again_when_the_visitor_has_gone(story: Pla
 def test_the_end_of_a_finished_turn_is_posted_by_whoever_settles(story: Play) -> None:
     story.send("say", id="x", text="I knock.")
     fence = confirm(story)
-    end = protocol.End("x", 1, "stop", protocol.Stats(1, 1, 1, 1, 0, 0, 0, 0, 1, 0))
+    end = protocol.End("x", 1, "stop", protocol.Stats(1, 1, 1, 1, 0, 1, 0, protocol.Used(0, 0, (0, 0), 0, (0, 0))))
 
     turn = story.sessions.update(story.key, lambda tx: leases.take_line(tx, fence, story.settings)).turn
     assert turn is not None

@@ -14,7 +14,7 @@ from aws_lambda_powertools import Metrics
 
 from overture import leases, protocol
 from overture.connections import PostFailed
-from overture.counters import read_totals
+from overture.counters import read_ledger
 from overture.sessions import Session, Sessions, SessionTransaction
 from overture.settings import Settings
 from overture.table import Conflict, Put
@@ -145,11 +145,15 @@ def test_it_wakes_tells_the_line_and_gives_the_lease_back(shift: Shift) -> None:
     assert text(posted, "a") == "You stand at the gate."
     (end,) = ends(posted)
     assert (end.to, end.take, end.reason, end.stats.tokens) == ("a", 1, "stop", 5)
-    assert end.stats.usd > 0
+    assert 0 < end.stats.used.mwh_bounds[0] < end.stats.used.mwh < end.stats.used.mwh_bounds[1]
+    assert end.visit is not None
+    assert end.visit.usd > end.stats.used.usd > 0, "a start and the invocation count for the visit"
     assert shift.reply("a") == ("You stand at the gate.", "done")
     session = shift.sessions.read(shift.key)
     assert (session.lease, session.inbox, session.wake.state) == (None, [], "ready")
-    assert read_totals(shift.sessions.table).replies == 1
+    ledger = read_ledger(shift.sessions.table)
+    assert (ledger.replies, ledger.tokens) == (1, 5)
+    assert session.ledger == ledger
 
 
 def test_the_prompt_has_the_profile_and_the_story_so_far_without_written_answers(shift: Shift) -> None:
