@@ -30,7 +30,14 @@ _MARK = rf"[{_END}][{_END}{_CLOSING}]{{0,7}}"
 _WITHIN = rf"(?: ?{_PLAIN}| ?{_MARK}(?:[^{_END}{_CLOSING} {_CONTROL}]| \p{{Ll}}))"
 _SENTENCE = rf"[^{_END}\p{{Ll}} {_CONTROL}]{_WITHIN}{{0,{SENTENCE}}} ?{_MARK}"
 _LETTER = r"[\p{L}\p{N}]"
-_CHOICE = rf"[\"'“‘«„¿¡(]?{_LETTER}(?: ?[^> {_CONTROL}])*"
+#: A choice is one sentence. Kept from what it would say, a model must turn off before the end mark, not after it.
+_TITLE = "(?:Mr|Mrs|Ms|Dr|St)"
+_GOES_ON = rf"(?:[!?…][{_END}{_CLOSING}]{{0,7}}|\.[{_CLOSING}]{{1,7}}) \p{{Ll}}"
+_ABBREVIATED = rf" ?(?:{_TITLE}|\p{{Lu}})\. [^{_END}> {_CONTROL}]"
+_CHOICE = (
+    rf"[\"'“‘«„¿¡(]?{_LETTER}"
+    rf"(?: ?[^{_END}> {_CONTROL}]|{_ABBREVIATED}|\. ?\p{{N}}|{_GOES_ON})*(?: ?{_MARK})?"
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,21 @@ def _choices(text: str) -> list[str]:
 
 def _is_choice(text: str) -> bool:
     begins = re.match(r"[\"'“‘«„¿¡(]?[^\W_]", text)
-    return begins is not None and 2 <= len(text) <= CHOICE and text == text.rstrip(" ") and not re.search(r">|  ", text)
+    if begins is None or not 2 <= len(text) <= CHOICE or text != text.rstrip(" ") or re.search(r">|  ", text):
+        return False
+    return all(_is_within(text, mark) for mark in re.finditer(rf"[{_END}][{_END}{_CLOSING}]*", text))
+
+
+def _is_within(text: str, mark: re.Match[str]) -> bool:
+    """Whether an end mark ends the choice, or the choice may go on after it."""
+    after = text[mark.end() :]
+    if not after:
+        return True
+    if mark[0] != ".":
+        return after[0] == " " and unicodedata.category(after[1]) == "Ll"
+    before = text[: mark.start()]
+    abbreviated = unicodedata.category(before[-1]) == "Lu" or re.search(rf"{_TITLE}$", before) is not None
+    return (abbreviated and after[0] == " ") or unicodedata.category(after.lstrip(" ")[0]).startswith("N")
 
 
 def _core(choice: str) -> str:

@@ -192,3 +192,17 @@ def test_every_written_reply_has_its_worlds_form(tiny: Tokenizer, path: Path) ->
         for turn in json.loads(line)["turns"]:
             assert form.kept_by(turn[1]), turn[1]
             assert allowed(turn[1]), turn[1]
+
+
+@pytest.mark.parametrize("choice", ["Let Mr. Leigh ask.", "Ask “Why?” and wait", "Take 3.5 pounds.", "To No. 9", "Go!"])
+def test_a_choice_is_one_sentence(tiny: Tokenizer, choice: str) -> None:
+    reply = f"{SCENE}\n\n> Go in.\n> {choice}"
+    assert FORM.kept_by(reply)
+    assert reader(tiny, FORM)(reply)
+
+
+@pytest.mark.parametrize("choice", ["Ask what it is for.LEGATO", "Ask him. Then go", "Go in. and out"])
+def test_a_choice_does_not_go_on_after_its_end(tiny: Tokenizer, choice: str) -> None:
+    reply = f"{SCENE}\n\n> Go in.\n> {choice}"
+    assert not FORM.kept_by(reply)
+    assert not reader(tiny, FORM)(reply)
