@@ -8,7 +8,7 @@ KERNEL := build/kernel
 STORYTELLER := build/models/storyteller
 READY := .venv/.ready $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
 
-.PHONY: help setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs dashboard
+.PHONY: help ready setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs dashboard
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -30,9 +30,15 @@ $(KERNEL)/.built: .venv/.ready $(wildcard lambda/storyteller/engine/native/*)
 $(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml | .venv/.ready $(KERNEL)/.built
 	@$(PY) -m model_build pack smollm2 --bits 8 --adapter models/storyteller --out $(STORYTELLER) --world $(WORLD)
 
-setup: $(READY)  ## Make .venv with everything in it, and build the kernel and the answer book
+# The answer book and the storyteller take about as long as each other: both at once.
+ready: $(READY)
+GET_READY := @$(MAKE) --no-print-directory --jobs=2 ready
 
-run: $(READY)  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the storyteller takes to wake)
+setup: .venv/.ready  ## Make .venv with everything in it, and build the kernel, the answer book and the storyteller
+	$(GET_READY)
+
+run: .venv/.ready  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the storyteller takes to wake)
+	$(GET_READY)
 	@$(PY) -m local --port $(PORT) --wait $(WAIT)
 
 chat: .venv/.ready  ## Play in this terminal (URL=… for another house than the local one)
@@ -51,7 +57,8 @@ lint: .venv/.ready  ## Check style and types
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy .
 
-test: lint $(READY)  ## Check style and types, and run every test
+test: lint  ## Check style and types, and run every test
+	$(GET_READY)
 	@$(PY) -m pytest
 
 arm64: .venv/.ready $(KERNEL)/.built  ## Test the engine on the real arm64 kernels, emulated (Linux, root)
