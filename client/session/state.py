@@ -171,7 +171,7 @@ class SessionState:
         unsent = [pending.frame["text"] for pending in lines if pending.frame["action"] == "say"]
         for pending in lines:
             pending.settle(RefusedError("forgotten", "The server no longer has this story."))
-        self.story, self.beat, self._refused = Story(), None, False
+        self.story, self.beat, self.visit, self._refused = Story(), None, None, False
         self._emit(Forgotten(unsent))
 
     def _on_error(self, error: Error) -> None:

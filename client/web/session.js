@@ -327,7 +327,7 @@ export class Play {
     this.#refused = false;
     this.queue.clear();
     this.story = new Story();
-    this.beat = null;
+    this.beat = this.visit = null;
     this.emit({ kind: "forgotten", unsent });
   }
 

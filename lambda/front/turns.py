@@ -199,6 +199,8 @@ def undo(front: Front, visitor: Visitor, message: protocol.Undo) -> list[ServerM
             if turn.state != "answered" and all(before.state == "answered" for before in earlier):
                 raise ProtocolError("not_undoable", "The story begins here; `retry` or `edit` tells it again.")
             tx.session.remember_done(message.id)
+            if turn.kept and turn.said in tx.session.kept:
+                tx.session.kept.remove(turn.said)
             tx.delete(turn)
 
     front.sessions.update(visitor.key, remove)

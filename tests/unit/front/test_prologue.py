@@ -61,6 +61,14 @@ def test_the_story_begins_with_what_was_kept(play: Play) -> None:
     ]
 
 
+def test_a_kept_line_that_is_taken_back_is_not_told(play: Play) -> None:
+    play.hello()
+    play.send("say", id="k", text="I run to the palace.")
+    play.do("undo", of="k")
+    play.do("skip")
+    assert opening(play).said == ""
+
+
 def test_no_more_is_kept_than_one_line_may_hold(play: Play) -> None:
     play.hello()
     assert aside(play, "I run. " * 200).kept
