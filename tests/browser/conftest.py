@@ -38,14 +38,15 @@ def find_chromium() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One loop for all browser tests, so that they can share one Chromium; each has a context of its own."""
+    """One loop for all browser tests, so that a module's can share one Chromium; each has a context of its own."""
     for item in items:
         if Path(__file__).parent in item.path.parents and is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@fixture(scope="package", loop_scope="session")
+@fixture(scope="module", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
+    """One Chromium a module: what a page draws goes on costing half a core for as long as it lives."""
     path = find_chromium()
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=path, args=FLAGS)
