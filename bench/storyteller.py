@@ -20,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from tqdm import tqdm
 
 from bench.storyteller_lines import Dialogue, Line, read_dialogues
@@ -30,8 +29,8 @@ from overture.settings import Settings
 from prologue.answers.index import MOST_FACTS, load_answer_index
 from prologue.errors import AnswerIndexError, EmbedderError
 from prologue.prompt import Turn, compose_within, fit_notes, fixed_messages
-from prologue.world import Example, World, WorldError, load_world
-from prologue.yaml_file import Text, read_yaml
+from prologue.world import Example, ExampleEntry, World, WorldError, load_world
+from prologue.yaml_file import read_yaml
 from storyteller.engine import EngineError, Grammar, Sampling, load_engine
 
 if TYPE_CHECKING:
@@ -127,15 +126,10 @@ def read_played(path: Path) -> list[Played]:
         raise BenchError(f"{path} is no file that `play` has written ({error}).") from None
 
 
-class _Example(msgspec.Struct, forbid_unknown_fields=True):
-    said: Text
-    reply: Text
-
-
 def read_examples(path: Path) -> tuple[Example, ...]:
     """The turns of a YAML file, a list of {said, reply}. Raises WorldError."""
-    found: list[_Example] = read_yaml(path, list[_Example])
-    return tuple(Example(one.said, one.reply.strip()) for one in found)
+    found: list[ExampleEntry] = read_yaml(path, list[ExampleEntry])
+    return tuple(one.read() for one in found)
 
 
 def resume(path: Path, name: str, dialogues: Sequence[Dialogue]) -> list[Dialogue]:

@@ -82,9 +82,15 @@ class _Field(msgspec.Struct, forbid_unknown_fields=True):
     none: OneOrMore = ()
 
 
-class _Example(msgspec.Struct, forbid_unknown_fields=True):
+class ExampleEntry(msgspec.Struct, forbid_unknown_fields=True):
+    """An example as a YAML file has it."""
+
     said: Text
     reply: Text
+
+    def read(self) -> Example:
+        """It without needless white space."""
+        return Example(one_line(self.said), self.reply.strip())
 
 
 class _Reply(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,7 +107,7 @@ class _World(msgspec.Struct, forbid_unknown_fields=True):
     title: Text
     opening: Text
     profile: list[_Field] = []
-    examples: list[_Example] = []
+    examples: list[ExampleEntry] = []
     reply: _Reply | None = None
 
     def __post_init__(self) -> None:
@@ -134,7 +140,7 @@ def load_world(path: str | Path) -> World:
         profile=fields,
         storyteller=storyteller,
         visitor=visitor,
-        examples=tuple(Example(one_line(example.said), example.reply.strip()) for example in raw.examples),
+        examples=tuple(example.read() for example in raw.examples),
         opening=one_line(raw.opening),
         script=read_script(folder / "script.yaml", fields),
         folder=folder,

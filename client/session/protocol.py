@@ -130,7 +130,7 @@ class Beat(ServerMessage, tag="beat", frozen=True):
 class Saved(Struct, frozen=True):
     """What a written answer saved: tokens, US dollars, milliwatt-hours, grams of CO2e.
 
-    `share`: of all lines of this house, those that were answered without the model. `wakes_spared`: answers given
+    `share`: of all lines of this deployment, those that were answered without the model. `wakes_spared`: answers given
     while no storyteller was at work for the visitor.
     """
 

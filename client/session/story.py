@@ -241,21 +241,21 @@ class Story:
 
     def answered(self, answer: Answer) -> list[Change]:
         """A written answer to the line `answer.to`. Its turn, if it has one, is no turn of the story."""
-        known = answer.to in self._turns
-        turn = self._turns.setdefault(answer.to, Turn(answer.to))
-        if turn.answer is not None:
+        known = self._turns.get(answer.to)
+        if known is not None and known.answer is not None:
             return []
-        turn.reply, turn.state, turn.answer = answer.text, "answered", answer
-        return [Altered(turn) if known else Appeared(turn)]
+        turn, changes = self._answer(answer.to, answer.text)
+        turn.answer = answer
+        return changes
 
     def put_aside(self, aside: Aside) -> list[Change]:
         """The prologue has heard the line `aside.to`: its turn is no turn of the story."""
-        known = aside.to in self._turns
-        turn = self._turns.setdefault(aside.to, Turn(aside.to))
-        if turn.state == "answered":
+        known = self._turns.get(aside.to)
+        if known is not None and known.state == "answered":
             return []
-        turn.reply, turn.state, turn.kept = aside.text, "answered", aside.kept
-        return [Altered(turn) if known else Appeared(turn)]
+        turn, changes = self._answer(aside.to, aside.text)
+        turn.kept = aside.kept
+        return changes
 
     def failed(self, to: str, message: str) -> list[Change]:
         """The storyteller has given this turn up."""
@@ -308,6 +308,12 @@ class Story:
         return fresh
 
     # --- within -------------------------------------------------------------------------
+
+    def _answer(self, to: str, text: str) -> tuple[Turn, list[Change]]:
+        known = to in self._turns
+        turn = self._turns.setdefault(to, Turn(to))
+        turn.reply, turn.state = text, "answered"
+        return turn, [Altered(turn) if known else Appeared(turn)]
 
     def _find(self, to: str) -> tuple[Turn, list[Change]]:
         turn = self._turns.get(to)

@@ -27,8 +27,7 @@ export class Backstage {
         ["Time in all", `${figure(last.total_ms / 1000)} s`],
         ["Cost of this reply", dollars(last.used.usd)],
         ["Per million tokens", dollars(last.usd_per_million)],
-        ["Energy", within(last.used.mwh, last.used.mwh_bounds, "mWh")],
-        ["CO₂e", within(last.used.gco2e, last.used.gco2e_bounds, "mg", 1000)],
+        ...footprint(last.used),
       ]),
       make("h3", told.length > 1 ? `All ${told.length} replies since this page was opened` : "Plots"),
       bars("Time to first token, seconds", told.map((turn) => turn.stats.ttft_ms / 1000)),
@@ -55,16 +54,19 @@ function place(simulated) {
   return simulated ? [make("p", "This runs on one machine, not on AWS: money, energy and carbon are given as if on Lambda for the seconds it took here.")] : [];
 }
 
+function footprint({ mwh, mwh_bounds, gco2e, gco2e_bounds }) {
+  return [
+    ["Energy", within(mwh, mwh_bounds, "mWh")],
+    ["CO₂e", within(gco2e, gco2e_bounds, "mg", 1000)],
+  ];
+}
+
 /** The visit as a whole, with what a reply's figures leave out. */
 function whole(visit) {
   if (!visit) return [];
   return [
     make("h3", "This visit in all"),
-    facts([
-      ["Cost", dollars(visit.usd)],
-      ["Energy", within(visit.mwh, visit.mwh_bounds, "mWh")],
-      ["CO₂e", within(visit.gco2e, visit.gco2e_bounds, "mg", 1000)],
-    ]),
+    facts([["Cost", dollars(visit.usd)], ...footprint(visit)]),
     make("p", "With the storyteller's start, where this visit caused it, and its lingering."),
   ];
 }

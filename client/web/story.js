@@ -152,22 +152,12 @@ export class Story {
   }
 
   answered({ to, text, matched, score, saved }) {
-    const known = this.get(to);
-    if (known?.answer) return [];
-    const turn = known ?? new Turn(to);
-    if (!known) this.turns.push(turn);
-    Object.assign(turn, { reply: text, length: count(text), state: "answered", answer: { matched, score, saved } });
-    return [{ kind: known ? "altered" : "appeared", turn }];
+    return this.get(to)?.answer ? [] : this.#answer(to, text, { answer: { matched, score, saved } });
   }
 
   /** The prologue has heard the line `to`: its turn is no turn of the story. */
   putAside({ to, text = "", kept = false }) {
-    const known = this.get(to);
-    if (known?.state === "answered") return [];
-    const turn = known ?? new Turn(to);
-    if (!known) this.turns.push(turn);
-    Object.assign(turn, { reply: text, length: count(text), state: "answered", kept });
-    return [{ kind: known ? "altered" : "appeared", turn }];
+    return this.get(to)?.state === "answered" ? [] : this.#answer(to, text, { kept });
   }
 
   failed(id, message) {
@@ -213,6 +203,14 @@ export class Story {
       .map(({ id, said, reply, state, take }) => Object.assign(new Turn(id, said, reply, state, take), { sure: true }));
     this.turns = [...fresh, ...this.turns];
     return fresh;
+  }
+
+  #answer(to, text, more) {
+    const known = this.get(to);
+    const turn = known ?? new Turn(to);
+    if (!known) this.turns.push(turn);
+    Object.assign(turn, { reply: text, length: count(text), state: "answered", ...more });
+    return [{ kind: known ? "altered" : "appeared", turn }];
   }
 
   #find(id) {

@@ -67,8 +67,7 @@ def _hear(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerM
         return turns.answer(front, visitor, message, search)
     ok = protocol.Ok(message.id, answered=True)
     if step is not None:
-        _, *news = _follow(front, visitor, message.id, step)
-        return [ok, protocol.Aside(message.id, asked=reaction.key), *news]
+        return [ok, protocol.Aside(message.id, asked=reaction.key), *_news(front, visitor, step)]
     front.count("KeptLines" if reaction.keep else "Asides")
     return [ok, protocol.Aside(message.id, reaction.line or "", reaction.keep)]
 
@@ -161,11 +160,13 @@ def advance(front: Front, session: Session) -> Beat:
 
 
 def _follow(front: Front, visitor: Visitor, action: str, step: Step | None) -> list[ServerMessage]:
-    if step is None:
-        return [protocol.Ok(action)]
+    return [protocol.Ok(action), *(_news(front, visitor, step) if step is not None else [])]
+
+
+def _news(front: Front, visitor: Visitor, step: Step) -> list[ServerMessage]:
+    """The next beat, and what is heard of the storyteller."""
     news = front.invoker.send(visitor.key, step.reservation)
-    beat: list[ServerMessage] = [] if step.beat is None else [view(step.beat)]
-    return [protocol.Ok(action), *beat, *news]
+    return [*([] if step.beat is None else [view(step.beat)]), *news]
 
 
 def view(beat: Beat) -> protocol.Beat:

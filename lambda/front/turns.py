@@ -17,7 +17,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from front.invoker import CAPPED, FULL, StorytellerInvoker, ended_by_error
 from overture import leases, protocol
 from overture.connections import Connections
-from overture.costs import House, saved_by_answer
+from overture.costs import Deployment, saved_by_answer
 from overture.counters import add_to_ledger, read_ledger
 from overture.grid import grid
 from overture.leases import HELD, Reservation
@@ -106,8 +106,8 @@ def answer(front: Front, visitor: Visitor, message: protocol.Say, search: Search
         return is_first, spared
 
     is_first, spared = front.sessions.update(visitor.key, note)
-    house = House(front.settings.storyteller_mb, front.memory_mb, grid(front.settings.region))
-    saved = saved_by_answer(read_ledger(table), search_s=search.seconds, spared_start=spared, house=house)
+    deployment = Deployment(front.settings.storyteller_mb, front.memory_mb, grid(front.settings.region))
+    saved = saved_by_answer(read_ledger(table), search_s=search.seconds, spared_start=spared, deployment=deployment)
     if is_first:
         add_to_ledger(table, used + Ledger(wakes_spared=int(spared)))
     front.count("Answers")

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from overture import prices
 from overture.energy import Footprint, footprint, lambda_share
 from overture.grid import Grid
-from overture.ledger import Ledger, storyteller_usd, total
+from overture.ledger import Ledger, saved, storyteller_usd, total
 from overture.protocol import Saved, Stats, Used
 
 
-class House(NamedTuple):
+class Deployment(NamedTuple):
     """What the figures depend on: the functions' memory, in MB, and the grid of their region."""
 
     storyteller_mb: int
@@ -24,10 +26,10 @@ class House(NamedTuple):
 
 
 def of_reply(
-    *, tokens: int, prompt_tokens: int, reused_tokens: int, ttft_s: float, total_s: float, house: House
+    *, tokens: int, prompt_tokens: int, reused_tokens: int, ttft_s: float, total_s: float, deployment: Deployment
 ) -> Stats:
     """The figures of one reply. Tokens per second count from the first token on."""
-    usd = prices.of_seconds(total_s, house.storyteller_mb)
+    usd = prices.of_seconds(total_s, deployment.storyteller_mb)
     decoding = total_s - ttft_s
     return Stats(
         ttft_ms=round(ttft_s * 1000, 1),
@@ -37,36 +39,29 @@ def of_reply(
         usd_per_million=round(usd / tokens * 1e6, 3) if tokens else 0.0,
         prompt_tokens=prompt_tokens,
         reused_tokens=reused_tokens,
-        used=_used(usd, footprint(lambda_share(house.storyteller_mb), "decode", total_s, house.grid)),
+        used=_used(usd, footprint(lambda_share(deployment.storyteller_mb), "decode", total_s, deployment.grid)),
     )
 
 
-def of_visit(ledger: Ledger, house: House) -> Used:
+def of_visit(ledger: Ledger, deployment: Deployment) -> Used:
     """All that a session used so far: starts, replies, lingering, searches."""
-    usd = storyteller_usd(ledger, house.storyteller_mb) + prices.of_seconds(ledger.search_s, house.front_mb)
-    return _used(usd, total(ledger, house.storyteller_mb, house.front_mb, house.grid))
+    usd = storyteller_usd(ledger, deployment.storyteller_mb) + prices.of_seconds(ledger.search_s, deployment.front_mb)
+    return _used(usd, total(ledger, deployment.storyteller_mb, deployment.front_mb, deployment.grid))
 
 
-def saved_by_answer(ledger: Ledger, *, search_s: float, spared_start: bool, house: House) -> Saved:
-    """The mean reply of the house so far, and a mean start where none was needed, less what the search took.
+def saved_by_answer(ledger: Ledger, *, search_s: float, spared_start: bool, deployment: Deployment) -> Saved:
+    """What one more answer saves, by the savings equation of `ledger.saved` and the means of `ledger`.
 
-    Nothing before the first reply but the share of lines that were answered, this one among them.
+    `share` and `wakes_spared` are of all lines, this one among them.
     """
-    replies, starts = max(1, ledger.replies), max(1, ledger.starts)
-    seconds = (ledger.prefill_s + ledger.decode_s) / replies
-    if spared_start:
-        seconds += ledger.start_s / starts
-    front = lambda_share(house.front_mb)
-    model = footprint(lambda_share(house.storyteller_mb), "decode", seconds, house.grid)
-    search = footprint(front, "search", search_s, house.grid)
-    known = ledger.replies > 0
-    usd = prices.of_seconds(seconds, house.storyteller_mb) - prices.of_seconds(search_s, house.front_mb)
+    one = msgspec.structs.replace(ledger, answers=1, wakes_spared=int(spared_start), search_s=search_s)
+    saving = saved(one, deployment.storyteller_mb, deployment.front_mb, deployment.grid)
     return Saved(
-        tokens=round(ledger.tokens / replies) if known else 0,
-        usd=round(max(0.0, usd), 9) if known else 0.0,
-        mwh=round(max(0.0, (model.wh.likely - search.wh.likely) * 1000), 4) if known else 0.0,
-        gco2e=round(max(0.0, model.gco2e.likely - search.gco2e.likely), 7) if known else 0.0,
-        share=round((ledger.answers + 1) / (ledger.lines + 1), 4),
+        tokens=round(saving.tokens),
+        usd=round(saving.usd, 9),
+        mwh=round(saving.wh * 1000, 4),
+        gco2e=round(saving.gco2e, 7),
+        share=round((ledger + Ledger(answers=1)).share_answered, 4),
         wakes_spared=ledger.wakes_spared + spared_start,
     )
 

@@ -26,13 +26,13 @@ def within_limit(table: Table, name: str, period: str, limit: int, life_s: float
 
 
 def add_to_ledger(table: Table, used: Ledger) -> None:
-    """Adds what a reply, a start or an answer used to the ledger of the house."""
+    """Adds what a reply, a start or an answer used to the ledger of the deployment."""
     amounts = {name: value for name, value in msgspec.structs.asdict(used).items() if value}
     table.add(_LEDGER, str(random.randrange(_LEDGER_SHARDS)), amounts, _LEDGER_LIFE_S)
 
 
 def read_ledger(table: Table) -> Ledger:
-    """What the house has used so far."""
+    """What the deployment has used so far."""
     known = Ledger.__struct_fields__
     ledger = Ledger()
     for shard in table.numbers(_LEDGER):

@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from overture.grid import GRIDS, NoGrid, grid
+from overture.grid import NoGrid, grid
 
 PREFIX = "OVERTURE_"
 
@@ -101,8 +101,6 @@ class Settings(Struct, frozen=True):
         }
         if "region" not in given and environment.get("AWS_REGION"):
             given["region"] = environment["AWS_REGION"]
-        if "region" in given and given["region"] not in GRIDS:
-            raise SettingsError(f"{PREFIX}REGION or AWS_REGION is {given['region']!r}: {_no_grid(given['region'])}")
         for field, value in given.items():
             try:
                 msgspec.convert({field: value}, Settings, strict=False, dec_hook=_decode)
@@ -111,7 +109,12 @@ class Settings(Struct, frozen=True):
                 raise SettingsError(
                     f"{PREFIX}{field.upper()} is {value!r}: {problem}. Correct it, or unset it for the default."
                 ) from None
-        return msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
+        settings = msgspec.convert(given, Settings, strict=False, dec_hook=_decode)
+        try:
+            grid(settings.region)
+        except NoGrid as error:
+            raise SettingsError(f"{PREFIX}REGION or AWS_REGION is {settings.region!r}: {error}") from None
+        return settings
 
     def allows(self, origin: str | None) -> bool:
         """Whether a client from `origin` may come in.
@@ -121,14 +124,6 @@ class Settings(Struct, frozen=True):
         """
         allowed = {entry.strip().rstrip("/") for entry in self.origins.split(",") if entry.strip()}
         return origin is None or "*" in allowed or origin.rstrip("/") in allowed
-
-
-def _no_grid(region: str) -> str:
-    try:
-        grid(region)
-    except NoGrid as error:
-        return str(error)
-    return ""
 
 
 def _decode(kind: type, value: object) -> object:

@@ -16,7 +16,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from overture import leases, protocol
 from overture.connections import Connections
-from overture.costs import House, of_reply, of_visit
+from overture.costs import Deployment, of_reply, of_visit
 from overture.counters import add_to_ledger
 from overture.grid import grid
 from overture.leases import Fenced, Taken
@@ -69,7 +69,7 @@ class ReplyWorker:
         self._settings, self._sessions, self._connections = settings, sessions, connections
         self._world, self._metrics = world, metrics
         self._key, self._token = key, token
-        self._house = House(memory_mb, FRONT_MB, grid(settings.region))
+        self._deployment = Deployment(memory_mb, FRONT_MB, grid(settings.region))
         #: What was used since it was last written down.
         self._unwritten = Ledger()
         self._remaining_s = remaining_s
@@ -259,7 +259,7 @@ class ReplyWorker:
             reused_tokens=done.reused_tokens if done else 0,
             ttft_s=ttft_s,
             total_s=total_s,
-            house=self._house,
+            deployment=self._deployment,
         )
         if done is not None and done.tokens:
             used = Ledger(prefill_s=ttft_s, decode_s=total_s - ttft_s, replies=1, tokens=done.tokens)
@@ -267,7 +267,7 @@ class ReplyWorker:
 
         def finish(tx: SessionTransaction) -> protocol.End:
             tx.session.ledger += self._unwritten
-            visit = of_visit(tx.session.ledger, self._house)
+            visit = of_visit(tx.session.ledger, self._deployment)
             end = protocol.End(turn.id, turn.take, reason, stats, turn.notes, visit)
             leases.finish_line(tx, self._fence, turn, state, end, self._settings)  # type: ignore[arg-type]
             return end
@@ -282,7 +282,7 @@ class ReplyWorker:
             self._metrics.add_metric("TimeToFirstToken", MetricUnit.Milliseconds, stats.ttft_ms)
 
     def _write_down(self) -> None:
-        """Adds what was used to the ledger of the house; the session's has it already."""
+        """Adds what was used to the ledger of the deployment; the session's has it already."""
         used, self._unwritten = self._unwritten, Ledger()
         if used == Ledger():
             return

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.fake_play import FakePlay
 from tests.browser.test_page import begin, go_in, say
@@ -17,14 +17,20 @@ FILE = {
 }  # fmt: skip
 
 
+async def to_second_take(page: Page, address: str) -> Locator:
+    """Goes in and has the first scene told again. Gives its turn."""
+    await begin(page, address)
+    await go_in(page)
+    last = page.locator(".turn.last")
+    await last.get_by_role("button", name="Retry").click()
+    await expect(last.locator(".told")).to_have_text(["Told another way: the bell rings once."])
+    return last
+
+
 async def test_retry_keeps_the_former_reply(sized_page: Page) -> None:
     page = sized_page
     async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
-        await go_in(page)
-        last = page.locator(".turn.last")
-        await last.get_by_role("button", name="Retry").click()
-        await expect(last.locator(".told")).to_have_text(["Told another way: the bell rings once."])
+        last = await to_second_take(page, house.address)
         await last.get_by_role("button", name="Earlier take").click()
         await expect(last.locator(".told").first).to_contain_text("The gate swings wide")
         await expect(last).to_contain_text("Take 1 of 2")
@@ -40,11 +46,7 @@ async def test_retry_keeps_the_former_reply(sized_page: Page) -> None:
 async def test_the_story_goes_on_from_a_former_take_or_from_ones_own_words(sized_page: Page) -> None:
     page = sized_page
     async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
-        await go_in(page)
-        last = page.locator(".turn.last")
-        await last.get_by_role("button", name="Retry").click()
-        await expect(last.locator(".told")).to_have_text(["Told another way: the bell rings once."])
+        last = await to_second_take(page, house.address)
         await last.get_by_role("button", name="Earlier take").click()
         await last.get_by_role("button", name="Go on from this take").click()
         await expect(last).to_contain_text("Take 3 of 3")
@@ -69,10 +71,7 @@ async def test_a_swipe_turns_to_the_take_before(sized_page: Page) -> None:
     if not await page.evaluate("navigator.maxTouchPoints"):
         pytest.skip("no touch on this device")
     async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
-        await go_in(page)
-        await page.locator(".turn.last").get_by_role("button", name="Retry").click()
-        await expect(page.locator(".turn.last .told")).to_have_text(["Told another way: the bell rings once."])
+        await to_second_take(page, house.address)
         await expect(page.get_by_role("button", name="Earlier take")).to_be_visible()
         await page.evaluate(
             """() => {

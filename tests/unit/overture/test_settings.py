@@ -50,3 +50,10 @@ def test_refuses_what_does_not_fit(name: str, value: str) -> None:
 )
 def test_allows_origins(origins: str, origin: str | None, allowed: bool) -> None:
     assert Settings(origins=origins).allows(origin) is allowed
+
+
+def test_the_region_is_lambdas_and_has_a_grid() -> None:
+    assert Settings.read({"AWS_REGION": "eu-north-1"}).region == "eu-north-1"
+    assert Settings.read({"AWS_REGION": "eu-north-1", "OVERTURE_REGION": "eu-west-1"}).region == "eu-west-1"
+    with pytest.raises(SettingsError, match="AWS_REGION is 'eu-nowhere-1'"):
+        Settings.read({"AWS_REGION": "eu-nowhere-1"})
