@@ -6,28 +6,32 @@ WORLD := prologue/worlds/emerald_city
 BOOK := build/worlds/emerald_city/book
 KERNEL := build/kernel
 STORYTELLER := build/models/storyteller
-READY := .venv/.ready $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
+READY := .venv/.play $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
 
 .PHONY: help ready setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs dashboard
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-.venv/.ready: pyproject.toml constraints.txt scripts/setup
-	@scripts/setup
+# To play, and to do all else.
+.venv/.play: pyproject.toml constraints.txt scripts/setup
+	@scripts/setup play
 
-$(BOOK)/.built: .venv/.ready $(wildcard prologue/answers/* prologue/knowledge/*.py $(WORLD)/*)
+.venv/.ready: pyproject.toml constraints.txt scripts/setup
+	@scripts/setup all
+
+$(BOOK)/.built: .venv/.play $(wildcard prologue/answers/* prologue/knowledge/*.py $(WORLD)/*)
 	@echo "Building the answer book"
 	@$(PY) -m prologue build --quiet --answers $(WORLD)/answers.yaml --out $(BOOK)
 	@touch $@
 
 # Where there is no compiler it says so, and the engine multiplies with what torch has.
-$(KERNEL)/.built: .venv/.ready $(wildcard lambda/storyteller/engine/native/*)
+$(KERNEL)/.built: .venv/.play $(wildcard lambda/storyteller/engine/native/*)
 	@$(PY) -m model_build kernel --optional
 	@mkdir -p $(KERNEL) && touch $@
 
 # The default storyteller: the Llama that a package carries, with our adapter.
-$(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml | .venv/.ready $(KERNEL)/.built
+$(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml | .venv/.play $(KERNEL)/.built
 	@$(PY) -m model_build pack smollm2 --bits 8 --adapter models/storyteller --out $(STORYTELLER) --world $(WORLD)
 
 # The answer book and the storyteller take about as long as each other: both at once.
@@ -37,11 +41,11 @@ GET_READY := @$(MAKE) --no-print-directory --jobs=2 ready
 setup: .venv/.ready  ## Make .venv with everything in it, and build the kernel, the answer book and the storyteller
 	$(GET_READY)
 
-run: .venv/.ready  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the storyteller takes to wake)
+run: .venv/.play  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the storyteller takes to wake)
 	$(GET_READY)
 	@$(PY) -m local --port $(PORT) --wait $(WAIT)
 
-chat: .venv/.ready  ## Play in this terminal (URL=… for another house than the local one)
+chat: .venv/.play  ## Play in this terminal (URL=… for another house than the local one)
 	@$(PY) -m client.terminal $(or $(URL),$(OVERTURE_URL),http://localhost:$(PORT))
 
 .venv/.dashboard: planner/requirements.txt | .venv/.ready

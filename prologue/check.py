@@ -37,6 +37,7 @@ def check_world(folder: Path) -> list[str]:
         *_falsely_said(world, script),
         *_collisions(folder),
         *_told_twice(folder),
+        *_unknown_in_facts(world),
     ]
 
 
@@ -245,6 +246,15 @@ def _collisions(folder: Path) -> Iterator[str]:
         for line in read_negatives(folder / "negatives.txt"):
             if form := owner.get(read_features(line).exact):
                 yield f"negatives.txt: {line!r} is a phrasing of {form}; remove one of them."
+
+
+def _unknown_in_facts(world: World) -> Iterator[str]:
+    """Placeholders of facts that are no keys of the profile: such a fact is never told."""
+    keys = {field.key for field in world.profile}
+    for fact in read_facts(world.folder / FACTS):
+        for key in placeholders(fact.text):
+            if key not in keys:
+                yield f"facts {fact.id}: `{{{key}}}` is not in `profile` of world.yaml; add it there or mend it."
 
 
 def _told_twice(folder: Path) -> Iterator[str]:

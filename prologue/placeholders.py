@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 #: The longest value, in code points.
 VALUE_CHARACTERS = 80
@@ -24,6 +24,11 @@ _JOINER = "\u200d"  # holds emoji such as families together
 def fill(template: str, values: Mapping[str, str]) -> str:
     """The template with each `{key}` replaced by `flatten(values[key])`. Raises `KeyError` for one without value."""
     return _PLACEHOLDER.sub(lambda match: flatten(values[match[1]]), template)
+
+
+def fill_known(templates: Iterable[str], values: Mapping[str, str]) -> list[str]:
+    """The templates whose placeholders all have a value, filled."""
+    return [fill(template, values) for template in templates if set(placeholders(template)) <= values.keys()]
 
 
 def placeholders(template: str) -> Iterator[str]:

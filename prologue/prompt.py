@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from prologue.placeholders import clean
+from prologue.placeholders import clean, fill_known
 from prologue.world import World
 
 Message = dict[str, str]
@@ -35,7 +35,8 @@ class Told(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the world knows that bears on the line, as sentences; often nothing."""
+        """What the world knows that bears on the line, as sentences; often nothing. A note that has a placeholder is
+        about the visitor."""
 
 
 class Turn(NamedTuple):
@@ -51,22 +52,22 @@ def compose(world: World, profile: Mapping[str, str], turns: Sequence[Told]) -> 
 
     First come the system prompt and the world's examples, which are the same for every visitor and every
     turn. What is known of the visitor precedes the first line of the story; what is not known is not
-    mentioned. The last message is the visitor's line to be told now, or, when the last turn already has a
+    mentioned, in a note neither. The last message is the visitor's line to be told now, or, when the last turn already has a
     reply, that reply to be continued. An earlier turn without a reply is left out, so that the roles
     always alternate. No turns at all ask for the opening.
     """
-    messages = fixed_messages(world)
+    messages, known = fixed_messages(world), world.known(profile)
     begin = len(messages)
     for turn in turns[:-1]:
         if turn.reply:
-            messages += [_user(world, turn), {"role": "assistant", "content": turn.reply}]
+            messages += [_user(world, turn, known), {"role": "assistant", "content": turn.reply}]
     last = turns[-1] if turns else Turn("")
-    messages.append(_user(world, last))
+    messages.append(_user(world, last, known))
     if last.reply:
         messages.append({"role": "assistant", "content": last.reply})
-    known = world.describe_visitor(profile)
-    if known:
-        messages[begin]["content"] = f"{known}{_BREAK}{messages[begin]['content']}"
+    visitor = "\n".join(fill_known(world.visitor, known))
+    if visitor:
+        messages[begin]["content"] = f"{visitor}{_BREAK}{messages[begin]['content']}"
     return messages
 
 
@@ -114,10 +115,10 @@ def fit_notes(notes: Sequence[str], limit: int, count: Callable[[str], int]) -> 
     return kept
 
 
-def _user(world: World, turn: Told) -> Message:
+def _user(world: World, turn: Told, known: Mapping[str, str]) -> Message:
     if not turn.said:
         return {"role": "user", "content": world.opening}
     said = clean(turn.said[:SAID_CHARACTERS]) or "…"
     # Before the line: the last thing that the storyteller reads is what the visitor said.
-    known = " ".join(turn.notes)
-    return {"role": "user", "content": f"({known}){_BREAK}{said}" if known else said}
+    notes = " ".join(fill_known(turn.notes, known))
+    return {"role": "user", "content": f"({notes}){_BREAK}{said}" if notes else said}

@@ -21,7 +21,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from prologue.form import ReplyForm
-from prologue.placeholders import fill, flatten, placeholders
+from prologue.placeholders import flatten, placeholders
 from prologue.script.player import ProfileField, Script
 from prologue.script.reader import read_script
 from prologue.yaml_file import Key, OneOrMore, Text, WorldError, as_tuple, one_line, read_text, read_yaml
@@ -64,11 +64,6 @@ class World:
             for field in self.profile
             if values[field.key] and values[field.key].casefold() not in field.none
         }
-
-    def describe_visitor(self, profile: Mapping[str, str]) -> str:
-        """The lines of `visitor` whose placeholders are all known, filled; often fewer than there are, maybe none."""
-        known = self.known(profile)
-        return "\n".join(fill(line, known) for line in self.visitor if set(placeholders(line)) <= known.keys())
 
 
 _Sentences = Annotated[int, msgspec.Meta(ge=1, le=20)]

@@ -53,6 +53,13 @@ def test_check_finds_two_facts_about_the_same(tmp_path: Path) -> None:
     assert "facts a and b: both are about 'The well!'; leave it to one of them." in check_world(folder)
 
 
+def test_check_finds_a_fact_about_what_nobody_is_asked(tmp_path: Path) -> None:
+    folder = make_world("house", tmp_path)
+    (folder / "facts.yaml").write_text("[{id: a, text: 'Your name is {name}.'}, {id: b, text: 'You are {age} old.'}]")
+    wrong = "facts b: `{age}` is not in `profile` of world.yaml; add it there or mend it."
+    assert [said for said in check_world(folder) if said.startswith("facts")] == [wrong]
+
+
 @pytest.fixture(scope="module")
 def house(embedder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book with three facts beside it."""

@@ -87,6 +87,14 @@ def test_what_the_world_knows_stands_before_the_line(world: World) -> None:
     assert messages[-1]["content"] == "(A. B.)\n\nI sing"
 
 
+def test_a_note_about_the_visitor_says_what_is_known_and_is_left_out_otherwise(world: World) -> None:
+    notes = ["Your name is {name}.", "With you is {companion}.", "A {typo}."]
+    turns = [Turn("who am I?", "You are Ann.", notes), Turn("hm", notes=notes[1:])]
+    messages = compose(world, {"name": "Ann {companion}\n", "companion": "nobody"}, turns)
+    assert messages[3]["content"] == "My name: Ann {companion}\n\n(Your name is Ann {companion}.)\n\nwho am I?"
+    assert messages[-1]["content"] == "hm"
+
+
 def words(messages: list[dict[str, str]]) -> int:
     return sum(len(message["content"].split()) for message in messages)
 
