@@ -1,26 +1,26 @@
 // The page: joins the play to what is seen of it. The protocol is in session.js, the story's rules in story.js, the
 // log in log.js.
 
-import { Announcer } from "./announcer.js";
-import { Backstage } from "./backstage.js";
-import { Slideshow } from "./city.js";
-import { Composer, isComposing } from "./composer.js";
-import { Countdown, inWords } from "./countdown.js";
+import { Announcer } from "./view/announcer.js";
+import { Backstage } from "./panels/backstage.js";
+import { Slideshow } from "./scenery/city.js";
+import { Composer, isComposing } from "./view/composer.js";
+import { Countdown, inWords } from "./view/countdown.js";
 import { byId, make, setText } from "./dom.js";
-import { Keeping } from "./keeping.js";
-import { Log } from "./log.js";
-import { Memory } from "./memory.js";
-import { countDown, notice, noticed, problem } from "./notices.js";
-import { Panels } from "./panels.js";
-import { Pacer } from "./prologue.js";
-import { Reading, tint } from "./reading.js";
-import { Play } from "./session.js";
-import { Sound } from "./sound.js";
+import { Keeping } from "./stories/keeping.js";
+import { Log } from "./view/log.js";
+import { Memory } from "./panels/memory.js";
+import { countDown, notice, noticed, problem } from "./view/notices.js";
+import { Panels } from "./panels/panels.js";
+import { Pacer } from "./view/prologue.js";
+import { Reading, tint } from "./panels/reading.js";
+import { Play } from "./session/session.js";
+import { Sound } from "./scenery/sound.js";
 import { Stored } from "./storage.js";
-import { newRecord, plainTurns, restoreTakes, stories } from "./stories.js";
-import { OPENING } from "./story.js";
-import { TitleScreen } from "./title_screen.js";
-import { Wait } from "./wait.js";
+import { newRecord, plainTurns, restoreTakes, stories } from "./stories/stories.js";
+import { OPENING } from "./session/story.js";
+import { TitleScreen } from "./view/title_screen.js";
+import { Wait } from "./view/wait.js";
 
 const SAVE_MS = 300;
 

@@ -15,7 +15,7 @@ from tests.browser.fake_play import SAVED, FakePlay
 
 #: Runs each list of calls on a story of the page's; gives what was shown and how the turns stand.
 RUN = """async (plays) => {
-  const { Story } = await import("./story.js");
+  const { Story } = await import("./session/story.js");
   return plays.map((calls) => {
     const story = new Story();
     const shown = {};
@@ -144,7 +144,7 @@ async def test_both_countdowns_agree(page: Page) -> None:
         wake |= {"eta_s": chance.uniform(0, 60)} if chance.random() < 0.8 else {}
         reports.append((now, wake if chance.random() < 0.4 else None))
     script = """async (reports) => {
-      const { Countdown, inWords } = await import("./countdown.js");
+      const { Countdown, inWords } = await import("./view/countdown.js");
       const countdown = new Countdown();
       return reports.map(([now, wake]) => {
         if (wake) countdown.hear(wake, now);

@@ -215,6 +215,6 @@ async def test_a_house_for_everybody_loads_nothing_of_it(page: Page) -> None:
         page.on("request", lambda request: loaded.append(urlsplit(request.url).path))
         await page.goto(house.address)
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
-        assert "/session.js" in loaded
-        assert "/sign_in.js" not in loaded
+        assert "/session/session.js" in loaded
+        assert "/session/sign_in.js" not in loaded
         await expect(page.get_by_role("button", name="Sign out")).to_have_count(0)

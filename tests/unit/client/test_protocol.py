@@ -56,9 +56,9 @@ def test_constants_agree() -> None:
 @pytest.mark.parametrize(
     ("file", "name", "value"),
     [
-        ("session.js", "PROTOCOL", wire.PROTOCOL),
-        ("queue.js", "LINE_CHARACTERS", wire.LINE_CHARACTERS),
-        ("story.js", "OPENING", wire.OPENING),
+        ("session/session.js", "PROTOCOL", wire.PROTOCOL),
+        ("session/queue.js", "LINE_CHARACTERS", wire.LINE_CHARACTERS),
+        ("session/story.js", "OPENING", wire.OPENING),
     ],
 )
 def test_the_pages_constants_agree(file: str, name: str, value: object) -> None:

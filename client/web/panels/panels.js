@@ -1,6 +1,6 @@
 // The panels and their keys. In a wide window Backstage lies beside the play and leaves it usable.
 
-import { byId } from "./dom.js";
+import { byId } from "../dom.js";
 
 /** Where there is room for Backstage beside the play, as layout.css has it. */
 const WIDE = "(min-width: 62rem) and (min-height: 30rem)";

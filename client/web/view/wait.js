@@ -1,9 +1,9 @@
 // The wait, as it really went: when the socket opened, when the first frame came, when the storyteller was ready and
 // when its first words came, each the first time only.
 
-import { figure } from "./figures.js";
-import { draw } from "./city.js";
-import { make } from "./dom.js";
+import { figure } from "../panels/figures.js";
+import { draw } from "../scenery/city.js";
+import { make } from "../dom.js";
 
 const NAMES = { door: "connected", frame: "first line", ready: "storyteller awake", token: "first words of the story" };
 

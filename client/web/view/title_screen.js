@@ -1,7 +1,7 @@
 // The title screen: the name of the play and one button. Behind it the socket opens and the storyteller begins to
 // wake; what is told waits for the click, for nobody listens before it.
 
-import { byId, setText } from "./dom.js";
+import { byId, setText } from "../dom.js";
 
 export class TitleScreen {
   #waiting = null;

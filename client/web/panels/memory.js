@@ -1,6 +1,6 @@
 // The memory panel: what the storyteller knows of the visitor, to be read and changed.
 
-import { make } from "./dom.js";
+import { make } from "../dom.js";
 
 export class Memory {
   #touched = false;

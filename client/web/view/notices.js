@@ -1,6 +1,6 @@
 // The two lines that say what is wrong: with the connection, and with what was just said.
 
-import { byId, setText } from "./dom.js";
+import { byId, setText } from "../dom.js";
 
 let retryAt = 0;
 

@@ -1,6 +1,6 @@
 // The Keep panel: this story to save, share and name; the other stories of this browser to open; a file to read.
 
-import { byId, make, setText } from "./dom.js";
+import { byId, make, setText } from "../dom.js";
 import { asElements, asMarkdown, asPage, hand } from "./export.js";
 import { nameOf, newRecord, stories } from "./stories.js";
 import { asFile, asLink, fromFile, fromLink } from "./story_file.js";

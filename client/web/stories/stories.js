@@ -2,7 +2,7 @@
 // lines as they were shown, the turns with their takes, and lines not sent yet. The server has the turns, too, for
 // as long as it keeps the session; the prologue's lines and former takes are kept here alone.
 
-import { storage } from "./storage.js";
+import { storage } from "../storage.js";
 
 const START = "story.";
 

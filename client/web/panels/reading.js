@@ -1,8 +1,8 @@
 // How the page is read: the size of its text, its theme, and the browser's own voice. And the tint of the glass that
 // the visitor chose in the prologue.
 
-import { byId } from "./dom.js";
-import { Stored } from "./storage.js";
+import { byId } from "../dom.js";
+import { Stored } from "../storage.js";
 
 const SIZES = ["100%", "112.5%", "125%", "150%"];
 

@@ -1,7 +1,7 @@
 // The line being written: it grows with its text, is sent with Enter, and survives a reload.
 
-import { byId } from "./dom.js";
-import { Stored } from "./storage.js";
+import { byId } from "../dom.js";
+import { Stored } from "../storage.js";
 
 const draft = new Stored("draft");
 

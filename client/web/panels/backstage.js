@@ -1,7 +1,7 @@
 // Backstage: what the replies took and cost, what the written answers spared, how the wait went. Figures
 // come from the server; this page adds only sums.
 
-import { make } from "./dom.js";
+import { make } from "../dom.js";
 import { dollars, figure, within } from "./figures.js";
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -1,8 +1,8 @@
 // The music box's button and volume. It plays only when asked to, and again on Begin where it was left playing.
 
-import { byId, setText } from "./dom.js";
+import { byId, setText } from "../dom.js";
 import { MusicBox } from "./music.js";
-import { Stored } from "./storage.js";
+import { Stored } from "../storage.js";
 
 const keptSound = new Stored("sound");
 const keptVolume = new Stored("volume");

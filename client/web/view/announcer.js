@@ -1,6 +1,6 @@
 // What a screen reader hears, and the browser's own voice where the visitor asked for it: whole sentences, not tokens.
 
-import { make } from "./dom.js";
+import { make } from "../dom.js";
 
 export class Announcer {
   #spoken = new Map(); // turn -> how much of its text was announced

@@ -1,6 +1,6 @@
 // A question of the prologue as a form: its choices, a reply in one's own words, and a way past it.
 
-import { make, setText } from "./dom.js";
+import { make, setText } from "../dom.js";
 
 export class Question {
   /** `onReply(text)` gives whether the reply was sent; `onPass()` leaves the question unanswered. */

@@ -1,8 +1,8 @@
 // A story to keep or to read: as Markdown, as a page that needs nothing but itself, and as elements. Nothing said in
 // it is taken for markup.
 
-import { make } from "./dom.js";
-import { partsOf } from "./story.js";
+import { make } from "../dom.js";
+import { partsOf } from "../session/story.js";
 
 /** `{title, prologue, turns}` as blocks `[kind, text]` in the order they were shown. */
 function blocks({ prologue, turns }) {

@@ -1,11 +1,11 @@
 // The log: what was said and told, on the page. It turns beats and turns into elements and asks, through
 // `actions`, for what its buttons offer.
 
-import { make, setText } from "./dom.js";
-import { dollars, figure, statsInWords } from "./figures.js";
+import { make, setText } from "../dom.js";
+import { dollars, figure, statsInWords } from "../panels/figures.js";
 import { Question } from "./question.js";
 import { Follower } from "./scroll.js";
-import { OPENING, partsOf } from "./story.js";
+import { OPENING, partsOf } from "../session/story.js";
 
 /** Who gives the written answers in a world whose prologue has no speaker. */
 const NOBODY = "From the answer book";

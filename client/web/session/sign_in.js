@@ -3,8 +3,8 @@
 // The authorization-code flow with PKCE at the user pool's own pages: a password is never seen here. Tokens stay
 // in this tab. It gives the header that a ticket is asked for with; 
 
-import { make } from "./dom.js";
-import { stories } from "./stories.js";
+import { make } from "../dom.js";
+import { stories } from "../stories/stories.js";
 
 const MEMBER = "overture.member"; // {access, refresh, until, since}
 const ERRAND = "overture.sign-in"; // {state, verifier} while the visitor is at the pool's pages
