@@ -51,10 +51,10 @@ def compose(world: World, profile: Mapping[str, str], turns: Sequence[Told]) -> 
     """The chat messages `{role, content}` that ask the storyteller for the next reply.
 
     First come the system prompt and the world's examples, which are the same for every visitor and every
-    turn. What is known of the visitor precedes the first line of the story; what is not known is not
-    mentioned, in a note neither. The last message is the visitor's line to be told now, or, when the last turn already has a
-    reply, that reply to be continued. An earlier turn without a reply is left out, so that the roles
-    always alternate. No turns at all ask for the opening.
+    turn. What is known of the visitor precedes the first line of the story and stands in notes that ask for
+    it; what is not known is not mentioned. The last message is the visitor's line to be told now, or, when
+    the last turn already has a reply, that reply to be continued. An earlier turn without a reply is left
+    out, so that the roles always alternate. No turns at all ask for the opening.
     """
     messages, known = fixed_messages(world), world.known(profile)
     begin = len(messages)

@@ -23,8 +23,8 @@ class Refuse:
         if name.partition(".")[0] in blocked:
             raise ModuleNotFoundError(f"No module named {name!r}: the group play does not install it", name=name)
 sys.meta_path.insert(0, Refuse())
-import client.terminal.__main__, front.handler, local.__main__, local.play, model_build.pack, storyteller.handler
-import prologue.answers.builder, prologue.check
+import client.terminal.__main__, front.actions, local.__main__, local.stack, model_build.pack, storyteller.worker
+import prologue.answers.builder, prologue.check, storyteller.engine
 """
 
 
