@@ -8,7 +8,7 @@ KERNEL := build/kernel
 STORYTELLER := build/models/storyteller
 READY := .venv/.play $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
 
-.PHONY: help ready setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs dashboard
+.PHONY: help ready setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs dashboard graviton
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -67,6 +67,10 @@ test: lint  ## Check style and types, and run every test
 
 arm64: .venv/.ready $(KERNEL)/.built  ## Test the engine on the real arm64 kernels, emulated (Linux, root)
 	@scripts/arm64
+
+graviton: .venv/.ready  ## Test and measure the engine on an arm64 Linux machine, and write one report to send
+	$(GET_READY)
+	@$(PY) -m bench.graviton
 
 # --- AWS (settings: SET="memory=3008 concurrency=0", docs/settings.md)
 CONTEXT := $(foreach one,$(SET),-c $(one))

@@ -113,7 +113,8 @@ def first_book() -> list[dict[str, float]]:
             index = load_answer_index(Path(folder) / "book")
         lines = [Labelled(raw["text"], raw["answer"] if raw["answer"] in ids else None) for raw in ordinary]
         figures = measure(index, lines)
-        found.append({name: float(figures[name] or 0.0) for name in ("recall", "wrong_answer_rate", "false_answer_rate")})
+        rates = ("recall", "wrong_answer_rate", "false_answer_rate")
+        found.append({name: float(figures[name] or 0.0) for name in rates})
         print(f"draw {draw}: " + ", ".join(f"{name} {value:.3f}" for name, value in found[-1].items()), flush=True)
     for name in found[0]:
         values = [one[name] for one in found]
