@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (platform.system(), platform.machine()) != ("Linux", "aarch64") and not options.anyway:
         print(
-            f"This is {platform.system()} on {platform.machine()}, and the kit is for arm64 Linux: run it on a Graviton,"
+            f"This is {platform.system()} on {platform.machine()}, and the kit is for arm64 Linux: run it on one,"
             " or here with --anyway to see what it does.",
             file=sys.stderr,
         )
