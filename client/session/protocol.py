@@ -68,7 +68,7 @@ class Turns(ServerMessage, tag="history", frozen=True):
 
 
 class Ok(ServerMessage, tag="ok", frozen=True):
-    """`answered`, for a line said without `ask`: whether its `answer` or `aside` follows."""
+    """`answered`, for a line: whether its `answer` or `aside` follows; None for a reply to a question."""
 
     to: str
     answered: bool | None = None
@@ -151,12 +151,11 @@ class Answer(ServerMessage, tag="answer", frozen=True):
 
 
 class Aside(ServerMessage, tag="aside", frozen=True):
-    """What became of a line of the prologue without a written answer: said something to, kept, or taken as a reply."""
+    """What is said to a line of the prologue without a written answer, and whether the story begins with it."""
 
     to: str
     text: str = ""
     kept: bool = False
-    asked: str | None = None
 
 
 class Token(ServerMessage, tag="token", frozen=True):

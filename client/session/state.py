@@ -125,12 +125,10 @@ class SessionState:
                 turn = self.story.get(to)
                 if changes and turn:
                     self._emit(AnswerCame(turn))
-            case Aside(to=to, asked=asked):
+            case Aside(to=to):
                 changes = self.story.put_aside(message)
                 self._emit_all(changes)
                 turn = self.story.get(to)
-                if asked and turn:
-                    self.profile[asked] = turn.said
                 if changes and turn:
                     self._emit(AsideCame(turn))
             case Token(to=to, take=take, at=at, text=text):
@@ -214,6 +212,10 @@ class SessionState:
         ):
             if not self.story.begun:
                 self._emit_all(self.story.said(OPENING, ""))
+        elif action == "say" and pending.frame.get("ask") and answered:
+            # No reply to the question, but one of its own, or a greeting: what is said to it follows.
+            if self.story.get(pending.id) is None:
+                self._emit_all(self.story.said(pending.id, pending.frame["text"]))
         elif action == "say" and pending.frame.get("ask"):
             # As it was said; the server may have taken less of it ("I am Ada": Ada), which the next welcome tells.
             self.profile[pending.frame["ask"]] = pending.frame["text"]

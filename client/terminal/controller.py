@@ -61,6 +61,7 @@ class Controller:
         self._countdown = Countdown(clock())
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._asked: Beat | None = None
+        self._reply_id = ""  # of what was said to the question last
         self._pacer: asyncio.Task[None] | None = None
         self._choices: list[str] = []
         self._waiting_since = self._heard_at = clock()
@@ -138,8 +139,8 @@ class Controller:
             line = choices[int(line) - 1]
         self._asked = None
         self.screen.say(line)
+        self._reply_id = self.play.say(line, ask=beat.ask.key).id
         self.prologue += [Entry(asked=beat.ask.text), Entry(said=line)]
-        self.play.say(line, ask=beat.ask.key)
 
     def stop(self) -> None:
         """Stops the reply that is being told."""
@@ -227,6 +228,7 @@ class Controller:
                 for line in unsent:
                     screen.note(f"This line was not sent: {line}")
             case AnswerCame(turn=turn):
+                self._no_reply(turn)
                 if not self.play.story.begun:
                     self.prologue.append(Entry(turn=turn.id))
                 if self._answerer:
@@ -239,6 +241,7 @@ class Controller:
                 if self._asked:
                     self._show_question(self._asked)
             case AsideCame(turn=turn):
+                self._no_reply(turn)
                 self.prologue.append(Entry(turn=turn.id))
                 if turn.reply:
                     screen.speak(turn.reply, self._answerer)
@@ -326,6 +329,7 @@ class Controller:
         beat = self.play.beat
         if action.get("ask") and beat and beat.ask and beat.ask.key == action["ask"] and not self.play.story.begun:
             self._asked = beat
+            self._forget_reply(action["text"])
             self._show_question(beat)
 
     def _connection(self, event: Connection) -> None:
@@ -358,13 +362,26 @@ class Controller:
         else:
             self.play.next(beat.id)
 
+    def _no_reply(self, turn: Turn) -> None:
+        """Where a line was said to a question and is no reply to it, the question stands again."""
+        if turn.id == self._reply_id and not self.play.story.begun:
+            self._reply_id = ""
+            self._asked = self.play.beat
+            self._forget_reply(turn.said)
+
+    def _forget_reply(self, line: str) -> None:
+        """Takes the question and what was said to it out of the prologue as it is kept."""
+        place = next((n for n in reversed(range(len(self.prologue))) if self.prologue[n].said == line), None)
+        if place is not None:
+            del self.prologue[max(0, place - 1) : place + 1]
+
     def _show_question(self, beat: Beat) -> None:
         assert beat.ask is not None
         self.screen.note(beat.ask.text, style="bold")
         if beat.ask.choices:
             self.screen.offer(list(beat.ask.choices))
         else:
-            self.screen.note("(/say asks something else)")
+            self.screen.note("(/say says something else)")
 
     def end_prologue(self) -> None:
         """No more of the prologue is shown, and its question no longer stands."""

@@ -195,8 +195,9 @@ const HANDLERS = {
     showBackstage();
     tick();
   },
-  done: ({ action }) => {
-    if (action.action === "say" && action.ask && log.asked?.ask.key === action.ask) {
+  done: ({ action, isReply }) => {
+    if (action.ask && !isReply) log.openQuestion?.goOn();
+    else if (action.action === "say" && action.ask && log.asked?.ask.key === action.ask) {
       note({ asked: log.asked.ask.text });
       note({ said: action.text });
       log.dropQuestion(action.text);
@@ -287,12 +288,12 @@ function showBackstage() {
 
 // --- what the visitor does ------------------------------------------------------------
 
-/** A line from the composer, or a choice. While a question stands it is the reply, unless it asks something itself. */
+/** A line from the composer, or a choice. While a question stands it may be the reply: the server tells. */
 function say(text) {
   problem("");
   log.follower.toNewest();
   const { asked } = log;
-  if (asked && !/[?？؟]["”’)\s]*$/u.test(text)) {
+  if (asked) {
     if (!play.say(text, asked.ask.key)) return false;
     log.openQuestion.wait();
     return true;

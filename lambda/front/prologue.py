@@ -16,7 +16,7 @@ from overture.protocol import LINE_CHARACTERS, ProtocolError, ServerMessage
 from overture.sessions import Session, SessionTransaction
 from prologue.answers.index import State
 from prologue.script.player import Beat, ReplyError
-from prologue.script.reactions import Reaction, react
+from prologue.script.reactions import Reaction, react, standing
 
 
 class Step(NamedTuple):
@@ -27,29 +27,38 @@ class Step(NamedTuple):
 
 
 def say(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
-    """A line: a reply to the question that it names, a line of the story, or one of the prologue."""
-    if message.ask is not None:
-        return _reply(front, visitor, message)
-    turns.check(message.text)
+    """A line: perhaps the reply to the question that it names, a line of the story, or one of the prologue."""
+    if message.ask is None:
+        turns.check(message.text)
     session = front.sessions.read(visitor.key)
     if message.id in session.done:
         return _heard_before(front, visitor, message, "story" if session.in_story else "prologue")
-    return turns.say(front, visitor, message) if session.in_story else _hear(front, visitor, message)
+    if session.in_story and message.ask is None:
+        return turns.say(front, visitor, message)
+    return _hear(front, visitor, message)
 
 
 def _hear(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
-    """A line said in the prologue that names no question."""
+    """A line said in the prologue."""
     search = turns.look_up(front, message.text, "prologue")
 
     def change(tx: SessionTransaction) -> tuple[Reaction, Step | None] | None:
-        session = tx.session
+        session, script = tx.session, front.world.script
+        question = None
+        if message.ask is not None and message.id not in session.done:
+            question = None if session.in_story else standing(script, session.script)
+            if question is None or question.key != message.ask:
+                raise ProtocolError(
+                    "not_asked", f"Nobody is asking for `{message.ask}` at the moment; say it without `ask`."
+                )
         if session.in_story or message.id in session.done:
             return None
-        reaction, session.script = react(
-            front.world.script, session.script, message.text, search.found.match is not None
-        )
+        answered = search.found.match is not None
+        reaction, session.script = react(script, session.script, message.text, answered=answered, question=question)
         if reaction.kind == "answer":
             return reaction, None
+        if reaction.kind == "refused":
+            raise ProtocolError("bad_reply", reaction.line or "")
         if reaction.key is not None:
             return reaction, _take(front, tx, message.id, reaction.key, message.text)
         keeps = reaction.keep and len("\n".join([*session.kept, message.text])) <= LINE_CHARACTERS
@@ -65,11 +74,10 @@ def _hear(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerM
     reaction, step = heard
     if reaction.kind == "answer":
         return turns.answer(front, visitor, message, search)
-    ok = protocol.Ok(message.id, answered=True)
     if step is not None:
-        return [ok, protocol.Aside(message.id, asked=reaction.key), *_news(front, visitor, step)]
+        return _follow(front, visitor, message.id, step)
     front.count("KeptLines" if reaction.keep else "Asides")
-    return [ok, protocol.Aside(message.id, reaction.line or "", reaction.keep)]
+    return [protocol.Ok(message.id, answered=True), protocol.Aside(message.id, reaction.line or "", reaction.keep)]
 
 
 def _heard_before(front: Front, visitor: Visitor, message: protocol.Say, state: State) -> list[ServerMessage]:
@@ -81,23 +89,9 @@ def _heard_before(front: Front, visitor: Visitor, message: protocol.Say, state: 
         search = turns.look_up(front, message.text, state)
         if search.found.match is not None and search.found.match.text == turn.reply:
             return turns.answer(front, visitor, message, search)
-    aside = protocol.Aside(message.id) if turn is None else protocol.Aside(message.id, turn.reply, turn.kept)
-    return [protocol.Ok(message.id, answered=True), aside]
-
-
-def _reply(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
-    """A reply to the question of the prologue that it names."""
-    ask = message.ask or ""
-
-    def answer(tx: SessionTransaction) -> Step | None:
-        if message.id in tx.session.done:
-            return None
-        beat = None if tx.session.in_story else front.world.script.current(tx.session.script)
-        if beat is None or beat.ask is None or beat.ask.key != ask:
-            raise ProtocolError("not_asked", f"Nobody is asking for `{ask}` at the moment; say it without `ask`.")
-        return _take(front, tx, message.id, ask, message.text)
-
-    return _follow(front, visitor, message.id, front.sessions.update(visitor.key, answer))
+    if turn is None:  # it was the reply to a question
+        return [protocol.Ok(message.id)]
+    return [protocol.Ok(message.id, answered=True), protocol.Aside(message.id, turn.reply, turn.kept)]
 
 
 def _take(front: Front, tx: SessionTransaction, action: str, ask: str, text: str) -> Step:

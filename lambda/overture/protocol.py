@@ -68,7 +68,7 @@ class Hello(ClientMessage, tag="hello", frozen=True):
 
 
 class Say(ClientMessage, tag="say", frozen=True):
-    """A visitor's line; with `ask`, the reply to that question of the prologue."""
+    """A visitor's line. `ask`: the question of the prologue that stands before them, to which it may be the reply."""
 
     id: Id
     text: Text
@@ -203,7 +203,7 @@ class Turns(ServerMessage, tag="history", frozen=True):
 class Ok(ServerMessage, tag="ok", frozen=True):
     """The action with the id `to` has been done, once.
 
-    `answered`, for a line said without `ask`: whether its `answer` or `aside` follows, or else the storyteller has it.
+    `answered`, for a line: whether its `answer` or `aside` follows, or else the storyteller has it; absent for a reply.
     """
 
     to: str
@@ -285,14 +285,12 @@ class Answer(ServerMessage, tag="answer", frozen=True):
 class Aside(ServerMessage, tag="aside", frozen=True):
     """What became of a line said in the prologue that no written answer covers.
 
-    `text`: what the speaker says to it, or nothing. `kept`: the story begins with this line. `asked`: the line was
-    taken as the reply to this question.
+    `text`: what the speaker says to it, or nothing. `kept`: the story begins with this line.
     """
 
     to: str
     text: str = ""
     kept: bool = False
-    asked: str | None = None
 
 
 class Token(ServerMessage, tag="token", frozen=True):

@@ -114,8 +114,15 @@ class Question:
     limit: int = 60
     refuse: str | None = None
 
+    def offered(self, text: str) -> str | None:
+        """The choice that a text is, letter for letter but for capitals."""
+        said = flatten(text).casefold()
+        return next((choice for choice in self.choices if choice.casefold() == said), None)
+
     def read(self, text: str) -> str:
         """The value in a reply. Raises `ReplyError` for an empty one and for none of the choices."""
+        if (choice := self.offered(text)) is not None:
+            return choice
         said = flatten(text, 4 * self.limit)
         for beginning in sorted(self.strip, key=len, reverse=True):
             if re.match(rf"{re.escape(beginning)}\b", said, re.IGNORECASE):

@@ -1,7 +1,7 @@
 """What the prologue makes of a line that no written answer covers. Pure: no index, no session.
 
-At a question the line is the reply to it, unless it is plainly something else (a greeting, thanks, a
-question of its own). Between questions it gets a line of the speaker's, by kind, never the same twice in a
+A line said to a question is the reply to it, unless it is plainly something else (a greeting, thanks, a
+question of its own). Any other line gets a line of the speaker's, by kind, never the same twice in a
 row; what belongs to the story is kept for the storyteller. Nothing said here ends the prologue.
 """
 
@@ -136,6 +136,12 @@ _ASKING = frozenset(
         "has",
     ]
 )
+#: These begin a question only before one of `_SUBJECTS`: "Will" and "May" are names, too.
+_NAMES = frozenset(["will", "may"])
+_SUBJECTS = frozenset(
+    "i you he she it we they there this that these those the a an my your his her our their "  # noqa: SIM905
+    "somebody someone anybody anyone everybody everyone".split()
+)
 _DEED = re.compile(
     r"^(?:i|we|let's|lets|let us)\b(?! (?:am|are|'m|like|love|hate|think|guess|suppose|feel|don't|do not)\b)"
     r"|^(?:go|walk|run|open|take|give|knock|ring|look|enter|climb|follow|wait|sing|dance|push|pull|ask|tell|show)\b"
@@ -176,33 +182,35 @@ def classify(text: str) -> Kind:
         return "no"
     if set(words) <= _YES:
         return "yes"
-    if words[0] in _ASKING or line.rstrip(" )\"'”").endswith("?"):
+    asks = words[0] in _ASKING and (words[0] not in _NAMES or bool(_SUBJECTS.intersection(words[1:2])))
+    if asks or (len(words) > 1 and line.rstrip(" )\"'”").endswith("?")):
         return "question"
     if _DEED.search(line):
         return "story"
     return "small_talk" if _SMALL_TALK.search(line) else "other"
 
 
-def react(script: Script, state: ScriptState, text: str, answered: bool) -> tuple[Reaction, ScriptState]:
-    """What to do with a line said in the prologue without naming a question, and the state after it.
+def react(
+    script: Script, state: ScriptState, text: str, *, answered: bool, question: Question | None = None
+) -> tuple[Reaction, ScriptState]:
+    """What to do with a line said in the prologue, and the state after it.
 
-    `answered`: whether the answer index has an answer to the line.
+    `answered`: whether the answer index has an answer to the line. `question`: the one that the visitor sees.
     """
     kind = classify(text)
-    question = _standing(script, state)
-    if answered and (question is None or kind in ("question", "thanks", "greeting")):
-        return Reaction("answer"), state
-    if question is not None and kind not in ("greeting", "thanks", "question"):
+    if question is not None and (kind not in ("greeting", "thanks", "question") or question.offered(text)):
         try:
             return Reaction("reply", key=question.key, value=question.read(text)), state
         except ReplyError as refusal:
             return Reaction("refused", str(refusal)), state
+    if answered:
+        return Reaction("answer"), state
     line, state = _say(script, state, kind, text)
     return Reaction(kind, line, keep=kind in KEPT), state
 
 
-def _standing(script: Script, state: ScriptState) -> Question | None:
-    """The question that the visitor sees."""
+def standing(script: Script, state: ScriptState) -> Question | None:
+    """The question of the beat that was told last."""
     shown = script.current(state)
     if shown is None or shown.ask is None:
         return None

@@ -224,7 +224,8 @@ class FakePlay:
 
     async def _on_say(self, frame: dict[str, Any]) -> None:
         text = frame["text"]
-        if frame.get("ask"):
+        is_asked = text.endswith("can you do?")
+        if frame.get("ask") and not is_asked and text not in ("hello", "who are you"):
             choices = BEATS[self.beat].get("ask", {}).get("choices")
             if choices and text not in choices:
                 refusal = f"Choose one of these: {', '.join(choices)}."
@@ -233,7 +234,6 @@ class FakePlay:
             self.profile[frame["ask"]] = text
             await self._on_next(frame)
             return
-        is_asked = text.endswith("can you do?")
         await self.send("ok", to=frame["id"], answered=is_asked or self.in_prologue)
         if frame["id"] in self.done:
             return

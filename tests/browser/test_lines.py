@@ -75,9 +75,30 @@ async def test_a_reply_typed_into_the_composer_is_the_reply(sized_page: Page) ->
         await say(page, "Marlow")
         await expect(page.get_by_role("button", name="gold")).to_be_visible()
         assert house.profile == {"name": "Marlow"}
-        await say(page, "hello")  # none of the choices: refused, and the question stands
+        await say(page, "mauve")  # none of the choices: refused, and the question stands
         await expect(page.locator(".question .problem")).to_contain_text("Choose one of these")
         assert [turn["said"] for turn in house.turns] == []
+
+
+async def test_a_question_or_a_greeting_said_to_a_question_leaves_it_standing(sized_page: Page) -> None:
+    page = sized_page
+    async with FakePlay(wait_s=5, line_s=0.1) as house:
+        await begin(page, house.address)
+        reply = page.get_by_label("Your reply")
+        await expect(reply).to_be_visible()
+        await say(page, "hello")
+        await expect(page.locator(".turn").filter(has_text="hello").locator(".reply")).to_have_text(
+            f"{GUARDIAN}{HEARD}"
+        )
+        await reply.fill("who are you")
+        await reply.press("Enter")
+        await expect(page.locator(".turn").filter(has_text="who are you").locator(".reply")).to_contain_text(HEARD)
+        await expect(reply).to_be_focused()
+        await expect(reply).to_have_value("")
+        await reply.fill("Marlow")
+        await reply.press("Enter")
+        await expect(page.get_by_role("button", name="gold")).to_be_visible()
+        assert house.profile == {"name": "Marlow"}
 
 
 async def test_the_prologue_replies_to_a_line_and_keeps_it_for_the_story(sized_page: Page) -> None:

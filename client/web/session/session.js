@@ -283,11 +283,7 @@ export class Play {
       this.emit({ kind: "beat", beat });
     },
     answer: (frame) => this.#emitAll(this.story.answered(frame)),
-    aside: (frame) => {
-      const said = this.story.get(frame.to)?.said;
-      if (frame.asked && said) this.profile = { ...this.profile, [frame.asked]: said };
-      this.#emitAll(this.story.putAside(frame));
-    },
+    aside: (frame) => this.#emitAll(this.story.putAside(frame)),
     token: (frame) => this.#emitAll(this.story.token(frame)),
     end: (frame) => {
       this.#stopping.delete(frame.to);
@@ -379,6 +375,9 @@ export class Play {
     const { action, ask, of, text, beat, profile } = pending.frame;
     if (action === "skip" || (action === "next" && this.beat?.final && beat === this.beat.id)) {
       if (!this.story.begun) this.#emitAll(this.story.said(OPENING, ""));
+    } else if (action === "say" && ask && answered) {
+      // No reply to the question, but one of its own, or a greeting: what is said to it follows.
+      if (!this.story.get(to)) this.#emitAll(this.story.said(to, text));
     } else if (action === "say" && ask) {
       // As it was said; the server may have taken less of it ("I am Ada": Ada), which the next welcome tells.
       this.profile = { ...this.profile, [ask]: text };
@@ -393,7 +392,7 @@ export class Play {
     else if (["retry", "edit", "continue"].includes(action)) {
       this.#emitAll(this.story.reopened(of, pending.mark, text));
     }
-    this.emit({ kind: "done", action: pending.frame });
+    this.emit({ kind: "done", action: pending.frame, isReply: Boolean(ask) && !answered });
     this.#deliver();
   }
 

@@ -37,6 +37,14 @@ export class Question {
     this.form.firstElementChild.disabled = true;
   }
 
+  /** What was said was no reply: the question stands as it was. */
+  goOn() {
+    this.form.firstElementChild.disabled = false;
+    if (!this.input.value) return; // it was said elsewhere
+    this.input.value = "";
+    this.input.focus();
+  }
+
   /** The reply was refused: the question stands, with the reason. */
   refuse(message) {
     this.form.firstElementChild.disabled = false;

@@ -57,10 +57,10 @@ class Terminal:
         self._screen.history.top.clear()
         self._screen.erase_in_display(2)
 
-    async def until(self, text: str) -> None:
-        """Waits until this is shown."""
+    async def until(self, text: str, times: int = 1) -> None:
+        """Waits until this is shown so often."""
         async with asyncio.timeout(60):
-            while text not in self.shown:
+            while self.shown.count(text) < times:
                 self._news.clear()
                 await self._news.wait()
 
@@ -145,7 +145,9 @@ async def test_in_a_terminal(tmp_path: Path) -> None:
         await client.until("Ah. I heard the bell.")
         await client.until("Awake in about")
         await client.until("What name shall I write")
-        await client.until("(/say asks something else)")
+        await client.until("(/say says something else)")
+        client.type("who are you\r")
+        await client.until("What name shall I write", times=2)
         client.type("Adb\x7fa\r")
         await client.until("1 green")
         client.type("mauve\r")

@@ -88,28 +88,39 @@ def test_a_line_sent_twice_is_heard_once(play: Play) -> None:
     assert len(play.sessions.turns(play.key)) == 3
 
 
-def test_at_a_question_a_line_is_the_reply(play: Play) -> None:
+def test_what_is_said_to_a_question_is_the_reply(play: Play) -> None:
     to_question(play, "name")
-    got = play.send("say", id="n", text="I am Marlow")
-    assert kinds(got) == ["Ok", "Aside", "Beat"]
-    assert got[1] == protocol.Aside("n", asked="name")
+    got = play.send("say", id="n", text="I am Marlow", ask="name")
+    assert kinds(got) == ["Ok", "Beat"]
+    assert got[0] == protocol.Ok("n")
     assert play.sessions.read(play.key).profile == {"name": "Marlow"}
     assert play.sessions.turns(play.key) == []
-    again = play.send("say", id="n", text="I am Marlow")
-    assert again == [protocol.Ok("n", answered=True), protocol.Aside("n")]
+    assert play.send("say", id="n", text="I am Marlow", ask="name") == [protocol.Ok("n")]
 
 
-def test_at_a_question_a_question_of_the_visitors_is_none(play: Play) -> None:
+def test_a_question_a_greeting_or_thanks_is_no_reply(play: Play) -> None:
     to_question(play, "name")
-    assert isinstance(play.do("say", text="What can you do?")[0], protocol.Answer)
-    assert aside(play, "Is that a bell?").kept
+    first = play.send("say", id="q", text="What can you do?", ask="name")
+    assert kinds(first) == ["Ok", "Answer"]
+    assert first[0] == protocol.Ok("q", answered=True)
+    assert play.send("say", id="q", text="What can you do?", ask="name") == first
+    heard = [play.send("say", id=text[:1], text=text, ask="name") for text in ("hello", "is that a bell", "thanks")]
+    assert [kinds(got) for got in heard] == [["Ok", "Aside"]] * 3
     assert play.sessions.read(play.key).profile == {}
+    assert play.sessions.read(play.key).kept == ["is that a bell"]
+
+
+def test_a_line_said_before_the_question_is_seen_is_no_reply_to_it(play: Play) -> None:
+    to_question(play, "companion")
+    assert aside(play, "I wave to the lamplighter").kept
+    assert "companion" not in play.sessions.read(play.key).profile
 
 
 def test_a_reply_that_is_no_choice_is_refused_in_the_speakers_words(play: Play) -> None:
     to_question(play, "spectacles")
-    refused = aside(play, "pink")
-    assert refused.text.startswith("pink? I looked once")
-    assert not refused.kept
+    (refused,) = play.send("say", id="p", text="pink", ask="spectacles")
+    assert isinstance(refused, protocol.Error)
+    assert refused.code == "bad_reply"
+    assert refused.message.startswith("pink? I looked once")
     assert "spectacles" not in play.sessions.read(play.key).profile
-    assert kinds(play.send("say", id="g", text="green")) == ["Ok", "Aside", "Beat"]
+    assert kinds(play.send("say", id="g", text="green", ask="spectacles")) == ["Ok", "Beat"]
