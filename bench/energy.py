@@ -24,10 +24,11 @@ import numpy as np
 
 from bench.meter import Meter, MeterError, find
 from bench.results import row, write
+from model_build.resolve import model_folder
 from overture.ranges import significant
 from planner.explain import GUIDANCE
 from planner.report import table
-from storyteller.engine import Engine, Sampling, load_engine
+from storyteller.engine import Engine, EngineError, Sampling, load_engine
 
 OUTPUTS = (16, 64, 128, 256)
 INPUTS = (64, 256, 512, 1_024)
@@ -124,7 +125,7 @@ def findings(found: Sequence[tuple[str, str, Run]]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures every model in turn, prints tables and keeps the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.energy", description=__doc__)
-    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("models", nargs="+", help="bundles, or checkpoint folders, GGUF files, hub ids or smollm2")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--meter", choices=["auto", "rapl", "cpu"], default="auto")
@@ -134,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         meter = find(options.meter, options.wall)
         print(f"Meter: {meter.kind}.")
-        for path in options.models:
+        for path in map(model_folder, options.models):
             engine = load_engine(path, threads=options.threads, chat=False, context=2_048, speculate=False)
             engine._stop_ids = frozenset()  # every reply has the length that is asked for
             found = list(bench(engine, meter, path.name, options.rounds))
@@ -149,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows += [
                 row("reply_mj", "mJ", run.millijoules, group=kind, what=what, **about) for kind, what, run in found
             ]
-    except MeterError as error:
+    except (MeterError, EngineError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"\nkept in {write('energy', rows, threads=options.threads, meter=meter.kind)}")

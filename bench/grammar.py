@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.story import WALK
+from model_build.resolve import add_model, model_folder
 from prologue.prompt import Turn, compose
 from prologue.world import load_world
 from storyteller.engine import Completion, Engine, EngineError, Grammar, Sampling, load_engine
@@ -53,7 +54,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     if world.reply is None:
         raise EngineError(f"{options.world} says no form: give its world.yaml a `reply`.")
     form = Grammar("lark", world.reply.first_part(), world.reply.next_part)
-    engine = load_engine(options.model, threads=1, cache_slots=1)
+    engine = load_engine(model_folder(options.model, options.adapter), threads=1, cache_slots=1)
     began = time.process_time()
     grammars = Grammars(engine.tokenizer, len(engine.tokenizer.vocabulary.get_vocab()), engine.stop_ids)
     grammars.prepare()
@@ -98,14 +99,14 @@ def report(found: dict[str, float]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench.grammar", description="What a form of replies costs.")
-    parser.add_argument("model", type=Path)
+    add_model(parser)
     parser.add_argument("--world", type=Path, default=ROOT / "prologue" / "worlds" / "emerald_city")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=160)
     options = parser.parse_args(arguments)
     try:
         found = measure(options)
-    except (EngineError, OSError) as error:
+    except (EngineError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(report(found))

@@ -20,11 +20,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from client.session.connection import Play
 from client.session.events import BeatCame, Welcomed, Woke
 from client.session.story import Ended, Told
+from local.checks import find_model
 from local.plan import LocalError
 from local.play import overture
 from local.stack import LocalStack
@@ -35,19 +35,23 @@ REPLY = "Nim"
 
 @dataclass
 class Watch:
-    """What came on the screen and when, in seconds since the page was opened."""
+    """What came on the screen and when, in seconds since the page was opened; `ticks` are of the countdown."""
 
     shown: list[tuple[float, str]] = field(default_factory=list)
+    ticks: list[tuple[float, str]] = field(default_factory=list)
     first_frame_s: float | None = None
     ready_s: float | None = None
     opening_s: float | None = None
     first_token_s: float | None = None
     end_s: float | None = None
 
-    def longest_gap(self) -> tuple[float, str]:
-        """The longest silence from the first frame to the first token, and what came before it."""
+    def longest_gap(self, *, counted: bool = False) -> tuple[float, str]:
+        """The longest time with nothing new from the first frame to the first token, and what came before it.
+
+        `counted`: a tick of the countdown is something new.
+        """
         until = self.first_token_s if self.first_token_s is not None else float("inf")
-        times = sorted((at, what) for at, what in self.shown if at <= until)
+        times = sorted((at, what) for at, what in [*self.shown, *(self.ticks if counted else [])] if at <= until)
         gaps = [(later[0] - earlier[0], earlier[1]) for earlier, later in itertools.pairwise(times)]
         return max(gaps, default=(0.0, "nothing"))
 
@@ -104,7 +108,7 @@ async def watch(url: str, *, think_s: float = 0.5, patience_s: float = 180.0) ->
                         countdown = f"{wake.state} {round((wake.progress or 0) * 100)}% {round(wake.eta_s or 0)} s"
                         if countdown != counted:
                             counted = countdown
-                            seen.shown.append((now(), countdown))
+                            seen.ticks.append((now(), countdown))
                         if wake.state == "ready" and seen.ready_s is None:
                             seen.ready_s = now()
                     case Told():
@@ -120,21 +124,24 @@ async def watch(url: str, *, think_s: float = 0.5, patience_s: float = 180.0) ->
     return seen
 
 
-async def measure(waits: Sequence[float], *, model: Path | None, think_s: float) -> list[dict[str, object]]:
+async def measure(waits: Sequence[float], *, model: str | None, think_s: float) -> list[dict[str, object]]:
     """One fresh stack and one play a wait. Raises `LocalError` when the stack cannot run."""
     rows: list[dict[str, object]] = []
+    folder = None if model is None else await find_model(model)
     for wait_s in waits:
-        plan = overture(wait_s=wait_s) if model is None else overture(wait_s=wait_s, model=model)
+        plan = overture(wait_s=wait_s) if folder is None else overture(wait_s=wait_s, model=folder)
         async with LocalStack(plan) as stack:
             await stack.prestart()
             seen = await watch(stack.url, think_s=think_s, patience_s=180 + wait_s)
         gap, after = seen.longest_gap()
+        still, _ = seen.longest_gap(counted=True)
         rows.append(
             {
                 "wait_s": wait_s,
                 "first_frame_s": _rounded(seen.first_frame_s),
                 "longest_gap_s": _rounded(gap),
                 "gap_after": after,
+                "longest_still_s": _rounded(still),
                 "ready_s": _rounded(seen.ready_s),
                 "story_asked_s": _rounded(seen.opening_s),
                 "first_token_s": _rounded(seen.first_token_s),
@@ -150,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.wait", description="Times how the wait feels to a visitor.")
     parser.add_argument("--waits", type=float, nargs="+", default=[0, 1, 5, 20, 50], metavar="S", help="waits to play")
     parser.add_argument("--think", type=float, default=0.5, metavar="S", help="how long the visitor thinks (0.5)")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="another model than the default")
+    parser.add_argument("--model", help="another than the default: a bundle, folder, GGUF file, hub id or smollm2")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     try:

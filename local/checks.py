@@ -17,20 +17,17 @@ from local.plan import LocalError
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_REMEDY = "run `make setup` for the default one, or give a bundle, a Llama's folder, a hub id or a GGUF file"
+#: The model that a package carries, as `model_build` calls it.
+PACKAGED = "smollm2"
 WORLD_REMEDY = "give --world a folder like prologue/worlds/emerald_city"
 BOOK_REMEDY = "build it with `.venv/bin/python -m prologue build --answers {answers} --out {book}`"
-#: The prologue, written or compiled from ink.
-SCRIPTS = ("script.yaml", "script.ink.json")
 
 
 def check(*, model: Path, world: Path, book: Path) -> None:
     """Raises `LocalError` for the first thing found missing."""
     _folder(model, "model folder", MODEL_REMEDY)
     _text(world, "world.yaml", "world folder", WORLD_REMEDY)
-    script = next((name for name in SCRIPTS if (world / name).exists()), None)
-    if script is None:
-        raise LocalError(f"The world folder {world} has neither {' nor '.join(SCRIPTS)}; {WORLD_REMEDY}.")
-    _text(world, script, "world folder", WORLD_REMEDY)
+    _text(world, "script.yaml", "world folder", WORLD_REMEDY)
     _text(world, "storyteller.md", "world folder", WORLD_REMEDY)
     remedy = BOOK_REMEDY.format(answers=shlex.quote(str(world / "answers.yaml")), book=shlex.quote(str(book)))
     _folder(book, "answer book", remedy)
@@ -41,7 +38,7 @@ def check(*, model: Path, world: Path, book: Path) -> None:
 async def find_model(name: str | Path) -> Path:
     """The folder of a model; a GGUF file is written out and a hub id downloaded by `model_build`, in a process
     of its own whose progress and complaints are seen. Raises `LocalError`."""
-    if not _to_be_found(Path(name)):
+    if not may_be_named(Path(name)):
         return Path(name)
     finding = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -74,8 +71,10 @@ async def look_over(model: Path) -> None:
         raise LocalError(said.decode(errors="replace").strip().rpartition("\n")[2])
 
 
-def _to_be_found(path: Path) -> bool:
-    return path.is_file() or (not path.exists() and bool(re.fullmatch(r"[\w.-]+/[\w.-]+", str(path))))
+def may_be_named(path: Path) -> bool:
+    """Whether this is a file, or the name of a model that `model_build` finds."""
+    is_name = str(path) == PACKAGED or bool(re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)))
+    return path.is_file() or (not path.exists() and is_name)
 
 
 def _folder(folder: Path, what: str, remedy: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from prologue.answers.answers_file import find_shared, read_answers, read_negatives
@@ -179,7 +180,9 @@ def _falsely_said(world: World, script: Script) -> Iterator[str]:
     """Sentences that say of the visitor what nobody said, or that break with an odd value."""
     unknown = replace(script, fields=tuple(replace(field, default=_DEFAULT) for field in script.fields))
     for step in script.steps():
-        for fragment in step.fragments:
+        # A question is filled in like a line.
+        asked = [Fragment(step.ask.text)] if step.ask is not None else []
+        for fragment in (*step.fragments, *asked):
             keys = dict.fromkeys([*placeholders(fragment.text), *placeholders(fragment.otherwise or "")])
             for field in (field for field in world.profile if field.key in keys):
                 key = field.key
@@ -212,11 +215,17 @@ def _read(script: Script, key: str) -> Iterator[str]:
 
 
 def _told(script: Script, step: Step, fragment: Fragment, key: str, value: str | None) -> Iterator[str]:
-    """What a fragment says when the visitor has told nothing else, and all else."""
-    for others in ({}, {field.key: _KNOWN for field in script.fields if field.key != key}):
-        profile = others if value is None else {**others, key: value}
-        now = Moment(profile, {}, False)
-        if step.when.holds(now):
+    """What a fragment says whenever it may be told, `key` having the value (None: not known)."""
+    conditions = [*step.when.any, *fragment.when.any]
+    often = dict.fromkeys((beat for condition in conditions for beat in condition.beats()), 1_000)
+    asked_for = {name: min(values) for condition in conditions
+                 for name, values in (*condition.equal.items(), *condition.says.items())}  # fmt: skip
+    known = {field.key: _KNOWN for field in script.fields}
+    for others, visits, awake in product(({}, known, {**known, **asked_for}), ({}, often), (False, True)):
+        profile = {name: text for name, text in others.items() if name != key}
+        now = Moment(profile if value is None else {**profile, key: value}, visits, awake)
+        # A beat that was told had cause to be: `told: after_name` may imply that the name is known.
+        if step.when.holds(now) and all(one.when.holds(now) for one in script.steps() if one.id in visits):
             yield from (line.text for line in script.render(replace(step, ask=None, fragments=(fragment,)), now).lines)
 
 

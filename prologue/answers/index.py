@@ -149,6 +149,9 @@ class AnswerIndex:
         return [self._decide(clean_text(text), state) for text in texts]
 
     def _decide(self, text: str, state: State) -> Decision:
+        whole = self._exact(text, state)
+        if whole is not None:
+            return whole
         parts = split_questions(text)
         found = [self._decide_one(part, state).match for part in parts] if len(parts) > 1 else []
         matches = list({match.id: match for match in found if match is not None}.values())
@@ -160,13 +163,18 @@ class AnswerIndex:
         joined = " ".join(match.text for match in matches)
         return Decision(first._replace(text=joined, score=lowest, tokens=tokens), lowest, "")
 
-    def _decide_one(self, text: str, state: State) -> Decision:
-        place = self._matcher.exact(read_features(text), state)
-        line = self._speller.correct(fold(text))
-        if place is None:
+    def _exact(self, text: str, state: State) -> Decision | None:
+        """The answer one of whose phrasings a line is, as it is written or as it is folded and spelt."""
+        for line in (text, self._speller.correct(fold(text))):
             place = self._matcher.exact(read_features(line), state)
-        if place is not None:
-            return self._give(place, 1.0)
+            if place is not None:
+                return self._give(place, 1.0)
+        return None
+
+    def _decide_one(self, text: str, state: State) -> Decision:
+        if (exact := self._exact(text, state)) is not None:
+            return exact
+        line = self._speller.correct(fold(text))
         near = self._neighbours(to_units(self._embed([line]), self._whitening)[0])
         answer = self._matcher.answers[self._matcher.phrasings[near.phrasing].answer]
         if state not in answer.when:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +19,12 @@ def test_the_longest_silence_ends_with_the_story() -> None:
     assert Watch().longest_gap() == (0.0, "nothing")
 
 
+def test_a_countdown_alone_is_no_entertainment() -> None:
+    seen = Watch(shown=[(0.0, "beat"), (8.0, "story")], ticks=[(2.5, "waking 50%"), (5.0, "waking 80%")])
+    assert seen.longest_gap() == (8.0, "beat")
+    assert seen.longest_gap(counted=True) == (3.0, "waking 80%")
+
+
 @pytest.mark.parametrize(("ready_s", "opening_s", "expected"), [(5.0, 8.0, 1.0), (8.0, 5.0, 1.0), (None, 5.0, None)])
 def test_the_storyteller_is_timed_from_when_it_could_begin(
     ready_s: float | None, opening_s: float, expected: float | None
@@ -28,7 +33,7 @@ def test_the_storyteller_is_timed_from_when_it_could_begin(
 
 
 def test_the_command_tells_rows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    async def measure(waits: Sequence[float], *, model: Path | None, think_s: float) -> list[dict[str, Any]]:
+    async def measure(waits: Sequence[float], *, model: str | None, think_s: float) -> list[dict[str, Any]]:
         assert think_s == 0.5
         return [{"wait_s": value, "gap_after": "beat"} for value in waits]
 

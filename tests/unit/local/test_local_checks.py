@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.checks import check, find_model, look_over
+from local.checks import PACKAGED, check, find_model, look_over, may_be_named
 from local.plan import LocalError
 from tests.local.tiny_stack import make_folders
+from tests.tiny_gguf import write_gguf
 from tests.tiny_llama import write_tiny_llama
 
 
@@ -32,9 +33,16 @@ async def test_a_model_is_found_by_its_path(tmp_path: Path, capfd: pytest.Captur
     assert "model.gguf is not a GGUF file" in capfd.readouterr().err
 
 
-def test_the_script_may_be_compiled_ink(folders: dict[str, Path]) -> None:
-    (folders["world"] / "script.yaml").rename(folders["world"] / "script.ink.json")
-    check(**folders)
+async def test_a_gguf_file_is_written_out_as_a_folder(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf", write_tiny_llama(tmp_path / "model", words=["hello"]))
+    found = await find_model(str(file))
+    assert found.is_dir()
+    await look_over(found)
+
+
+@pytest.mark.parametrize(("name", "is_one"), [(PACKAGED, True), ("someone/Llama-3", True), ("nowhere", False)])
+def test_what_is_no_folder_may_be_the_name_of_a_model(name: str, is_one: bool) -> None:
+    assert may_be_named(Path(name)) == is_one
 
 
 def test_the_command_that_builds_a_book_can_be_pasted(folders: dict[str, Path]) -> None:
@@ -50,7 +58,7 @@ def test_the_command_that_builds_a_book_can_be_pasted(folders: dict[str, Path]) 
             "world",
             "script.yaml",
             None,
-            r"The world folder \S+ has neither script\.yaml nor script\.ink\.json; give --world .+\.",
+            r"The world folder \S+ has no script\.yaml; give --world .+\.",
         ),
         (
             "book",

@@ -212,15 +212,27 @@ def test_the_shipped_worlds_say_nothing_false_of_a_visitor(path: Path) -> None:
 
 
 def test_check_finds_sentences_that_nobody_gave_cause_for(tmp_path: Path) -> None:
-    profile = [{"key": "name", "label": "Name", "default": "the stranger", "none": ["nobody"]}]
+    profile = [
+        {"key": "name", "label": "Name", "default": "the stranger", "none": ["nobody"]},
+        {"key": "age", "label": "Age", "default": "some age"},
+    ]
     beats = [
         {"id": "ask", "ask": {"key": "name", "text": "Who?"}},
         {"id": "plain", "lines": ["So, {name}!"]},
         {"id": "known", "lines": ["Sit, {name}."], "when": {"known": "name"}},
+        {"id": "asks", "ask": {"key": "age", "text": "So, {name}, how old?"}},
+        {"id": "late", "lines": ["Late, {name}."], "when": {"told": "plain"}},
+        {"id": "implied", "lines": ["Still, {name}."], "when": {"told": "known"}},
+        {"id": "woken", "lines": ["Awake, {name}."], "when": {"awake": True}},
+        {"id": "old", "lines": ["Old, {name}."], "when": {"is": {"age": "ninety"}}},
         {"id": "other", "lines": [{"text": "Alone.", "when": {"is": {"name": "nobody"}}, "else": "Well, you two."}]},
     ]
     write(tmp_path, {"profile": profile}, {"scenes": [{"id": "one", "beats": beats}]})
     found = "\n".join(check_world(tmp_path))
     assert "beat plain: 'So, {name}!' says 'the stranger' of a visitor who said nothing" in found
+    told = {"asks": "So, {name}, how old?", "late": "Late, {name}.", "woken": "Awake, {name}.", "old": "Old, {name}."}
+    for beat, said in told.items():
+        assert f"beat {beat}: {said!r} says 'the stranger' of a visitor who said nothing" in found
+    assert "'Still, {name}.' says" not in found
     assert "beat known: 'Sit, nobody.' tells of 'nobody', which means none" in found
     assert "beat other" not in found
