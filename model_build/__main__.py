@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        print(f"This Python has no {error.name}: run `make setup`, then the same command again.", file=sys.stderr)
+        return 1
     return 0
 
 

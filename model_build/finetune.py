@@ -9,6 +9,7 @@ The adapter is PEFT's: `pack --adapter` merges it, and any tool that knows PEFT 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import random
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _STATE = "training.pt"
 _LOG = "training.jsonl"
+_ADAPTER = "adapter_model.safetensors"
 _LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _WARM_UP = 0.03
 _SAVE_S = 240.0
@@ -115,8 +117,8 @@ def finetune(
     if begin:
         trainer.begin_from(begin)
     steps = max(1, round(len(learned) * recipe.passes / recipe.batch))
-    tokens = sum(len(row.ids) for row in rows)
-    settings = {**asdict(recipe), "model": str(model), "begin": str(begin or ""), "tokens": tokens}
+    data = hashlib.sha256(json.dumps([row.ids for row in rows]).encode()).hexdigest()
+    settings = {**asdict(recipe), "model": str(model), "begin": str(begin or ""), "data": data}
     out.mkdir(parents=True, exist_ok=True)
     log = trainer.resume(out, settings)
     if log and show:
@@ -214,7 +216,7 @@ class Trainer:
         from safetensors.torch import load_file
 
         try:
-            weights = load_file(adapter / "adapter_model.safetensors")
+            weights = load_file(adapter / _ADAPTER)
         except (OSError, ValueError) as error:
             raise DialogueError(f"{adapter} holds no adapter that can be read ({error}).") from None
         problem = f"{adapter} has other layers or another rank: give its --layers and --rank, or leave out --begin."
@@ -282,9 +284,10 @@ class Trainer:
         self._adapted.peft_config["default"].base_model_name_or_path = settings["model"]
         self._adapted.save_pretrained(str(out))
         (out / "README.md").unlink(missing_ok=True)  # PEFT's empty card
-        path = out / "adapter_model.safetensors"
+        path = out / _ADAPTER
         save_file({name: tensor.half() for name, tensor in load_file(path).items()}, path)
-        state = {"settings": settings, "optimizer": self._optimizer.state_dict(), "weights": self._weights}
+        # The log is in it, too: what goes on is always of one moment.
+        state = {"settings": settings, "optimizer": self._optimizer.state_dict(), "weights": self._weights, "log": log}
         torch.save(state, out / f"{_STATE}.new")
         (out / f"{_STATE}.new").replace(out / _STATE)
         (out / _LOG).write_text("".join(json.dumps(entry) + "\n" for entry in log), encoding="utf-8")
@@ -294,6 +297,8 @@ class Trainer:
         import torch
 
         if not (out / _STATE).exists():
+            if (out / _ADAPTER).exists():
+                raise DialogueError(f"{out} holds a finished adapter: give another --out, or remove it.")
             return []
         state = torch.load(out / _STATE, weights_only=True)
         if state["settings"] != settings:
@@ -304,7 +309,8 @@ class Trainer:
             for weight, kept in zip(self._weights, state["weights"], strict=True):
                 weight.copy_(kept)
         self._optimizer.load_state_dict(state["optimizer"])
-        return [json.loads(line) for line in (out / _LOG).read_text(encoding="utf-8").splitlines()]
+        log: list[dict[str, Any]] = state["log"]
+        return log
 
 
 def _rate(step: int, steps: int, recipe: Recipe) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from model_build.dialogues import DialogueError, encode, read_dialogues, world_of
 from prologue.prompt import Turn, compose
@@ -37,6 +38,21 @@ def test_every_written_reply_has_the_form(path: Path) -> None:
             found = REPLY.fullmatch(turn.reply)
             assert found, turn.reply
             assert found[1] != found[2]
+
+
+def test_no_line_of_the_evaluation_is_taught() -> None:
+    """Short lines that anybody says ("are you an ai") may be in both."""
+    lines = yaml.safe_load(Path("tests/hand_written/lines.yaml").read_text())
+    held_out = {_plain(line["text"]) for line in lines if len(line["text"].split()) > 4}
+    taught = {
+        _plain(turn.said) for path in FILES for one in read_dialogues(path, world_of(path)) for turn in one.turns
+    }
+    assert len(held_out) > 200
+    assert held_out.isdisjoint(taught), sorted(held_out & taught)
+
+
+def _plain(line: str) -> str:
+    return " ".join(re.findall(r"\w+", line.casefold()))
 
 
 def test_there_are_enough_and_none_is_written_twice() -> None:

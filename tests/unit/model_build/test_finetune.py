@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from model_build import finetune as command
+from model_build.__main__ import main
 from model_build.dialogues import DialogueError
 from model_build.finetune import Recipe, batches, finetune, split
 from tests.tiny_llama import write_tiny_llama
@@ -45,6 +46,19 @@ def test_the_loss_falls_and_peft_can_read_the_adapter(model: Path, dialogues: li
     assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
     assert len(weights) == 14
     assert not (tmp_path / "adapter" / "training.pt").exists()
+    with pytest.raises(DialogueError, match="holds a finished adapter"):
+        finetune(str(model), dialogues, tmp_path / "adapter", RECIPE, threads=1, show=False)
+
+
+def test_without_peft_the_command_says_what_to_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'peft'", name="peft")
+
+    monkeypatch.setattr(command, "finetune", fail)
+    assert main(["finetune", "--model", "m", "--dialogues", "d", "--out", "o"]) == 1
+    assert capsys.readouterr().err == "This Python has no peft: run `make setup`, then the same command again.\n"
 
 
 def test_a_run_that_is_broken_off_ends_like_one_that_is_not(
@@ -65,6 +79,7 @@ def test_a_run_that_is_broken_off_ends_like_one_that_is_not(
     monkeypatch.setattr(command.Trainer, "step", fail)
     with pytest.raises(KeyboardInterrupt):
         finetune(str(model), dialogues, tmp_path / "broken", RECIPE, threads=1, show=False)
+    (tmp_path / "broken" / "training.jsonl").write_text("cut")  # it is there to be read, not to go on from
     with pytest.raises(DialogueError, match="a run with other settings"):
         finetune(str(model), dialogues, tmp_path / "broken", replace(RECIPE, rank=2), threads=1, show=False)
     assert finetune(str(model), dialogues, tmp_path / "broken", RECIPE, threads=1, show=False) == whole

@@ -426,7 +426,7 @@ def test_nobody_waits_for_the_waking_any_more(shift: Shift) -> None:
 
 def test_a_model_that_cannot_be_loaded_fails_the_invocation(shift: Shift) -> None:
     def load(note: Callable[[int, int], None]) -> Any:
-        raise EngineError("models/demo has no config.json; pack the model again.")
+        raise EngineError("models/mine has no config.json; pack the model again.")
 
     with pytest.raises(EngineError, match=r"no config\.json"):
         shift.work(shift.say("a"), ModelLoader(load))
