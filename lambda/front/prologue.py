@@ -1,7 +1,7 @@
 """The prologue's actions: beats and their questions, and lines said before the story.
 
-Only the end of the script, `skip` and the retelling of a written answer begin the story. A line that no written
-answer covers is replied to by the world's speaker, or kept: then the story begins with it.
+Only the end of the script and `skip` begin the story. A line that no written answer covers is replied to by the
+world's speaker, or kept: then the story begins with it.
 """
 
 from __future__ import annotations

@@ -232,9 +232,12 @@ def _tell_again(
         if action in tx.session.done:
             return HELD
         turn = _last(tx, of)
+        if not tx.session.in_story:
+            raise ProtocolError(
+                "not_a_story", "The story has not begun: `skip` begins it, or say the line again."
+            )
         change(turn)
         turn.state = "waiting"
-        tx.session.in_story = True  # a written answer of the prologue that is to be told after all
         tx.session.remember_done(action)
         tx.put(turn)
         return _put_in_inbox(front, tx, turn)

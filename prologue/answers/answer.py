@@ -13,12 +13,10 @@ STATES: tuple[State, ...] = get_args(State)
 class Answer(msgspec.Struct, frozen=True):
     """A written answer and the ways to ask for it.
 
-    `when`: the states in which it may be given. `any_name`: a name or number that the answer does not
-    mention makes no other question of the line.
+    `when`: the states in which it may be given.
     """
 
     id: str
     phrasings: tuple[str, ...]
     text: str
     when: tuple[State, ...] = STATES
-    any_name: bool = False

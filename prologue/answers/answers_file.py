@@ -1,6 +1,6 @@
 """Reads the sources of an answer index: a file of answers, and lines that have none.
 
-answers.yaml    a list of {id, phrasings, answer, when?, names?}
+answers.yaml    a list of {id, phrasings, answer, when?}
 negatives.txt   one line a line, `#` begins a comment; beside the answers, or the general set
 """
 
@@ -25,7 +25,6 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     phrasings: OneOrMore
     answer: Text
     when: OneOrMore = ()
-    names: Annotated[str, msgspec.Meta(pattern="^(any|same)$")] = "same"
 
     def __post_init__(self) -> None:
         if not self.phrasings:
@@ -44,7 +43,6 @@ def read_answers(path: Path) -> list[Answer]:
             phrasings=tuple(dict.fromkeys(as_tuple(entry.phrasings))),
             text=one_line(entry.answer),
             when=tuple(state for state in STATES if not entry.when or state in as_tuple(entry.when)),
-            any_name=entry.names == "any",
         )
         for entry in entries
     ]

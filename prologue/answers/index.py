@@ -36,7 +36,7 @@ __all__ = [
 
 CONTENT, VECTORS, ARRAYS, EMBEDDER = "answers.json", "answers.faiss", "answers.npz", "embedder"
 #: Raised when the meaning of the files changes.
-FORMAT = 4
+FORMAT = 5
 #: How many phrasings near a line are looked at for another answer's.
 NEIGHBOURS = 64
 #: The share of the *negatives* that may pass, as a multiple of the budget: near-misses are many among them

@@ -28,8 +28,7 @@ _SLANG = {
     "def": "definitely", "tmrw": "tomorrow", "tmr": "tomorrow", "tonite": "tonight", "nite": "night",
     "2day": "today", "2moro": "tomorrow", "l8r": "later", "gr8": "great", "sry": "sorry", "soz": "sorry",
     "hafta": "have to", "oughta": "ought to", "whatcha": "what are you", "howd": "how did", "whyd": "why did",
-    "color": "colour", "colors": "colours", "favorite": "favourite", "yall": "you all", "goggles": "spectacles",
-    "specs": "spectacles", "eyeglasses": "spectacles",
+    "color": "colour", "colors": "colours", "favorite": "favourite", "yall": "you all",
 }  # fmt: skip
 #: Words that add a mood and no meaning; left out where anything else remains.
 _MOOD = frozenset(["lol", "lmao", "rofl", "haha", "hahaha", "hehe", "xd", "bro", "bruh", "dude"])

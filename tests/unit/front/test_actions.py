@@ -293,12 +293,16 @@ def test_a_written_answer_retried_goes_to_the_storyteller_and_has_no_more_to_con
     assert [line.turn for line in story.sessions.read(story.key).inbox] == ["q"]
 
 
-def test_a_written_answer_of_the_prologue_that_is_retried_begins_the_story(play: Play) -> None:
+@pytest.mark.parametrize("action", ["retry", "edit"])
+def test_a_written_answer_of_the_prologue_is_not_told_again(play: Play, action: str) -> None:
     play.hello()
     play.send("say", id="q", text="What can you do?")
-    assert not play.sessions.read(play.key).in_story
-    play.do("retry", of="q")
-    assert play.sessions.read(play.key).in_story
+    text = {"text": "Where am I?"} if action == "edit" else {}
+    (refused,) = play.send(action, id="r", of="q", **text)
+    assert isinstance(refused, protocol.Error)
+    assert refused.code == "not_a_story"
+    session = play.sessions.read(play.key)
+    assert (session.in_story, session.inbox) == (False, [])
 
 
 @pytest.mark.parametrize("action", ["retry", "undo", "continue"])

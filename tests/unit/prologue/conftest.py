@@ -22,7 +22,6 @@ ANSWERS = """
 - id: languages
   phrasings: [Do you speak German?, Which languages do you know?, Can I play in French?]
   answer: Only English.
-  names: any
 """
 
 
