@@ -82,6 +82,7 @@ function begin(since = now()) {
   notice("");
   log.clear();
   setTheStage();
+  offer(record.offered);
   log.replay(record.prologue);
   problem("");
   play = new Play({ store, listener: (event) => hear(event), unsent: record.unsent });
@@ -157,16 +158,16 @@ const HANDLERS = {
     record.gone = true;
     const isKept = record.turns.length + record.prologue.length > 0;
     if (isKept) stories.write(record);
-    record = newRecord(null);
+    const offered = [...record.offered, ...unsent.map(({ text }) => text), composer.text.trim()].filter(Boolean);
+    record = { ...newRecord(play.session), offered };
+    save(); // before the composer lets go of its line
+    composer.write("");
     countdown = new Countdown();
+    wait = new Wait(now());
     log.clear();
     setTheStage();
-    const lines = [...unsent.map(({ text }) => text), composer.text.trim()].filter(Boolean);
-    composer.write("");
-    log.note([
-      make("p", `The server no longer has the story you were in${isKept ? "; you can still read it, under Keep" : ""}. This is a new one.${lines.length ? " These lines were not sent:" : ""}`),
-      ...lines.map((text) => make("p.row", [make("q", text, { dir: "auto" }), make("button", "Take it up", { type: "button", onclick: () => takeUp(text) })])),
-    ]);
+    log.note([make("p", `The server no longer has the story you were in${isKept ? "; you can still read it, under Keep" : ""}. This is a new one.`)]);
+    offer(offered);
   },
   welcome: ({ resumed, again }) => {
     // The server sends as many turns as fit; if the first of all is not among them, there are more.
@@ -300,10 +301,21 @@ function say(text) {
   return play.say(text);
 }
 
-/** Puts a line that was not sent into the composer, to be sent or changed. */
-function takeUp(text) {
-  composer.write(text);
-  byId("line").focus();
+/** Shows lines that were not sent, until each is taken up: put into the composer, to be sent or changed. */
+function offer(lines) {
+  if (!lines.length) return;
+  const rows = lines.map((text) => {
+    const takeUp = () => {
+      composer.write([composer.text.trim(), text].filter(Boolean).join("\n"));
+      byId("line").focus();
+      record.offered = record.offered.toSpliced(record.offered.indexOf(text), 1);
+      save();
+      (record.offered.length ? row : row.parentElement).remove();
+    };
+    const row = make("p.row", [make("q", text, { dir: "auto" }), make("button", "Take it up", { type: "button", onclick: takeUp })]);
+    return row;
+  });
+  log.note([make("p", "These lines were not sent:"), ...rows]);
 }
 
 function stop() {
