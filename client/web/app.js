@@ -17,7 +17,7 @@ import { Reading, tint } from "./panels/reading.js";
 import { Play } from "./session/session.js";
 import { Sound } from "./scenery/sound.js";
 import { Stored } from "./storage.js";
-import { newRecord, plainTurns, restoreTakes, stories } from "./stories/stories.js";
+import { NO_ROOM, newRecord, plainTurns, restoreTakes, stories } from "./stories/stories.js";
 import { OPENING } from "./session/story.js";
 import { TitleScreen } from "./view/title_screen.js";
 import { Wait } from "./view/wait.js";
@@ -65,6 +65,7 @@ const composer = new Composer((text) => say(text));
 let record, countdown, wait, play;
 let lastNews = Date.now();
 let saving = 0;
+let hasRoom = true;
 
 titleScreen.name(keptTitle.read() ?? "Overture");
 slideshow.world = keptWorld.read() ?? "emerald_city";
@@ -85,6 +86,7 @@ function begin(since = now()) {
   offer(record.offered);
   log.replay(record.prologue);
   problem("");
+  hasRoom = true; // as far as is known
   play = new Play({ store, listener: (event) => hear(event), unsent: record.unsent });
 }
 
@@ -127,7 +129,14 @@ function save() {
   if (!record.session) return;
   record.unsent = play.queue.unsent;
   if (play.connected && !record.gone) record.turns = plainTurns(play.story.turns);
-  stories.write(record);
+  write();
+}
+
+/** Says so, once, where the browser has no room for it. */
+function write() {
+  const hadRoom = hasRoom;
+  hasRoom = stories.write(record);
+  if (hadRoom && !hasRoom) problem(NO_ROOM);
 }
 
 addEventListener("pagehide", () => saving && save());
@@ -157,7 +166,7 @@ const HANDLERS = {
     pacer.stop();
     record.gone = true;
     const isKept = record.turns.length + record.prologue.length > 0;
-    if (isKept) stories.write(record);
+    if (isKept) write();
     const offered = [...record.offered, ...unsent.map(({ text }) => text), composer.text.trim()].filter(Boolean);
     record = { ...newRecord(play.session), offered };
     save(); // before the composer lets go of its line

@@ -116,6 +116,46 @@ async def test_several_stories_are_kept_by_name(sized_page: Page) -> None:
         await expect(page.locator("#stories")).not_to_contain_text("I whistle")
 
 
+async def test_a_browser_without_room_says_so_once_and_the_story_goes_on(sized_page: Page) -> None:
+    page = sized_page
+    async with FakePlay(wait_s=0.1) as house:
+        await begin(page, house.address)
+        await go_in(page)
+        # The first save that finds no room is that of a retry: only the page itself has the former take then.
+        await page.evaluate(
+            """() => {
+              window.refused = 0;
+              Storage.prototype.setItem = () => {
+                window.refused += 1;
+                throw new DOMException("full", "QuotaExceededError");
+              };
+            }"""
+        )
+        last = page.locator(".turn.last")
+        await last.get_by_role("button", name="Retry").click()
+        await expect(last.locator(".told")).to_have_text(["Told another way: the bell rings once."])
+        no_room = page.locator("#problem", has_text="no room for the story; export it to keep it")
+        await expect(no_room).to_be_visible()
+        await last.get_by_role("button", name="Listen.").click()  # whatever is said clears the line
+        await expect(last.locator(".told")).to_contain_text("“Listen.”")
+        await expect(last.locator("footer .row")).to_be_visible()
+        before = await page.evaluate("refused")
+        await page.get_by_role("button", name="Keep").click()  # saves
+        assert await page.evaluate("refused") > before
+        await page.keyboard.press("Escape")
+        await expect(no_room).to_be_hidden()
+        await last.get_by_role("button", name="Undo").click()
+        # Back from another story, the page shows what it wrote last, not what the browser still has.
+        await page.get_by_role("button", name="Start over").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Start over").click()
+        await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible()
+        await page.get_by_role("button", name="Keep").click()
+        await page.get_by_role("button", name="Open The Emerald City").click()
+        await expect(last).to_contain_text("Take 2 of 2")
+        await last.get_by_role("button", name="Earlier take").click()
+        await expect(last.locator(".told").first).to_contain_text("The gate swings wide")
+
+
 async def test_an_exported_story_goes_on_in_another_browser_and_a_shared_one_is_read(
     browser: Browser, sized_page: Page, tmp_path: Path
 ) -> None:

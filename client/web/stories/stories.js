@@ -5,6 +5,8 @@
 import { storage } from "../storage.js";
 
 const START = "story.";
+/** What is said where a story could not be written. */
+export const NO_ROOM = "This browser has no room for the story; export it to keep it.";
 
 /** A new record. `prologue` holds {beat, speaker, text}, {asked}, {said} and {turn} in the order they were shown;
  * `offered` the lines, not sent, of a story that the server has forgotten. */
