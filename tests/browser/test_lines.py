@@ -152,18 +152,20 @@ async def test_lines_for_a_forgotten_story_are_offered_and_not_sent_into_the_nex
         await expect(page.locator("#reader-body")).to_contain_text("The gate swings wide")
 
 
-async def test_a_line_said_offline_is_kept_and_sent_even_after_a_reload(page: Page) -> None:
+async def test_a_line_said_offline_is_kept_and_sent_even_after_a_reload(sized_page: Page) -> None:
+    page = sized_page
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
         await go_in(page)
-        house.doors_shut = True
+        await page.context.set_offline(True)
         await house.cut()
-        await expect(page.locator("#connection")).to_be_visible()
+        await expect(page.locator("body")).to_have_attribute("data-connection", "lost")
         await say(page, "I wait for the bell")
-        await expect(page.locator(".turn", has_text="I wait for the bell").locator(".wait")).to_contain_text(
-            "Your line is kept"
-        )
-        await page.wait_for_timeout(500)
+        waiting = page.locator(".turn", has_text="I wait for the bell").locator(".wait")
+        await expect(waiting).to_have_text("You are offline. Your line is kept, and sent when you are back.")
+        house.doors_shut = True
+        await page.context.set_offline(False)
+        await expect(waiting).to_have_text("Not connected. Your line is kept, and sent when the connection is back.")
         await page.reload()
         await expect(page.locator(".said", has_text="I wait for the bell")).to_be_visible()
         house.doors_shut = False
