@@ -13,7 +13,8 @@ from tests.browser.test_reading import marks_of_the_wait
 COMPOSER = "Say or ask something"
 
 
-async def test_a_draft_survives_a_reload_and_going_back(page: Page) -> None:
+async def test_a_draft_survives_a_reload_and_going_back(sized_page: Page) -> None:
+    page = sized_page
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
         await page.get_by_label(COMPOSER).fill("I was about to")
@@ -51,7 +52,8 @@ async def test_the_prologue_is_shown_again_on_return_and_told_once(sized_page: P
         assert order == sorted(order)
 
 
-async def test_keys_of_an_input_method_neither_send_nor_stop(page: Page) -> None:
+async def test_keys_of_an_input_method_neither_send_nor_stop(sized_page: Page) -> None:
+    page = sized_page
     async with FakePlay(wait_s=0.1, token_s=0.2) as house:
         await begin(page, house.address)
         await page.get_by_role("button", name="Go in now").click()
