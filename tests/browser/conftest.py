@@ -75,11 +75,12 @@ def watch(page: Page) -> list[str]:
 
 @pytest.fixture
 def keep_picture() -> Callable[[Page, str], Awaitable[None]]:
-    """`await keep_picture(page, "prologue")`: a screenshot among the test artifacts."""
+    """`await keep_picture(page, "prologue")`: a screenshot among the test artifacts, named by act and width."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     async def keep(page: Page, name: str) -> None:
-        await page.screenshot(path=SCREENSHOTS / f"{name}.png")
+        width = await page.evaluate("innerWidth")
+        await page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png")
 
     return keep
 

@@ -125,7 +125,7 @@ async def test_the_music_box_plays_only_where_it_was_asked_to(sized_page: Page, 
         assert await page.evaluate("contexts.length") == 0
 
 
-async def test_backstage_shows_what_it_took(page: Page, keep_picture: Keep) -> None:
+async def test_backstage_shows_what_it_took(page: Page) -> None:
     async with FakePlay(wait_s=1) as house:
         await begin(page, house.address)
         await say(page, "So what can you do?")
@@ -145,7 +145,6 @@ async def test_backstage_shows_what_it_took(page: Page, keep_picture: Keep) -> N
         await panel.get_by_text("What these figures assume").click()
         await expect(panel).to_contain_text("ISO/IEC 21031")
         await expect(panel.get_by_role("img")).to_have_count(3)
-        await keep_picture(page, "5-backstage")
 
 
 async def test_memory_can_be_seen_and_changed(page: Page) -> None:
