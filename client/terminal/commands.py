@@ -108,15 +108,16 @@ def _save(controller: Controller, rest: str) -> None:
     write_new(controller, file, as_markdown(controller.play.title, controller.play.turns, controller.prologue))
 
 
-def write_new(controller: Controller, file: Path, text: str) -> None:
-    """Writes a file that is not there yet, and says where it is or why it is not."""
+def write_new(controller: Controller, file: Path, text: str) -> bool:
+    """Writes a file that is not there yet, and says where it is or why it is not. Gives whether it is."""
     try:
         with file.open("x", encoding="utf-8") as out:
             out.write(text)
     except OSError as error:
         controller.screen.note(f"The story could not be written to {file}: {error.strerror}.", style="red")
-    else:
-        controller.screen.note(f"The story is in {file}.")
+        return False
+    controller.screen.note(f"The story is in {file}.")
+    return True
 
 
 def _backstage(controller: Controller, rest: str) -> None:
@@ -158,8 +159,8 @@ def _stories(controller: Controller, rest: str) -> None:
 
 def _export(controller: Controller, rest: str) -> None:
     file = Path(rest or time.strftime("overture-%Y%m%d-%H%M%S.json")).expanduser()
-    write_new(controller, file, story_file.write(controller.as_file()))
-    controller.screen.note("Whoever has this file can go on with the story: keep it to yourself.")
+    if write_new(controller, file, story_file.write(controller.as_file())):
+        controller.screen.note("Whoever has this file can go on with the story: keep it to yourself.")
 
 
 def _import(controller: Controller, rest: str) -> None:
@@ -172,6 +173,8 @@ def _import(controller: Controller, rest: str) -> None:
     else:
         if story.session:
             controller.stories.keep(story.session, story.title, story.name)
+            if controller.stories.story(story.session) is None:  # else what was played here is newer
+                controller.stories.keep_story(story)
             controller.go_to(story.session)
         else:
             controller.read_aside(story)

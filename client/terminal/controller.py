@@ -31,20 +31,8 @@ from client.terminal.countdown import Countdown, Reading
 from client.terminal.figures import reply_in_brief, spared
 from client.terminal.screen import Screen
 from client.terminal.stories import Stories
-from client.terminal.story_file import Entry, StoryFile, file_turns
-from client.terminal.transcript import as_markdown
-
-
-def without_choices(whole: str, fresh: str) -> str:
-    """The fresh end of a reply so far, without its choices, which are offered when it has ended."""
-    start = len(whole) - len(fresh)
-    kept = ""
-    at = 0
-    for line in whole.splitlines(keepends=True):
-        begin, at = at, at + len(line)
-        if at > start and not line.lstrip().startswith(">"):
-            kept += line[max(0, start - begin) :]
-    return kept
+from client.terminal.story_file import Entry, StoryFile, file_turns, restore_takes
+from client.terminal.transcript import as_markdown, without_choices
 
 
 class Controller:
@@ -56,7 +44,10 @@ class Controller:
         self.play: Play = play
         self.screen, self.stories = screen, stories
         self.next_session: str | None = None
-        self.prologue: list[Entry] = []
+        #: What this computer keeps of the story: the server has neither the prologue's lines nor former takes.
+        self._kept = stories.story(play.session) if play.session else None
+        self.prologue: list[Entry] = list(self._kept.prologue) if self._kept else []
+        self._world = ""
         self._clock = clock
         self._countdown = Countdown(clock())
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -68,7 +59,8 @@ class Controller:
         self._lost: tuple[str, float] | None = None
         self._stopped: Turn | None = None
         self._last_input_over = False
-        self._answerer: str | None = None  # who gives the written answers
+        # Who gives the written answers.
+        self._answerer = next((entry.speaker for entry in reversed(self.prologue) if entry.speaker), None)
         self._asked_for_memory = self._curtain = self._entered = False
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -87,6 +79,7 @@ class Controller:
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
+            self.keep()
             self.screen.status("")
 
     # --- what the visitor does ----------------------------------------------------------
@@ -160,7 +153,12 @@ class Controller:
         """The story as it can be taken elsewhere."""
         play = self.play
         name = next((story.name for story in self.stories.all() if story.session == play.session), "")
-        return StoryFile(1, name, play.title, play.world or "", play.session, self.prologue, file_turns(play.turns))
+        return StoryFile(1, name, play.title, self._world, play.session, self.prologue, file_turns(play.turns))
+
+    def keep(self) -> None:
+        """Keeps the story on this computer as it now is."""
+        if self._entered and self.play.session:
+            self.stories.keep_story(self.as_file())
 
     def read_aside(self, story: StoryFile) -> None:
         """Shows a story that is only to be read."""
@@ -201,13 +199,18 @@ class Controller:
         async for event in self.play:
             self._heard_at = self._clock()
             self._hear(event)
+            if isinstance(event, Welcomed | BeatCame | AnswerCame | AsideCame | Ended):
+                self.keep()
 
     def _hear(self, event: Event | Change) -> None:
         screen = self.screen
         match event:
-            case Welcomed(again=False, resumed=resumed):
+            case Welcomed(again=False, resumed=resumed, world=world):
+                self._world = world
                 if not self._entered:
                     self._entered = True
+                    if self._kept:
+                        restore_takes(self.play.turns, self._kept.turns)
                     screen.note(f"{self.play.title}. /help tells what you can do.")
                 if resumed:
                     self._return()
@@ -223,6 +226,7 @@ class Controller:
             case Forgotten(unsent=unsent):
                 self.end_prologue()
                 self.prologue.clear()
+                self._kept = None
                 self._choices = []
                 screen.note("The server no longer has the story you were in; this is a new one.", style="red")
                 for line in unsent:
@@ -348,10 +352,12 @@ class Controller:
 
     async def _pace(self, beat: Beat) -> None:
         began = self._clock()
-        for line in sorted(beat.lines, key=lambda line: line.at_s):
+        kept = sum(entry.beat == beat.id for entry in self.prologue)  # on an earlier visit
+        for place, line in enumerate(sorted(beat.lines, key=lambda line: line.at_s)):
             await asyncio.sleep(max(0.0, began + line.at_s - self._clock()))
             self.screen.speak(line.text, beat.speaker)
-            self.prologue.append(Entry(beat=beat.id, speaker=beat.speaker, text=line.text))
+            if place >= kept:
+                self.prologue.append(Entry(beat=beat.id, speaker=beat.speaker, text=line.text))
             self._answerer = beat.speaker or self._answerer
         # A question follows its last line closely; the visitor decides how long it stands.
         end = beat.length_s - 0.6 if beat.ask else beat.length_s

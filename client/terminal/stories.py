@@ -1,18 +1,24 @@
 """The stories of this user: which sessions were played at an address, under which names, in a small private file.
 
-A session id lets whoever has it go on with the story, so the file is for its owner alone. Before version 0.2 it held
-one session an address, as a bare string; such an entry is read as one story without a name.
+Beside it lies a file for each story, with what the server does not keep: the prologue's lines and former takes.
+
+A session id lets whoever has it go on with the story, so the files are for their owner alone. Before version 0.2
+there was one session an address, as a bare string; such an entry is read as one story without a name.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+
+from client.terminal import story_file
+from client.terminal.story_file import StoryFile, StoryFileError
 
 
 class KeptStory(Struct):
@@ -48,6 +54,7 @@ class Stories:
     def __init__(self, address: str, file: Path | None = None) -> None:
         self.address = address
         self._file = file or state_file()
+        self._stories: dict[str, StoryFile] = {}  # for when nothing can be written
 
     @property
     def current(self) -> str | None:
@@ -78,6 +85,23 @@ class Stories:
         shelves.setdefault(self.address, _Shelf()).current = None
         return self._write(shelves)
 
+    def story(self, session: str) -> StoryFile | None:
+        """What is kept of a story; None where nothing is, or it cannot be read."""
+        if session not in self._stories:
+            with contextlib.suppress(OSError, StoryFileError):
+                self._stories[session] = story_file.read(self._story_file(session).read_bytes())
+        return self._stories.get(session)
+
+    def keep_story(self, story: StoryFile) -> bool:
+        """Keeps a story that has a session. False where it is kept no longer than this program runs."""
+        assert story.session is not None
+        self._stories[story.session] = story
+        return _write_private(self._story_file(story.session), story_file.write(story).encode())
+
+    def _story_file(self, session: str) -> Path:
+        """Its name does not tell the session."""
+        return self._file.parent / "stories" / f"{hashlib.sha256(session.encode()).hexdigest()[:24]}.json"
+
     def _read(self) -> dict[str, _Shelf]:
         try:
             kept = msgspec.json.decode(self._file.read_bytes(), type=dict[str, str | _Shelf])
@@ -89,14 +113,19 @@ class Stories:
         }
 
     def _write(self, shelves: dict[str, _Shelf]) -> bool:
-        new = self._file.with_suffix(".new")
-        try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                new.unlink()
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-                out.write(msgspec.json.format(msgspec.json.encode(shelves), indent=1))
-            new.replace(self._file)
-        except OSError:
-            return False
-        return True
+        return _write_private(self._file, msgspec.json.format(msgspec.json.encode(shelves), indent=1))
+
+
+def _write_private(file: Path, data: bytes) -> bool:
+    """Writes or replaces a file that only its owner can read. False where that cannot be done."""
+    new = file.with_suffix(".new")
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            new.unlink()
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(data)
+        new.replace(file)
+    except OSError:
+        return False
+    return True

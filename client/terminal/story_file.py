@@ -75,6 +75,18 @@ def read(text: str | bytes) -> StoryFile:
         raise StoryFileError("This file is not JSON, so it is no story; choose one that was exported.") from None
 
 
+def restore_takes(turns: list[Turn], kept: list[FileTurn]) -> None:
+    """Gives turns that came from the server the former takes that a file has of them."""
+    former = {turn.id: turn for turn in kept}
+    for turn in turns:
+        one = former.get(turn.id)
+        if one is None or turn.takes or turn.state == "answered":
+            continue
+        turn.takes = one.as_turn().takes
+        if 0 < one.take < turn.take and one.reply:  # it was told again meanwhile
+            turn.takes.append(Take(one.take, one.said, one.reply))
+
+
 def file_turns(turns: list[Turn]) -> list[FileTurn]:
     """The turns as a file keeps them."""
     return [

@@ -1,4 +1,4 @@
-"""A story as Markdown, to be kept."""
+"""What is told, as it is shown and as it is kept (Markdown)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,18 @@ def as_markdown(title: str, turns: Iterable[Turn], prologue: Sequence[Entry] = (
     for turn in waiting.values():
         parts += _turn(turn)
     return "\n\n".join(parts) + "\n"
+
+
+def without_choices(whole: str, fresh: str) -> str:
+    """The fresh end of a reply so far, without its choices, which are offered when it has ended."""
+    start = len(whole) - len(fresh)
+    kept = ""
+    at = 0
+    for line in whole.splitlines(keepends=True):
+        begin, at = at, at + len(line)
+        if at > start and not line.lstrip().startswith(">"):
+            kept += line[max(0, start - begin) :]
+    return kept
 
 
 def _turn(turn: Turn) -> list[str]:

@@ -17,7 +17,7 @@ import { Reading, tint } from "./panels/reading.js";
 import { Play } from "./session/session.js";
 import { Sound } from "./scenery/sound.js";
 import { Stored } from "./storage.js";
-import { newRecord, plainTurns, restoreTakes, stories } from "./stories/stories.js";
+import { NO_ROOM, newRecord, plainTurns, restoreTakes, stories } from "./stories/stories.js";
 import { OPENING } from "./session/story.js";
 import { TitleScreen } from "./view/title_screen.js";
 import { Wait } from "./view/wait.js";
@@ -65,6 +65,7 @@ const composer = new Composer((text) => say(text));
 let record, countdown, wait, play;
 let lastNews = Date.now();
 let saving = 0;
+let hasRoom = true;
 
 titleScreen.name(keptTitle.read() ?? "Overture");
 slideshow.world = keptWorld.read() ?? "emerald_city";
@@ -82,8 +83,10 @@ function begin(since = now()) {
   notice("");
   log.clear();
   setTheStage();
+  offer(record.offered);
   log.replay(record.prologue);
   problem("");
+  hasRoom = true; // as far as is known
   play = new Play({ store, listener: (event) => hear(event), unsent: record.unsent });
 }
 
@@ -126,7 +129,14 @@ function save() {
   if (!record.session) return;
   record.unsent = play.queue.unsent;
   if (play.connected && !record.gone) record.turns = plainTurns(play.story.turns);
-  stories.write(record);
+  write();
+}
+
+/** Says so, once, where the browser has no room for it. */
+function write() {
+  const hadRoom = hasRoom;
+  hasRoom = stories.write(record);
+  if (hadRoom && !hasRoom) problem(NO_ROOM);
 }
 
 addEventListener("pagehide", () => saving && save());
@@ -156,17 +166,17 @@ const HANDLERS = {
     pacer.stop();
     record.gone = true;
     const isKept = record.turns.length + record.prologue.length > 0;
-    if (isKept) stories.write(record);
-    record = newRecord(null);
+    if (isKept) write();
+    const offered = [...record.offered, ...unsent.map(({ text }) => text), composer.text.trim()].filter(Boolean);
+    record = { ...newRecord(play.session), offered };
+    save(); // before the composer lets go of its line
+    composer.write("");
     countdown = new Countdown();
+    wait = new Wait(now());
     log.clear();
     setTheStage();
-    const lines = [...unsent.map(({ text }) => text), composer.text.trim()].filter(Boolean);
-    composer.write("");
-    log.note([
-      make("p", `The server no longer has the story you were in${isKept ? "; you can still read it, under Keep" : ""}. This is a new one.${lines.length ? " These lines were not sent:" : ""}`),
-      ...lines.map((text) => make("p.row", [make("q", text, { dir: "auto" }), make("button", "Take it up", { type: "button", onclick: () => takeUp(text) })])),
-    ]);
+    log.note([make("p", `The server no longer has the story you were in${isKept ? "; you can still read it, under Keep" : ""}. This is a new one.`)]);
+    offer(offered);
   },
   welcome: ({ resumed, again }) => {
     // The server sends as many turns as fit; if the first of all is not among them, there are more.
@@ -301,10 +311,21 @@ function say(text) {
   return play.say(text);
 }
 
-/** Puts a line that was not sent into the composer, to be sent or changed. */
-function takeUp(text) {
-  composer.write(text);
-  byId("line").focus();
+/** Shows lines that were not sent, until each is taken up: put into the composer, to be sent or changed. */
+function offer(lines) {
+  if (!lines.length) return;
+  const rows = lines.map((text) => {
+    const takeUp = () => {
+      composer.write([composer.text.trim(), text].filter(Boolean).join("\n"));
+      byId("line").focus();
+      record.offered = record.offered.toSpliced(record.offered.indexOf(text), 1);
+      save();
+      (record.offered.length ? row : row.parentElement).remove();
+    };
+    const row = make("p.row", [make("q", text, { dir: "auto" }), make("button", "Take it up", { type: "button", onclick: takeUp })]);
+    return row;
+  });
+  log.note([make("p", "These lines were not sent:"), ...rows]);
 }
 
 function stop() {

@@ -1,11 +1,14 @@
-// What a browser keeps between two visits, one string under each name. Private windows may forbid storage: then
-// what is kept lasts as long as its page.
+// What a browser keeps between two visits, one string under each name. Private windows may forbid storage, and a
+// browser may have no room: then what is kept lasts as long as its page.
 
 const PREFIX = "overture.";
 const inMemory = new Map();
+/** What the browser would not keep: what it has under these names is older than what is in memory. */
+const refused = new Set();
 
 export const storage = {
   read(name) {
+    if (refused.has(name)) return inMemory.get(name) ?? null;
     try {
       return localStorage.getItem(PREFIX + name) ?? inMemory.get(name) ?? null;
     } catch {
@@ -20,8 +23,10 @@ export const storage = {
     try {
       if (value === null) localStorage.removeItem(PREFIX + name);
       else localStorage.setItem(PREFIX + name, value);
+      refused.delete(name);
       return true;
     } catch {
+      refused.add(name);
       return false;
     }
   },

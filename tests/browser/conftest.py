@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 from pytest_asyncio import fixture, is_async_test
 
 #: Without these Chromium, as root and without a network, does not start or looks for Google's hosts.
@@ -59,36 +59,46 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     """A desktop page without motion; it fails the test where a script of the page fails."""
     page = await browser.new_page(viewport={"width": 1200, "height": 800}, reduced_motion="reduce")
     page.set_default_timeout(60_000)
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
+    wrong = watch(page)
     yield page
     await page.close()
     assert not wrong
 
 
+def watch(page: Page) -> list[str]:
+    """Where it will stand what goes wrong in the page's scripts."""
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
+    return wrong
+
+
 @pytest.fixture
 def keep_picture() -> Callable[[Page, str], Awaitable[None]]:
-    """`await keep_picture(page, "prologue")`: a screenshot among the test artifacts."""
+    """`await keep_picture(page, "prologue")`: a screenshot among the test artifacts, named by act and width."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     async def keep(page: Page, name: str) -> None:
-        await page.screenshot(path=SCREENSHOTS / f"{name}.png")
+        width = await page.evaluate("innerWidth")
+        await page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png")
 
     return keep
 
 
-@fixture(loop_scope="session", params=[(360, 740), (1280, 800)], ids=["360", "1280"])
-async def sized_page(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Page]:
-    """A phone's page and a desktop's, without motion; each fails the test where a script of the page fails."""
+@pytest.fixture(params=[(360, 740), (1280, 800)], ids=["360", "1280"])
+def viewport(request: pytest.FixtureRequest) -> ViewportSize:
+    """A phone's size and a desktop's."""
     width, height = request.param
-    context = await browser.new_context(
-        viewport={"width": width, "height": height}, has_touch=width < 600, reduced_motion="reduce"
-    )
+    return {"width": width, "height": height}
+
+
+@fixture(loop_scope="session")
+async def sized_page(browser: Browser, viewport: ViewportSize) -> AsyncIterator[Page]:
+    """A phone's page and a desktop's, without motion; each fails the test where a script of the page fails."""
+    context = await browser.new_context(viewport=viewport, has_touch=viewport["width"] < 600, reduced_motion="reduce")
     page = await context.new_page()
     page.set_default_timeout(60_000)
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
+    wrong = watch(page)
     yield page
     await context.close()
     assert not wrong

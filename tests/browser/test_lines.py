@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.async_api import Page, expect
 
 from tests.browser.fake_play import ANSWER, GUARDIAN, HEARD, FakePlay
 from tests.browser.test_page import begin, go_in, say
+from tests.browser.test_reading import marks_of_the_wait
 
 COMPOSER = "Say or ask something"
 
 
-async def test_a_draft_survives_a_reload_and_going_back(page: Page) -> None:
+async def test_a_draft_survives_a_reload_and_going_back(sized_page: Page) -> None:
+    page = sized_page
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
         await page.get_by_label(COMPOSER).fill("I was about to")
@@ -48,7 +52,8 @@ async def test_the_prologue_is_shown_again_on_return_and_told_once(sized_page: P
         assert order == sorted(order)
 
 
-async def test_keys_of_an_input_method_neither_send_nor_stop(page: Page) -> None:
+async def test_keys_of_an_input_method_neither_send_nor_stop(sized_page: Page) -> None:
+    page = sized_page
     async with FakePlay(wait_s=0.1, token_s=0.2) as house:
         await begin(page, house.address)
         await page.get_by_role("button", name="Go in now").click()
@@ -125,43 +130,65 @@ async def test_lines_for_a_forgotten_story_are_offered_and_not_sent_into_the_nex
     async with FakePlay(wait_s=0.2, line_s=0.1, token_s=0.02) as house:
         await begin(page, house.address)
         await go_in(page)
+        assert "storyteller awake" in await marks_of_the_wait(page)
+        first_picture = page.locator("#pictures .slide").first
+        await expect(first_picture).not_to_have_class(re.compile("shown"))
         house.doors_shut = True
         await house.cut()
         await expect(page.locator("#connection")).to_be_visible()
         await say(page, "I knock on the door")
-        await page.get_by_label(COMPOSER).fill("half a thought")
+        await page.get_by_label(COMPOSER).fill("half a thought\nin three\nlines")
         house.forget()
         house.wait_s = 20
         house.doors_shut = False
-        await expect(page.locator("#log .note")).to_contain_text("These lines were not sent", timeout=30_000)
-        await expect(page.locator("#log q")).to_have_text(["I knock on the door", "half a thought"])
+        await expect(page.locator("#log")).to_contain_text("These lines were not sent", timeout=30_000)
+        offered = ["I knock on the door", "half a thought\nin three\nlines"]
+        await expect(page.locator("#log q")).to_have_text(offered)
         await expect(page.get_by_label("Your reply")).to_be_visible(timeout=20_000)
         assert "I knock on the door" not in [frame.get("text") for frame in house.heard]
         # The page stands as at a first visit.
         assert await page.evaluate("document.body.dataset.act") == "prologue"
         await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
         await expect(page.locator("#waking")).to_be_visible()
+        await expect(first_picture).to_have_class(re.compile("shown"))
+        await expect(page.locator("body")).to_have_attribute("data-curtain", "down")
+        await expect(page.get_by_label(COMPOSER)).to_have_value("")
+        await expect(page.get_by_label(COMPOSER)).to_have_attribute("rows", "1")
+        waited = await marks_of_the_wait(page)
+        assert {"connected", "first line"} <= set(waited)
+        assert not {"storyteller awake", "first words of the story"} & set(waited), "the wait of the story before"
+        # A reload loses none of the lines, and one that was taken up is offered no more.
+        await page.reload()
+        await expect(page.locator("#log q")).to_have_text(offered)
         await expect(page.get_by_label(COMPOSER)).to_have_value("")
         await page.get_by_role("button", name="Take it up").first.click()
-        await expect(page.get_by_label(COMPOSER)).to_have_value("I knock on the door")
+        await expect(page.get_by_label(COMPOSER)).to_have_value(offered[0])
+        await page.reload()
+        await expect(page.locator("#log q")).to_have_text(offered[1:])
+        await expect(page.get_by_label(COMPOSER)).to_have_value(offered[0])
+        await page.get_by_role("button", name="Take it up").click()
+        await expect(page.get_by_label(COMPOSER)).to_have_value("\n".join(offered))
+        await expect(page.locator("#log")).not_to_contain_text("were not sent")
         # The story that was can still be read.
         await page.get_by_role("button", name="Keep").click()
         await page.get_by_role("button", name="Read The Emerald City").click()
         await expect(page.locator("#reader-body")).to_contain_text("The gate swings wide")
 
 
-async def test_a_line_said_offline_is_kept_and_sent_even_after_a_reload(page: Page) -> None:
+async def test_a_line_said_offline_is_kept_and_sent_even_after_a_reload(sized_page: Page) -> None:
+    page = sized_page
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
         await go_in(page)
-        house.doors_shut = True
+        await page.context.set_offline(True)
         await house.cut()
-        await expect(page.locator("#connection")).to_be_visible()
+        await expect(page.locator("body")).to_have_attribute("data-connection", "lost")
         await say(page, "I wait for the bell")
-        await expect(page.locator(".turn", has_text="I wait for the bell").locator(".wait")).to_contain_text(
-            "Your line is kept"
-        )
-        await page.wait_for_timeout(500)
+        waiting = page.locator(".turn", has_text="I wait for the bell").locator(".wait")
+        await expect(waiting).to_have_text("You are offline. Your line is kept, and sent when you are back.")
+        house.doors_shut = True
+        await page.context.set_offline(False)
+        await expect(waiting).to_have_text("Not connected. Your line is kept, and sent when the connection is back.")
         await page.reload()
         await expect(page.locator(".said", has_text="I wait for the bell")).to_be_visible()
         house.doors_shut = False

@@ -133,6 +133,27 @@ async def test_both_stories_agree_on_many_plays(page: Page) -> None:
             assert of_page == play(calls), calls
 
 
+async def test_where_the_browser_has_no_room_the_page_reads_what_it_wrote_last(page: Page) -> None:
+    script = """async () => {
+      const { storage } = await import("./storage.js");
+      const { setItem } = Storage.prototype;
+      const found = [storage.write("story.x", "old")];
+      Storage.prototype.setItem = () => {
+        throw new DOMException("full", "QuotaExceededError");
+      };
+      found.push(storage.write("story.x", "new"), storage.read("story.x"), storage.names("story."));
+      Storage.prototype.setItem = setItem;
+      found.push(localStorage.getItem("overture.story.x"));
+      found.push(storage.write("story.x", "newest"), storage.read("story.x"), localStorage.getItem("overture.story.x"));
+      found.push(storage.write("story.x", null), storage.read("story.x"));
+      return found;
+    }"""
+    async with FakePlay() as house:
+        await page.goto(house.address)
+        found = await page.evaluate(script)
+    assert found == [True, False, "new", ["story.x"], "old", True, "newest", "newest", True, None]
+
+
 async def test_both_countdowns_agree(page: Page) -> None:
     chance = random.Random(11)
     reports: list[tuple[float, dict[str, Any] | None]] = []

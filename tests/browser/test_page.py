@@ -42,24 +42,31 @@ async def go_in(page: Page) -> None:
     await expect(page.get_by_role("button", name="Ask the boy his name.")).to_be_visible(timeout=20_000)
 
 
-async def test_the_whole_play(page: Page, keep_picture: Keep) -> None:
+async def test_the_whole_play(sized_page: Page, keep_picture: Keep) -> None:
+    """Act by act, with a picture of each."""
+    page = sized_page
     async with FakePlay(wait_s=12, line_s=1) as house:
-        await begin(page, house.address)
+        await page.goto(house.address)
+        await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible()
+        await keep_picture(page, "1-title")
+        await page.get_by_role("button", name="Begin").click()
         await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible()
         await expect(page.locator("#log").get_by_text("The Guardian of the Gates")).to_be_visible()
         bar = page.get_by_role("progressbar")
         await expect(bar).to_have_attribute("aria-valuenow", re.compile(r"^[1-9]\d$"), timeout=10_000)
         await expect(page.locator("#waking-words")).to_contain_text("Awake in about")
-        await keep_picture(page, "1-prologue")
+        await keep_picture(page, "2-countdown")
 
         # A question of one's own is answered from the book, and the prologue's stays open.
         name = page.get_by_role("group", name="What name shall I write").get_by_label("Your reply")
         await expect(name).to_be_visible()
+        await keep_picture(page, "3-question")
         await say(page, "So what can you do?")
         await expect(page.locator("#log").get_by_text(ANSWER)).to_be_visible()
         figures = page.locator(".turn[data-state=answered] .stats")
         await expect(figures).to_have_text("It saved 96 tokens, $0.0011 and 21 mWh.")
         await expect(figures).to_be_hidden()
+        await keep_picture(page, "4-answer")
         await name.fill("Ada")
         await name.press("Enter")
 
@@ -67,23 +74,26 @@ async def test_the_whole_play(page: Page, keep_picture: Keep) -> None:
         await glass.get_by_label("Your reply").fill("mauve")
         await glass.get_by_role("button", name="Reply").click()
         await expect(glass.get_by_role("alert")).to_have_text("Choose one of these: green, gold, blue.")
-        await keep_picture(page, "2-question")
+        await keep_picture(page, "5-refusal")
         await glass.get_by_role("button", name="gold").click()
 
         await expect(page.locator(".turn[data-id=opening] .told").first).to_contain_text("The gate", timeout=20_000)
-        await keep_picture(page, "3-curtain")
+        await keep_picture(page, "6-curtain")
         choice = page.get_by_role("button", name="Ask the boy his name.")
         await expect(choice).to_be_visible(timeout=20_000)
         assert "|".join(await page.locator(".turn[data-id=opening] .told").all_text_contents()) == TOLD
         await expect(page.locator(".turn.last .stats")).to_have_text(
             "61 tokens · first after 0.21 s · 9.4 tokens/s · $0.00065 · 29 mWh"
         )
-        await keep_picture(page, "4-story")
+        await keep_picture(page, "7-story")
 
         await choice.click()
         await expect(page.locator(".turn.last .told")).to_contain_text("You do just that: “Ask the boy his name.”")
         assert house.profile == {"name": "Ada", "spectacles": "gold"}
         assert "s" * 32 not in page.url
+        await page.get_by_role("button", name="Backstage").click()
+        await expect(page.get_by_role("dialog", name="Backstage")).to_contain_text("The last reply")
+        await keep_picture(page, "8-backstage")
 
 
 async def test_stop_retry_edit_continue_and_undo(page: Page) -> None:
@@ -299,14 +309,13 @@ async def test_a_house_that_does_not_answer_is_waited_for(page: Page) -> None:
         await expect(page.locator("#connection")).to_be_hidden()
 
 
-async def test_the_title_has_one_button_and_the_play_waits_for_it(page: Page, keep_picture: Keep) -> None:
+async def test_the_title_has_one_button_and_the_play_waits_for_it(page: Page) -> None:
     async with FakePlay(wait_s=1, line_s=0.2) as house:
         await page.goto(house.address)
         await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible()
         assert await page.title() == "The Emerald City · Overture"
         await expect(page.get_by_role("button", name="Begin")).to_be_focused()
         assert await page.get_by_role("button").count() == 1
-        await keep_picture(page, "0-title")
         # Behind it the storyteller wakes, and nothing is told to nobody.
         await expect(page.locator("#title-words")).to_have_text("The storyteller is awake", timeout=10_000)
         assert await page.locator("#log .line").count() == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.fake_play import ANSWER, FakePlay
 from tests.browser.test_extras import assert_accessible
@@ -42,7 +42,8 @@ window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; 
 """
 
 
-async def test_it_reads_aloud_where_it_is_asked_to(page: Page) -> None:
+async def test_it_reads_aloud_where_it_is_asked_to(sized_page: Page) -> None:
+    page = sized_page
     await page.add_init_script(VOICE)
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
@@ -60,11 +61,11 @@ async def test_it_reads_aloud_where_it_is_asked_to(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-async def test_the_spectacles_tint_the_page_and_keep_its_contrast(browser: Browser, scheme: str) -> None:
+async def test_the_spectacles_tint_the_page_and_keep_its_contrast(
+    browser: Browser, viewport: ViewportSize, scheme: str
+) -> None:
     context = await browser.new_context(
-        color_scheme="dark" if scheme == "dark" else "light",
-        reduced_motion="reduce",
-        viewport={"width": 360, "height": 740},
+        color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce", viewport=viewport
     )
     page = await context.new_page()
     page.set_default_timeout(60_000)
@@ -84,7 +85,8 @@ async def test_the_spectacles_tint_the_page_and_keep_its_contrast(browser: Brows
     await context.close()
 
 
-async def test_what_is_written_right_to_left_is_shown_so(page: Page) -> None:
+async def test_what_is_written_right_to_left_is_shown_so(sized_page: Page) -> None:
+    page = sized_page
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
         await go_in(page)
@@ -95,7 +97,8 @@ async def test_what_is_written_right_to_left_is_shown_so(page: Page) -> None:
         await expect(page.get_by_label("Say or ask something")).to_have_css("direction", "rtl")
 
 
-async def test_paper_gets_the_story_alone_and_dark_on_white(page: Page) -> None:
+async def test_paper_gets_the_story_alone_and_dark_on_white(sized_page: Page) -> None:
+    page = sized_page
     await page.emulate_media(color_scheme="dark")
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
@@ -111,8 +114,8 @@ async def test_paper_gets_the_story_alone_and_dark_on_white(page: Page) -> None:
         assert height <= 0, "nothing is cut off"
 
 
-async def test_without_scripts_a_sentence_says_so(browser: Browser) -> None:
-    context = await browser.new_context(java_script_enabled=False, viewport={"width": 360, "height": 740})
+async def test_without_scripts_a_sentence_says_so(browser: Browser, viewport: ViewportSize) -> None:
+    context = await browser.new_context(java_script_enabled=False, viewport=viewport)
     page = await context.new_page()
     page.set_default_timeout(60_000)
     async with FakePlay(wait_s=0.1) as house:

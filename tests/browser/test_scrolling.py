@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.fake_play import FakePlay
@@ -62,6 +63,57 @@ async def test_keys_that_scroll_up_end_the_following_too(sized_page: Page) -> No
         )
         assert await top(page) < height - 200
         await expect(page.get_by_role("button", name="To the newest")).to_be_visible()
+
+
+async def assert_not_fought(page: Page) -> None:
+    """What was scrolled to stays in view while tokens come, and the way to the newest is offered."""
+    held = await top(page)
+    told = page.locator(".turn[data-state=telling]")
+    before = await told.inner_text()
+    await expect(told).not_to_have_text(before)
+    assert await top(page) == held
+    await expect(page.get_by_role("button", name="To the newest")).to_be_visible()
+
+
+async def test_scrolling_by_script_is_not_fought(sized_page: Page) -> None:
+    """As a screen reader's cursor scrolls: without a wheel, a finger or a key."""
+    page = sized_page
+    async with FakePlay(wait_s=0.1, token_s=0.1) as house:
+        await come_to_a_long_story(page, house)
+        await say(page, "I look " + "far and wide " * 60)
+        await expect(page.locator(".turn[data-state=telling] .told")).to_contain_text("You do", timeout=20_000)
+        before = await top(page)
+        await page.evaluate("document.querySelector('main').scrollTop -= 60")
+        await expect(page.get_by_role("button", name="To the newest")).to_be_visible()
+        assert before - 61 <= await top(page) < before
+        await assert_not_fought(page)
+
+
+async def test_scrolling_by_touch_is_not_fought(sized_page: Page) -> None:
+    page = sized_page
+    if not await page.evaluate("navigator.maxTouchPoints"):
+        pytest.skip("no touch on this device")
+    async with FakePlay(wait_s=0.1, token_s=0.1) as house:
+        await come_to_a_long_story(page, house)
+        await say(page, "I look " + "far and wide " * 60)
+        await expect(page.locator(".turn[data-state=telling] .told")).to_contain_text("You do", timeout=20_000)
+        before = await top(page)
+        box = await page.locator("main").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + 40
+        session = await page.context.new_cdp_session(page)
+
+        async def touch(kind: str, *points: dict[str, float]) -> None:
+            await session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+        await touch("touchStart", {"x": x, "y": y})
+        for moved in range(10, 121, 10):  # a finger that moves down
+            await touch("touchMove", {"x": x, "y": y + moved})
+        await expect(page.get_by_role("button", name="To the newest")).to_be_visible()
+        assert await top(page) <= before - 60
+        await assert_not_fought(page)  # while the finger rests ...
+        await touch("touchEnd")
+        await assert_not_fought(page)  # ... and when it is gone
 
 
 async def test_ones_own_line_always_comes_into_view(sized_page: Page) -> None:

@@ -2,7 +2,7 @@
 
 import { byId, make, setText } from "../dom.js";
 import { asElements, asMarkdown, asPage, hand } from "./export.js";
-import { nameOf, newRecord, stories } from "./stories.js";
+import { NO_ROOM, nameOf, newRecord, stories } from "./stories.js";
 import { asFile, asLink, fromFile, fromLink } from "./story_file.js";
 
 export class Keeping {
@@ -43,7 +43,7 @@ export class Keeping {
     byId("story-name").addEventListener("change", () => {
       const record = current();
       record.name = byId("story-name").value.trim();
-      stories.write(record);
+      if (!stories.write(record)) this.#say(NO_ROOM);
     });
     byId("story-open").addEventListener("change", () => this.#openFile());
   }

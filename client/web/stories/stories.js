@@ -1,15 +1,18 @@
 // The stories this browser keeps, one record each: how it is called, the session it is played in, the prologue's
-// lines as they were shown, the turns with their takes, and lines not sent yet. The server has the turns, too, for
+// lines as they were shown, the turns with their takes, lines not sent yet, and lines offered again. The server has the turns, too, for
 // as long as it keeps the session; the prologue's lines and former takes are kept here alone.
 
 import { storage } from "../storage.js";
 
 const START = "story.";
+/** What is said where a story could not be written. */
+export const NO_ROOM = "This browser has no room for the story; export it to keep it.";
 
-/** A new record. `prologue` holds {beat, speaker, text}, {asked}, {said} and {turn} in the order they were shown. */
+/** A new record. `prologue` holds {beat, speaker, text}, {asked}, {said} and {turn} in the order they were shown;
+ * `offered` the lines, not sent, of a story that the server has forgotten. */
 export function newRecord(session, { title = "", world = "" } = {}) {
   const id = Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return { id, session, name: "", title, world, at: Date.now(), prologue: [], turns: [], unsent: [], draft: "", gone: false };
+  return { id, session, name: "", title, world, at: Date.now(), prologue: [], turns: [], unsent: [], offered: [], draft: "", gone: false };
 }
 
 export const stories = {
@@ -66,7 +69,7 @@ export function restoreTakes(turns, record) {
 
 function read(name) {
   try {
-    const record = JSON.parse(storage.read(name));
+    const record = { offered: [], ...JSON.parse(storage.read(name)) };
     return typeof record.id === "string" && Array.isArray(record.turns) && Array.isArray(record.prologue) ? record : null;
   } catch {
     return null;

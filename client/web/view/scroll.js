@@ -36,7 +36,10 @@ export class Follower {
   /** Something was added or has grown. */
   follow() {
     requestAnimationFrame(() => {
-      if (!this.isAway && !this.#touching) this.box.scrollTop = Math.max(this.box.scrollTop, this.newest());
+      if (!this.isAway && !this.#touching) {
+        this.box.scrollTop = Math.max(this.box.scrollTop, this.newest());
+        this.#last = this.box.scrollTop; // a move back may come before this one is told of
+      }
       this.#look();
     });
   }

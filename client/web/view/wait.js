@@ -12,7 +12,7 @@ export class Wait {
   #marks = new Map(); // name -> seconds since it began
   #reports = []; // [seconds, share read]
 
-  /** `now` in seconds, here and below: of the page's own clock, which began when it was opened. */
+  /** `now` in seconds, here and below: of the page's own clock. It is 0 where the wait began with the page. */
   constructor(now) {
     this.#began = now;
   }
@@ -25,6 +25,10 @@ export class Wait {
     if (this.#marks.has("ready")) return; // a later start is no wait of this visit
     if (state === "ready") this.mark("ready", now);
     else this.#reports.push([now - this.#began, progress ?? this.#reports.at(-1)?.[1] ?? 0]);
+  }
+
+  get #opened() {
+    return this.#began ? "story" : "page";
   }
 
   /** A heading, a time line, and the same in words. */
@@ -47,7 +51,7 @@ export class Wait {
     const shapes = [draw("path", { d: "M6 34 H294", fill: "none", "stroke-width": 1.5 })];
     if (path) shapes.push(draw("path", { d: path, fill: "none", "stroke-width": 1, opacity: 0.6 }));
     for (const [, at] of marks) shapes.push(draw("circle", { cx: x(at), cy: 34, r: 4 }));
-    const chart = draw("svg", { viewBox: "0 0 300 42", role: "img", "aria-label": `From opening the page: ${words}`, class: "plot" }, ...shapes);
-    return make("figure", [chart, make("figcaption", "Seconds since the page was opened; the thin line is the share of the model that was read.")]);
+    const chart = draw("svg", { viewBox: "0 0 300 42", role: "img", "aria-label": `From opening the ${this.#opened}: ${words}`, class: "plot" }, ...shapes);
+    return make("figure", [chart, make("figcaption", `Seconds since the ${this.#opened} was opened; the thin line is the share of the model that was read.`)]);
   }
 }

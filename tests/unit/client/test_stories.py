@@ -69,6 +69,39 @@ def test_a_story_file_comes_back_as_it_was() -> None:
     assert again.turns[0].as_turn().takes == turn.takes
 
 
+def test_what_is_kept_of_a_story_is_for_its_owner_only_and_does_not_name_the_session(tmp_path: Path) -> None:
+    session = "s" * 22
+    story = StoryFile(1, "", "The Emerald City", "w", session, [Entry(said="Ada")], [])
+    stories = Stories("http://a", tmp_path / "overture" / "sessions.json")
+    assert stories.story(session) is None
+    assert stories.keep_story(story)
+    (file,) = (tmp_path / "overture" / "stories").iterdir()
+    assert session not in file.name
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (file, file.parent)] == [0o600, 0o700]
+    assert Stories("http://a", tmp_path / "overture" / "sessions.json").story(session) == story
+    file.write_text("{not json")
+    assert Stories("http://a", tmp_path / "overture" / "sessions.json").story(session) is None
+
+
+def test_where_no_story_can_be_kept_it_lasts_as_long_as_the_program(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    stories = Stories("http://a", tmp_path / "file" / "sessions.json")
+    story = StoryFile(1, "", "", "w", "s" * 22, [], [])
+    assert not stories.keep_story(story)
+    assert stories.story("s" * 22) == story
+
+
+def test_takes_come_back_to_their_turns_and_one_told_elsewhere_meanwhile_is_a_former_take() -> None:
+    kept = story_file.file_turns([Turn("a", "hi", "Second.", "done", 2, takes=[Take(1, "hi", "First.")])])
+    same, later = Turn("a", "hi", "Second.", "done", 2), Turn("a", "hi", "Third.", "done", 3)
+    for turn in (same, later, Turn("b")):
+        story_file.restore_takes([turn], kept)
+    assert same.takes == [Take(1, "hi", "First.")]
+    assert later.takes == [Take(1, "hi", "First."), Take(2, "hi", "Second.")]
+    story_file.restore_takes([later], kept)
+    assert len(later.takes) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

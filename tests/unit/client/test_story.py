@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from client.session.protocol import OPENING, Answer, Aside, Saved, TurnView
 from client.session.story import Altered, Anew, Appeared, Ended, Gap, Removed, Story, Take, Told, Turn
-from client.terminal.controller import without_choices
+from client.terminal.transcript import without_choices
 
 ANSWER = Answer("q", "A storyteller.", "who are you", 0.97, Saved(96, 0.001, 21.0, 0.008, 0.5, 0))
 TEXT = "A gate. 🟢 Zwölf Stufen. 👩‍🚀!"
