@@ -233,9 +233,7 @@ def _tell_again(
             return HELD
         turn = _last(tx, of)
         if not tx.session.in_story:
-            raise ProtocolError(
-                "not_a_story", "The story has not begun: `skip` begins it, or say the line again."
-            )
+            raise ProtocolError("not_a_story", "The story has not begun: `skip` begins it, or say the line again.")
         change(turn)
         turn.state = "waiting"
         tx.session.remember_done(action)

@@ -44,9 +44,7 @@ def test_no_line_of_the_evaluation_is_taught() -> None:
     """Short lines that anybody says ("are you an ai") may be in both."""
     lines = yaml.safe_load(Path("tests/hand_written/lines.yaml").read_text())
     held_out = {_plain(line["text"]) for line in lines if len(line["text"].split()) > 4}
-    taught = {
-        _plain(turn.said) for path in FILES for one in read_dialogues(path, world_of(path)) for turn in one.turns
-    }
+    taught = {_plain(turn.said) for path in FILES for one in read_dialogues(path, world_of(path)) for turn in one.turns}
     assert len(held_out) > 200
     assert held_out.isdisjoint(taught), sorted(held_out & taught)
 
