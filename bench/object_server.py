@@ -1,17 +1,20 @@
 """A local HTTP server that answers GETs as S3 does: ranges, ETags, If-Match, errors in XML.
 
+    python -m bench.object_server FOLDER [--first-byte 0.03] [--stream 80]     # says its address
+
 It serves one folder under any bucket and prefix (`/bucket/any/prefix/NAME`). `first_byte_s` and `stream_mb_s` imitate
 the distance: how long each answer takes to begin, and how fast each connection is. It checks no signature.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -129,3 +132,25 @@ def serving(server: ObjectServer) -> Iterator[ObjectServer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the distance that is imitated."""
+    parser.add_argument("--first-byte", type=float, default=0.0, metavar="SECONDS", help="before each answer")
+    parser.add_argument("--stream", type=float, default=0.0, metavar="MB/S", help="for each connection; 0: no limit")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: serves until it is ended."""
+    parser = argparse.ArgumentParser(prog="python -m bench.object_server", description="S3's GETs, for one folder.")
+    parser.add_argument("folder", type=Path)
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    server = ObjectServer(options.folder, first_byte_s=options.first_byte, stream_mb_s=options.stream)
+    print(server.url, flush=True)
+    server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
