@@ -62,7 +62,7 @@ class Reading:
         if store is not None:
             # Large ranges, but of a small model some for every thread.
             threads = store.parallel
-            block = max(_BLOCK, min(_MOST_RANGE, self.total // (4 * threads)))
+            block = max(_BLOCK, min(_MOST_RANGE, self.total // (2 * threads)))
         elif pace_s > 0:
             # A small model is read in small blocks, so that a paced wait still moves smoothly.
             block = max(4096, min(_BLOCK, self.total // 256))
