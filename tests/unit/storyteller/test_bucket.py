@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +23,7 @@ from storyteller.engine import Engine, EngineError, Sampling, load_engine
 from storyteller.engine.reading import Part, Reading
 from tests.tiny_llama import LLAMA_3_1, write_tiny_llama
 
+ROOT = Path(__file__).resolve().parents[3]
 GREEDY = Sampling(temperature=0.0, max_tokens=40)
 LINE = "Once upon a time there was a gate."
 Fault = Callable[["Faulty", Path, int, int, int | None, str, int], bool]
@@ -288,3 +292,27 @@ def test_an_address_without_a_prefix_is_refused(address: str) -> None:
 def test_a_folder_stays_a_folder() -> None:
     with opened("build/models/storyteller") as model:
         assert model == "build/models/storyteller"
+
+
+@pytest.mark.parametrize("start", ["on-demand", "snap-start"])
+def test_the_handler_reads_the_address_that_it_is_given(bundle: Path, server: ObjectServer, start: str) -> None:
+    code = (
+        "import sys\n"
+        "from storyteller.handler import loader\n"
+        "assert loader.wait(120 if sys.argv[1] == 'on-demand' else 0)\n"
+        "engine = loader.engine\n"
+        "assert engine.encode('gate') and loader.progress().fraction == 1.0\n"
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lambda")]),
+        "OVERTURE_MODEL": "s3://bucket/some/prefix",
+        "OVERTURE_THREADS": "1",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": start,
+        "POWERTOOLS_TRACE_DISABLED": "true",
+        "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": "http://127.0.0.1:1",
+    }
+    command = [sys.executable, "-c", code, start]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert server.requests > 4
