@@ -32,7 +32,7 @@ def _load(note: Callable[[int, int], None]) -> Engine:
             threads=settings.threads or None,
             pace_s=settings.load_s,
             prepare_grammars=True,
-            # A snapshot carries the process's own memory; pages of a mapped file would be read anew.
+            # A snapshot carries the process's own memory; pages of a mapped file would be read again.
             copy=snapshots.is_coming(),
         )
 
