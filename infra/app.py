@@ -24,6 +24,8 @@ from infra.settings import ROOT, SettingError, Settings, refuse_unknown
 if TYPE_CHECKING:
     from aws_cdk import App
 
+    from infra.stack import OvertureStack
+
 
 def feature_flags() -> dict[str, Any]:
     """The CDK's feature flags in cdk.json. Its CLI passes them on; here they hold without the CLI as well."""
@@ -40,18 +42,27 @@ def read_settings(app: App, given: dict[str, str]) -> Settings:
     return fit_memory(settings)
 
 
+def add_stacks(app: App, settings: Settings, package: Path) -> OvertureStack:
+    """The stack, and with `weights=s3` the one of its weights before it."""
+    from infra.constructs.weights import WeightsStack
+    from infra.stack import OvertureStack
+
+    stack = OvertureStack(app, settings, package)
+    if settings.weights_stack:
+        stack.add_stack_dependency(WeightsStack(app, settings.weights_stack, settings))
+    return stack
+
+
 def synthesize(given: dict[str, str], outdir: Path) -> tuple[Path, Settings]:
     """Writes the cloud assembly; returns its folder, and the settings that it is made of. Raises `SettingError`."""
     require_node()  # before the CDK is imported, which starts it
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks
 
-    from infra.stack import OvertureStack
-
     app = App(outdir=str(outdir), context=feature_flags())
     settings = read_settings(app, given)
     package = PACKAGE if settings.image == "none" else assemble(settings)
-    OvertureStack(app, settings, package)
+    add_stacks(app, settings, package)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return Path(app.synth().directory), settings
 

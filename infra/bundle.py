@@ -1,4 +1,4 @@
-"""The local files that the storyteller's image is built from: the model, its manifest, the world.
+"""The local files that the storyteller and its image are made of: the model, its manifest, the world.
 
 The weights are not among the CDK's assets, where five gigabytes would be copied and hashed at every synth: their
 manifest stands for them.
@@ -13,6 +13,8 @@ from infra.settings import ROOT, SettingError, Settings
 
 DOCKERFILE = "lambda/storyteller/Dockerfile"
 MANIFEST = "bundle.json"
+#: The one file in the model's place in an image without one.
+WITHOUT_MODEL = "the-weights-are-on-s3"
 
 
 def world_argument(settings: Settings) -> str:
@@ -21,6 +23,39 @@ def world_argument(settings: Settings) -> str:
         return settings.world_folder.resolve().relative_to(ROOT).as_posix()
     except ValueError:
         raise SettingError(f"world={settings.world} lies outside the repository: put it below {ROOT}.") from None
+
+
+def model_context(settings: Settings) -> Path:
+    """The folder that the Dockerfile copies as the model's: with `weights=s3`, one that says where the model is."""
+    if settings.weights == "s3":
+        folder = ROOT / "build" / "no-model"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / WITHOUT_MODEL).touch()
+        return folder
+    found = settings.bundle_folder
+    assert found is not None
+    return found
+
+
+def model_key(settings: Settings) -> str:
+    """What stands for the model in the image: its hash or address, or that there is none."""
+    if settings.weights == "s3":
+        return WITHOUT_MODEL
+    folder = settings.bundle_folder
+    return settings.bundle.rstrip("/") if folder is None else bundle_hash(folder)
+
+
+def weights_prefix(folder: Path) -> str:
+    """The prefix of a bundle in the bucket: its manifest's hash, so that two bundles never mix.
+
+    Raises `SettingError` for a model that is no bundle.
+    """
+    if folder.is_dir() and find_manifest(folder) is None:
+        raise SettingError(
+            f"weights=s3 reads bundles only, and {folder} has no {MANIFEST}: pack it (python -m model_build pack), "
+            "or leave weights=s3 out."
+        )
+    return bundle_hash(folder)
 
 
 def bundle_hash(folder: Path) -> str:

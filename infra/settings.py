@@ -110,9 +110,15 @@ class Settings:
     )
     bundle: str = _setting(
         "build/models/storyteller",
-        _Kind(str, "a folder, or `s3://bucket/prefix` with `build=cloud`"),
-        "The model in the storyteller's image: a bundle, or a Hugging Face Llama folder. On S3 a new model takes a new "
+        _Kind(str, "a folder, or `s3://bucket/prefix` with `build=cloud` or `weights=s3`"),
+        "The storyteller's model: a bundle, or a Hugging Face Llama folder. On S3 a new model takes a new "
         "prefix: the address tells CloudFormation that something has changed.",
+    )
+    weights: Literal["image", "s3"] = _setting(
+        "image",
+        _choice("image", "s3"),
+        "Where the storyteller reads its model from: its image, or S3, so that new code does not push the model again "
+        "(a bundle only; see [operations](operations.md#weights-on-s3)).",
     )
     world: str = _setting(
         "prologue/worlds/emerald_city",
@@ -271,8 +277,14 @@ class Settings:
             )
         if self.image and self.build == "cloud":
             raise SettingError("image and build=cloud exclude each other: the one is built already; leave one out.")
-        if self.bundle.startswith("s3://") and self.build != "cloud" and not self.image:
-            raise SettingError(f"bundle={self.bundle} is read by CodeBuild only: add -c build=cloud, or name a folder.")
+        if self.bundle.startswith("s3://"):
+            if self.weights == "image" and self.build != "cloud" and not self.image:
+                raise SettingError(
+                    f"bundle={self.bundle} is read by CodeBuild only: add -c build=cloud, or -c weights=s3 for the "
+                    "storyteller to read it itself, or name a folder."
+                )
+            if self.weights == "s3" and re.fullmatch(r"s3://[^/]+/.*[^/].*", self.bundle) is None:
+                raise SettingError(f"bundle={self.bundle} has no prefix: write it as s3://bucket/prefix.")
 
     @property
     def memory_mb(self) -> int:
@@ -285,9 +297,19 @@ class Settings:
         return None if self.bundle.startswith("s3://") else ROOT / self.bundle
 
     @property
+    def weights_stack(self) -> str | None:
+        """The name of the stack that has the bucket of the weights; None where there is none of our own."""
+        return name_weights_stack(self.stack) if self.weights == "s3" and self.bundle_folder else None
+
+    @property
     def world_folder(self) -> Path:
         """The world's folder on this machine."""
         return ROOT / self.world
+
+
+def name_weights_stack(stack: str) -> str:
+    """The name that the stack of a stack's weights has, where there is one."""
+    return f"{stack}-Weights"
 
 
 def _refusal(name: str, text: str, kind: _Kind) -> str:

@@ -20,7 +20,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from infra.bundle import DOCKERFILE, bundle_hash, world_argument
+from infra.bundle import DOCKERFILE, WITHOUT_MODEL, model_key, world_argument
 from infra.constructs.images import ignored
 from infra.constructs.nag_suppressions import asset_bucket, suppress, suppress_runtime
 from infra.constructs.roles import allow, make_log_group, make_role_and_logs
@@ -39,7 +39,7 @@ class CloudBuild(Construct):
     def __init__(self, scope: Construct, name: str, settings: Settings, *, repository: ecr.Repository) -> None:
         super().__init__(scope, name)
         source = s3_assets.Asset(self, "Source", path=str(ROOT), exclude=ignored(), ignore_mode=IgnoreMode.DOCKER)
-        model, key, fetch = self._model(settings)
+        model, fetch = self._model(settings)
         project = codebuild.Project(
             self,
             "Project",
@@ -63,7 +63,7 @@ class CloudBuild(Construct):
         repository.grant_pull_push(project)
         if isinstance(model, s3_assets.Asset):
             model.grant_read(project)
-        else:
+        elif model is not None:
             bucket, _, prefix = model.removeprefix("s3://").partition("/")
             arn = f"arn:{Aws.PARTITION}:s3:::{bucket}"
             project.add_to_role_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[arn]))
@@ -75,7 +75,7 @@ class CloudBuild(Construct):
             )
         self._suppress_findings(project)
         starter = self._starter(settings, project)
-        self.inputs = f"{source.asset_hash} {key} {settings.world}"
+        self.inputs = f"{source.asset_hash} {model_key(settings)} {settings.world}"
         build = CustomResource(
             self,
             "Build",
@@ -89,22 +89,24 @@ class CloudBuild(Construct):
         build.node.add_dependency(project)
         self.image_uri = repository.repository_uri_for_digest(build.get_att_string("Digest"))
 
-    def _model(self, settings: Settings) -> tuple[s3_assets.Asset | str, str, str]:
-        """Where the model is, what stands for it among the inputs, and the command that fetches it."""
+    def _model(self, settings: Settings) -> tuple[s3_assets.Asset | str | None, str]:
+        """Where the model is (None: not in the image), and the command that fetches it."""
+        if settings.weights == "s3":
+            return None, f"touch model/{WITHOUT_MODEL}"
         folder = settings.bundle_folder
         if folder is None:
             address = settings.bundle.rstrip("/")
-            return address, address, f"aws s3 cp --quiet --recursive {address} model"
+            return address, f"aws s3 cp --quiet --recursive {address} model"
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         if size > MOST_UPLOADED:
             raise SettingError(
                 f"bundle={settings.bundle} has {size >> 20} MB, too much to go up with the sources: "
-                "copy it to S3 once (aws s3 cp --recursive) and name it with -c bundle=s3://bucket/prefix."
+                "add -c weights=s3, or copy it to S3 once (aws s3 cp --recursive) and name it with "
+                "-c bundle=s3://bucket/prefix."
             )
         asset = s3_assets.Asset(self, "Model", path=str(folder))
         return (
             asset,
-            bundle_hash(folder),
             f"aws s3 cp --quiet {asset.s3_object_url} model.zip && unzip -q model.zip -d model",
         )
 

@@ -1,6 +1,7 @@
 """The storyteller's image: its repository, and what it is built from.
 
-The weights come in as a second build context named `model`; their manifest is in the asset's hash.
+The weights come in as a second build context named `model`; their manifest is in the asset's hash. With `weights=s3`
+there are none in it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.bundle import DOCKERFILE, bundle_hash, world_argument
+from infra.bundle import DOCKERFILE, model_context, model_key, world_argument
 from infra.settings import LIVE, ROOT, Settings
 
 
@@ -49,8 +50,6 @@ def image_code(settings: Settings, repository: ecr.IRepository) -> lambda_.Docke
     """
     if settings.image or settings.build == "cloud":
         return lambda_.DockerImageCode.from_ecr(repository, tag_or_digest=settings.image or None)
-    folder = settings.bundle_folder
-    assert folder is not None
     return lambda_.DockerImageCode.from_image_asset(
         str(ROOT),
         file=DOCKERFILE,
@@ -58,8 +57,8 @@ def image_code(settings: Settings, repository: ecr.IRepository) -> lambda_.Docke
         exclude=ignored(),
         ignore_mode=IgnoreMode.DOCKER,
         build_args={"WORLD": world_argument(settings)},
-        build_contexts={"model": str(folder)},
-        extra_hash=bundle_hash(folder),
+        build_contexts={"model": str(model_context(settings))},
+        extra_hash=model_key(settings),
     )
 
 

@@ -1,4 +1,4 @@
-"""The storyteller: a container with the model in it, invoked asynchronously by Front."""
+"""The storyteller: a container with the model in it (or that reads it from S3), invoked asynchronously by Front."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from infra.constructs.database import Database
 from infra.constructs.nag_suppressions import suppress_snap_start_warning
 from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, make_role_and_logs
 from infra.constructs.websocket import WebSocket
+from infra.constructs.weights import find_weights
 from infra.functions import STORYTELLER, STORYTELLER_EVENT_AGE_S, STORYTELLER_RETRIES
 from infra.settings import Settings
 
@@ -32,6 +33,7 @@ class Storyteller(Construct):
     ) -> None:
         super().__init__(scope, name)
         own = make_role_and_logs(self, settings)
+        weights = find_weights(settings)
         self.role = own.role
         self.log_group = own.log_group
         self.function = lambda_.DockerImageFunction(
@@ -61,6 +63,7 @@ class Storyteller(Construct):
                 "OVERTURE_CONCURRENCY": str(settings.concurrency),
                 "OVERTURE_LINGER_S": str(settings.linger),
                 "OVERTURE_KNOWLEDGE_TOKENS": str(settings.knowledge_tokens),
+                **({"OVERTURE_MODEL": weights.address} if weights else {}),
             },
         )
         if built is not None:
@@ -71,6 +74,8 @@ class Storyteller(Construct):
             resource.add_property_override("Code.ImageUri", built.image_uri)
             self.function.invalidate_version_based_on(built.inputs)
         suppress_snap_start_warning(self.function)
+        if weights:
+            weights.grant_read(own.role)
         database.grant_sessions(own.role)
         websocket.grant_connections(own.role, "POST")
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infra.bundle import find_manifest
+from infra.bundle import MANIFEST, find_manifest, weights_prefix
 from infra.deploy import starts
 from infra.deploy.stack_state import Client, check_status, own_reservation
 from infra.node import require_node
@@ -39,11 +39,15 @@ def check(settings: Settings, client: Client | None) -> Iterator[str]:
         if broken:
             yield broken
             return
-        yield from filter(None, [check_sizes(folder, settings)])
-        if settings.build == "local":
-            yield from filter(None, [check_docker()])
+        yield from filter(None, [check_form(folder, settings), check_sizes(folder, settings)])
+    if settings.build == "local" and not settings.image:
+        yield from filter(None, [check_docker()])
     if client is not None:
         yield from filter(None, [check_status(client, settings.stack)])
+        if settings.weights_stack:
+            yield from filter(None, [check_status(client, settings.weights_stack)])
+        elif settings.weights == "s3":
+            yield from filter(None, [check_address(settings.bundle, client("s3"))])
         yield from check_account(settings, client("lambda"), own_reservation(client, settings.stack))
 
 
@@ -88,6 +92,31 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_form(folder: Path, settings: Settings) -> str | None:
+    """Checks that what is to be read from S3 is a bundle."""
+    if settings.weights == "s3":
+        try:
+            weights_prefix(folder)
+        except SettingError as error:
+            return str(error)
+    return None
+
+
+def check_address(address: str, client: Any) -> str | None:
+    """Checks that there is a bundle at an address on S3."""
+    from botocore.exceptions import ClientError
+
+    bucket, _, prefix = address.removeprefix("s3://").rstrip("/").partition("/")
+    try:
+        client.head_object(Bucket=bucket, Key=f"{prefix}/{MANIFEST}")
+    except ClientError as error:
+        return (
+            f"bundle={address} has no {MANIFEST} that you may read ({error}): copy a whole bundle there "
+            "(aws s3 cp --recursive), or correct the address."
+        )
+    return None
+
+
 def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -95,7 +124,7 @@ def size_of(folder: Path) -> int:
 def check_sizes(folder: Path, settings: Settings) -> str | None:
     """Checks that image and memory hold the model."""
     size = size_of(folder)
-    if size + IMAGE_BESIDE_MODEL > MOST_IMAGE_BYTES:
+    if settings.weights == "image" and size + IMAGE_BESIDE_MODEL > MOST_IMAGE_BYTES:
         return f"The model has {size / GB:.1f} GB; the image would be over Lambda's 10 GB: pack it to INT4."
     needed = size // 1024**2 + starts.MEMORY_BESIDE_MODEL_MB
     if needed > settings.memory_mb:

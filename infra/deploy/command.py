@@ -5,7 +5,8 @@
     python -m infra.deploy --bootstrap [-c name=value ...]
 
 The image goes into the stack's own repository, which is deleted with the stack: first the repository is deployed
-(`image=none`), then the image is pushed, then the stack is deployed with the image's digest. (A bare `cdk deploy`
+(`image=none`), then the image is pushed, then the stack is deployed with the image's digest. With `weights=s3` the
+stack of their bucket is deployed, and the bucket filled, before all that. (A bare `cdk deploy`
 works too; its image is then in the CDK's own repository, and `--destroy` removes it from there.)
 """
 
@@ -21,14 +22,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from infra.app import synthesize
-from infra.bundle import DOCKERFILE, bundle_hash, world_argument
+from infra.bundle import DOCKERFILE, model_context, model_key, weights_prefix, world_argument
 from infra.deploy import stack_state
 from infra.deploy.checks import check, explain, fit_memory
 from infra.deploy.description import describe
 from infra.deploy.stack_state import Client
+from infra.deploy.upload import UploadError, tidy, upload
 from infra.node import require_node
 from infra.regions import WITHOUT_BUDGETS, check_region, find_region
-from infra.settings import LIVE, ROOT, TAG, SettingError, Settings, refuse_unknown
+from infra.settings import LIVE, ROOT, TAG, SettingError, Settings, name_weights_stack, refuse_unknown
 
 #: The CDK's command line, pinned: 3.0.0 refuses the assemblies that our aws-cdk-lib writes.
 CDK = ["npx", "--yes", "aws-cdk@2.1148.1"]
@@ -54,13 +56,22 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
         raise DeployError(_LOG_IN.format("deploy"))
     if not yes and not confirm(f"Deploy {settings.stack} to {settings.region}?"):
         raise DeployError("Nothing was deployed.")
+    bucket = prepare_weights(settings, given, client)
+    # Beside the stack of the weights, the CDK wants to be told which one is meant.
+    command = ["deploy", settings.stack, "--exclusively"] if bucket else ["deploy"]
     if settings.image or settings.build == "cloud":
-        run_cdk(["deploy"], given)
+        run_cdk(command, given)
     else:
         if stack_state.find_status(client, settings.stack) is None:
-            run_cdk(["deploy"], {**given, "image": "none"})
-        run_cdk(["deploy"], {**given, "image": push(settings, client)})
+            run_cdk(command, {**given, "image": "none"})
+        run_cdk(command, {**given, "image": push(settings, client)})
     stack_state.mark_live(client, settings.stack, LIVE)
+    folder = settings.bundle_folder
+    if bucket and folder:
+        for prefix in tidy(bucket, weights_prefix(folder), client("s3")):
+            print(f"Deleted the old weights s3://{bucket}/{prefix}.")
+    elif stack_state.delete_stack(client, name_weights_stack(settings.stack)):
+        print("Deleted the bucket of the weights, which nothing reads any more.")
     if settings.email and settings.region in WITHOUT_BUDGETS:
         print(
             f"CloudFormation has no budgets in {settings.region}: none was made. Make one in Billing, Budgets, for the "
@@ -73,19 +84,37 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
         )
 
 
+def prepare_weights(settings: Settings, given: dict[str, str], client: Client) -> str | None:
+    """Makes the bucket of the weights and fills it; returns its name, or None where the stack has none of its own."""
+    stack, folder = settings.weights_stack, settings.bundle_folder
+    if stack is None or folder is None:
+        return None
+    run_cdk(["deploy", stack, "--exclusively"], {**given, "image": "none", "build": "local"})
+    bucket = stack_state.find_output(client, stack, "Bucket")
+    if bucket is None:
+        raise DeployError(f"The stack {stack} has no bucket: run make destroy, then make deploy.")
+    prefix = weights_prefix(folder)
+    new = upload(folder, bucket, prefix, client("s3"))
+    print(f"The model is in s3://{bucket}/{prefix}: {new / 1e6:,.0f} MB were not there yet.")
+    return bucket
+
+
 def push(settings: Settings, client: Client) -> str:
     """Builds the image and pushes it into the stack's repository; returns its digest."""
     repository = stack_state.find_output(client, settings.stack, "Repository")
     if repository is None:
         raise DeployError(f"The stack {settings.stack} has no image repository: run make destroy, then make deploy.")
     _log_in(repository, client)
-    folder = settings.bundle_folder
-    assert folder is not None
     metadata = ROOT / "build" / "image.json"
     metadata.parent.mkdir(exist_ok=True)
-    tag = f"model-{bundle_hash(folder)[:12]}-{os.urandom(4).hex()}"
+    tag = f"model-{model_key(settings)[:12]}-{os.urandom(4).hex()}"
     command = ["docker", "buildx", "build", "--platform", "linux/arm64", "--provenance=false", "--push"]
-    command += ["--build-context", f"model={folder}", "--build-arg", f"WORLD={world_argument(settings)}"]
+    command += [
+        "--build-context",
+        f"model={model_context(settings)}",
+        "--build-arg",
+        f"WORLD={world_argument(settings)}",
+    ]
     command += ["--file", DOCKERFILE, "--tag", f"{repository}:{tag}", "--metadata-file", str(metadata), "."]
     _run(command, "The image could not be built and pushed")
     return str(json.loads(metadata.read_text())["containerimage.digest"])
@@ -107,21 +136,32 @@ def _log_in(repository: str, client: Client) -> None:
 
 
 def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
-    """Deletes the stack, then what CloudFormation leaves: images of a bare `cdk deploy`, logs, the logging role."""
+    """Deletes the stack, the one of its weights, then what CloudFormation leaves.
+
+    That is: images of a bare `cdk deploy`, logs, the logging role.
+    """
     if client is None:
         raise DeployError(_LOG_IN.format("destroy"))
-    if stack_state.find_status(client, settings.stack) is None:
+    weights = name_weights_stack(settings.stack)
+    there = [name for name in (settings.stack, weights) if stack_state.find_status(client, name)]
+    if not there:
         raise DeployError(
             f"There is no stack {settings.stack} in {settings.region}: name another with -c stack= or -c region=."
         )
-    question = f"Delete {settings.stack} in {settings.region} with its page, its sessions, its images and its logs?"
+    question = (
+        f"Delete {settings.stack} in {settings.region} with its page, its sessions, its model, its images and its logs?"
+    )
     if not yes and not confirm(question):
         raise DeployError("Nothing was deleted.")
     images = stack_state.asset_images(client, settings.stack)
     role = stack_state.own_log_role(client, settings.stack)
     # The CDK asks only on a terminal, and refuses elsewhere: the question was ours. Deleting needs the stack's name
     # alone, and its smallest form is synthesized without wheels and weights.
-    run_cdk(["destroy", "--force"], {"stack": settings.stack, "region": settings.region, "image": "none"})
+    if settings.stack in there:
+        run_cdk(["destroy", "--force"], {"stack": settings.stack, "region": settings.region, "image": "none"})
+    # After the stack that reads from it.
+    if stack_state.delete_stack(client, weights):
+        print("Deleted the bucket of the weights.")
     for repository, tag in images:
         client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": tag}])
         print(f"Deleted the image {tag[:12]} from {repository}.")
@@ -202,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             destroy(settings, client=client, yes=options.yes)
         else:
             deploy(settings, given, client=client, yes=options.yes, dry_run=options.dry_run)
-    except (DeployError, SettingError) as error:
+    except (DeployError, SettingError, UploadError) as error:
         print(error, file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError) as error:

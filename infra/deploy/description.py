@@ -43,11 +43,21 @@ def list_parts(assembly: Path, settings: Settings) -> str:
     return "\n".join(lines)
 
 
+def describe_weights(settings: Settings) -> list[str]:
+    """Where the weights lie, if not in the image."""
+    if settings.weights == "image":
+        return []
+    where = f"the bucket of the stack {settings.weights_stack}" if settings.weights_stack else settings.bundle
+    return [f"The image has no model: the storyteller reads it from {where} at each start."]
+
+
 def describe(assembly: Path, settings: Settings) -> str:
     """The parts, their cost, and the start that fits the model."""
     folder = settings.bundle_folder
     size = size_of(folder) if folder is not None and folder.is_dir() else 0
-    lines = [list_parts(assembly, settings), summary(size, settings.memory_mb, snapstart=settings.start == "snapstart")]
+    lines = [list_parts(assembly, settings), *describe_weights(settings)]
+    on_s3 = settings.weights == "s3"
+    lines.append(summary(size, settings.memory_mb, snapstart=settings.start == "snapstart", on_s3=on_s3))
     if size:
         lines.append(suggestion(size, settings.memory_mb, settings.visits_per_day))
     lines.append(f"The kill switch turns the storyteller off at {settings.ceiling} GB-seconds in 24 hours.")

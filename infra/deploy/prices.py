@@ -40,6 +40,8 @@ PRICES = {
     "write": Price(0.625e-6, "DynamoDB write unit (1 KB)", "aws.amazon.com/dynamodb/pricing/on-demand"),
     "read": Price(0.125e-6, "DynamoDB read unit (4 KB, consistent)", "aws.amazon.com/dynamodb/pricing/on-demand"),
     "ecr": Price(0.10, "GB-month of images", "aws.amazon.com/ecr/pricing"),
+    "s3": Price(0.023, "GB-month in S3", "aws.amazon.com/s3/pricing"),
+    "s3_get": Price(0.40e-6, "GET of S3", "aws.amazon.com/s3/pricing"),
     "alarm": Price(0.10, "alarm-month", "aws.amazon.com/cloudwatch/pricing"),
     "dashboard": Price(3.00, "dashboard-month", "aws.amazon.com/cloudwatch/pricing"),
     "r8g.4xlarge": Price(0.94256, "hour, on demand", "aws.amazon.com/ec2/pricing/on-demand"),
@@ -77,10 +79,14 @@ def usd(name: str, units: float) -> float:
     return PRICES[name].usd * units
 
 
-def idle(image_gb: float, *, snapshot_gb: float = 0, free: bool = True) -> dict[str, float]:
-    """A month in which nobody comes. `snapshot_gb`: the storyteller's memory with `start=snapstart`."""
+def idle(image_gb: float, *, snapshot_gb: float = 0, weights_gb: float = 0, free: bool = True) -> dict[str, float]:
+    """A month in which nobody comes.
+
+    `snapshot_gb`: the storyteller's memory with `start=snapstart`; `weights_gb`: the model with `weights=s3`.
+    """
     costs = {
         "image in ECR": usd("ecr", image_gb),
+        **({"weights in S3": usd("s3", weights_gb)} if weights_gb else {}),
         "Front's snapshot": usd("snapshot", FRONT_GB * MONTH_S),
         "alarms": usd("alarm", 0 if free else ALARMS),
         "dashboard": usd("dashboard", 0 if free else 1),
@@ -105,10 +111,14 @@ def around(visit: Session = VISIT) -> dict[str, float]:
     }
 
 
-def summary(model_bytes: int, memory_mb: int, *, snapstart: bool) -> str:
+def summary(model_bytes: int, memory_mb: int, *, snapstart: bool, on_s3: bool = False) -> str:
     """What `make deploy` shows before it deploys: an idle month, and one minute of the storyteller."""
-    image_gb = model_bytes / 1e9 + CODE_GB
-    costs = idle(image_gb, snapshot_gb=memory_mb / 1024 if snapstart else 0)
+    model_gb = model_bytes / 1e9
+    costs = idle(
+        CODE_GB if on_s3 else CODE_GB + model_gb,
+        snapshot_gb=memory_mb / 1024 if snapstart else 0,
+        weights_gb=model_gb if on_s3 else 0,
+    )
     minute = usd("lambda", memory_mb / 1024 * 60)
     listed = ", ".join(f"{name} {dollars(value)}" for name, value in costs.items() if value)
     return (

@@ -63,6 +63,16 @@ def find_resource(client: Client, stack: str, kind: str, prefix: str) -> str | N
     return None
 
 
+def delete_stack(client: Client, stack: str) -> bool:
+    """Deletes a stack and waits until it is gone; False if there is none."""
+    if find_status(client, stack) is None:
+        return False
+    cloudformation = client("cloudformation")
+    cloudformation.delete_stack(StackName=stack)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack)
+    return True
+
+
 def own_reservation(client: Client, stack: str) -> int:
     """The concurrency that the deployed storyteller has reserved already."""
     function = find_output(client, stack, "StorytellerFunction")

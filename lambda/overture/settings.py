@@ -36,10 +36,11 @@ class Settings(Struct, frozen=True):
     table: str = "overture"
     #: The storyteller's function name, or the ARN of its alias.
     storyteller: str = "storyteller"
-    #: The world's folder, its book, and the model's folder or bundle.
+    #: The world's folder and its book.
     world: Path = Path("prologue/worlds/emerald_city")
     book: Path = Path("build/worlds/emerald_city/book")
-    model: Path = Path("build/models/storyteller")
+    #: The model: a bundle's or checkpoint's folder, or `s3://bucket/prefix` of a bundle.
+    model: str = "build/models/storyteller"
     #: Origins a browser may come from, separated by commas; `*` is any.
     origins: str = ""
 

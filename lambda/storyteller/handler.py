@@ -21,18 +21,20 @@ settings = Settings.read()
 
 
 def _load(note: Callable[[int, int], None]) -> Engine:
+    from storyteller.bucket import opened
     from storyteller.engine import load_engine
 
-    return load_engine(
-        settings.model,
-        progress=note,
-        context=settings.context,
-        threads=settings.threads or None,
-        pace_s=settings.load_s,
-        prepare_grammars=True,
-        # A snapshot carries the process's own memory; pages of a mapped file would be read anew.
-        copy=snapshots.is_coming(),
-    )
+    with opened(settings.model) as model:
+        return load_engine(
+            model,
+            progress=note,
+            context=settings.context,
+            threads=settings.threads or None,
+            pace_s=settings.load_s,
+            prepare_grammars=True,
+            # A snapshot carries the process's own memory; pages of a mapped file would be read again.
+            copy=snapshots.is_coming(),
+        )
 
 
 loader = ModelLoader(_load)

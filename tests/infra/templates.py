@@ -73,12 +73,11 @@ def synthesize(given: dict[str, str], folder: Path) -> Synthesized:
     from aws_cdk import App
     from aws_cdk.assertions import Template
 
-    from infra.app import feature_flags
+    from infra.app import add_stacks, feature_flags
     from infra.settings import Settings
-    from infra.stack import OvertureStack
 
     app = App(outdir=str(folder / "cdk.out"), context=feature_flags())
-    stack = OvertureStack(app, Settings.read(given), fake_package(folder))
+    stack = add_stacks(app, Settings.read(given), fake_package(folder))
     return Synthesized(dict(Template.from_stack(stack).to_json()), folder / "cdk.out")
 
 

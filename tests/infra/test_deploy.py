@@ -134,8 +134,9 @@ def test_without_docker_the_remedy_is_named(bundle: Path, monkeypatch: pytest.Mo
 class State:
     """What is on AWS, and what a deployment does to it."""
 
-    def __init__(self, status: str | None = None) -> None:
+    def __init__(self, status: str | None = None, weights: str | None = None) -> None:
         self.status = status
+        self.weights = weights
         self.done: list[str] = []
 
 
@@ -158,7 +159,10 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> State:
     monkeypatch.setattr(deploy, "check", lambda settings, client: iter(()))
     monkeypatch.setattr(deploy, "synthesize", lambda given, folder: (folder, Settings()))
     monkeypatch.setattr(deploy, "describe", lambda assembly, settings: "so much")
-    monkeypatch.setattr(stack_state, "find_status", lambda *_: state.status)
+    monkeypatch.setattr(
+        stack_state, "find_status", lambda _, stack: state.weights if stack.endswith("-Weights") else state.status
+    )
+    monkeypatch.setattr(stack_state, "find_output", lambda _, stack, name: f"{stack} {name}".lower().replace(" ", "-"))
     monkeypatch.setattr(stack_state, "mark_live", note("mark live"))
     monkeypatch.setattr(stack_state, "choose_log_role", lambda *_: "account")
     return state
@@ -282,7 +286,9 @@ def test_destroying_asks_first_and_says_so_where_nobody_can_answer(aws: State, m
     monkeypatch.setattr("builtins.input", refuse)
     with pytest.raises(deploy.DeployError, match="Nothing was deleted"):
         deploy.destroy(Settings(), client=client, yes=False)
-    assert asked == ["Delete Overture in us-east-1 with its page, its sessions, its images and its logs? [y/N] "]
+    assert asked == [
+        "Delete Overture in us-east-1 with its page, its sessions, its model, its images and its logs? [y/N] "
+    ]
 
     def end(_: str) -> str:
         raise EOFError

@@ -22,6 +22,8 @@ FORMS = {
         "domain": "play.example.org",
         "certificate": "arn:aws:acm:us-east-1:123456789012:certificate/0a",
     },
+    "weights on S3": {"weights": "s3"},
+    "somebody's weights on S3": {"weights": "s3", "bundle": "s3://models/8b"},
 }
 
 #: Of whom no credentials can be found.
@@ -37,13 +39,12 @@ def test_the_stack_breaks_no_rule(form: str, tmp_path: Path) -> None:
     from aws_cdk import App, Validations
     from cdk_nag import AwsSolutionsChecks
 
-    from infra.app import feature_flags
+    from infra.app import add_stacks, feature_flags
     from infra.settings import Settings
-    from infra.stack import OvertureStack
     from tests.infra.templates import fake_package
 
     app = App(outdir=str(tmp_path / "cdk.out"), context=feature_flags())
-    OvertureStack(app, Settings.read(FORMS[form]), fake_package(tmp_path))
+    add_stacks(app, Settings.read(FORMS[form]), fake_package(tmp_path))
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     try:
         app.synth()
@@ -56,10 +57,11 @@ def test_the_stack_breaks_no_rule(form: str, tmp_path: Path) -> None:
             for where in one["violatingConstructs"]
         ]
         pytest.fail("cdk-nag objects:\n" + "\n".join(found))
-    template = tmp_path / "cdk.out" / "Overture.template.json"
+    templates = sorted(str(one) for one in (tmp_path / "cdk.out").glob("*.template.json"))
+    assert len(templates) == (2 if form == "weights on S3" else 1)
     # W3005: a dependency that a reference implies already; CDK writes such.
     cfn_lint = Path(sys.executable).with_name("cfn-lint")
-    command = [str(cfn_lint), "--ignore-checks", "W3005", "--format", "parseable", "--", str(template)]
+    command = [str(cfn_lint), "--ignore-checks", "W3005", "--format", "parseable", "--", *templates]
     lint = subprocess.run(command, capture_output=True, text=True, check=False)
     assert lint.returncode == 0, lint.stdout
 

@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ({"domain": "play.example.org"}, "domain=play.example.org needs a certificate: add -c certificate=ARN"),
         ({"certificate": "arn:aws:acm:us-east-1:123456789012:certificate/0a"}, "certificate is set without a domain"),
         ({"bundle": "s3://bucket/8b"}, "bundle=s3://bucket/8b is read by CodeBuild only: add -c build=cloud"),
+        ({"weights": "disk"}, "weights=disk cannot be used: weights is image or s3."),
+        ({"bundle": "s3://bucket/", "weights": "s3"}, "bundle=s3://bucket/ has no prefix: write it as s3://bucket/pre"),
         ({"stack": "Aws-play", "auth": "cognito"}, "stack=Aws-play cannot have auth=cognito"),
         ({"image": "sha256:" + "0" * 64, "build": "cloud"}, "image and build=cloud exclude each other"),
     ],

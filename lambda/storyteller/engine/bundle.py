@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import mmap
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from .config import LlamaConfig, parse_config, read_json
 from .errors import EngineError
 from .layout import GROUP, LAYOUT, ROWS, packed_bytes
 from .reading import Part, Progress, Reading
-from .tensorfile import TensorSpan, open_tensor_file
+from .store import Store
+from .tensorfile import TensorSpan, open_tensor_file, read_tensor_header
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +119,7 @@ def expected(config: LlamaConfig, form: Form) -> dict[str, tuple[str, tuple[int,
     return tensors
 
 
-def check_sizes(config: LlamaConfig, path: Path) -> None:
+def check_sizes(config: LlamaConfig, path: Path | str) -> None:
     """Raises EngineError when a Llama's sizes do not fit the layout."""
     c = config
     for name, size in {
@@ -141,6 +143,19 @@ def read_manifest(folder: Path) -> Manifest:
     """A bundle's manifest, with every file there and of its size; raises EngineError otherwise."""
     path = folder / MANIFEST
     raw = read_json(path, "give the folder of a bundle (python -m model_build pack makes one).")
+    manifest = parse_manifest(raw, path, folder)
+    for name, (size, _) in manifest.files.items():
+        if not (folder / name).exists():
+            raise EngineError(f"{folder / name} is missing: copy the whole bundle again.")
+        found = (folder / name).stat().st_size
+        if found != size:
+            word = "cut short" if found < size else "too long"
+            raise EngineError(f"{folder / name} is {word} ({found:,} of {size:,} bytes): copy it again.")
+    return manifest
+
+
+def parse_manifest(raw: dict[str, Any], path: Path | str, folder: Path) -> Manifest:
+    """A manifest from its JSON, which `path` names in messages; raises EngineError for one that cannot be used."""
     again = "pack the model again with this version of Overture."
     if raw.get("format") != FORMAT:
         raise EngineError(f"{path} is no bundle's manifest: {again}")
@@ -155,19 +170,36 @@ def read_manifest(folder: Path) -> Manifest:
         raise EngineError(f"{path} lacks its {error}: {again}") from None
     form = _read_form(raw, config, path, again)
     check_sizes(config, path)
-    for name, (size, _) in files.items():
+    for name in files:
         if Path(name).name != name:
             raise EngineError(f"{path} names {name!r}, which is no file of its folder: {again}")
-        if not (folder / name).exists():
-            raise EngineError(f"{folder / name} is missing: copy the whole bundle again.")
-        found = (folder / name).stat().st_size
-        if found != size:
-            word = "cut short" if found < size else "too long"
-            raise EngineError(f"{folder / name} is {word} ({found:,} of {size:,} bytes): copy it again.")
     return Manifest(folder, raw, config, form, files)
 
 
-def _read_form(raw: dict[str, Any], config: LlamaConfig, path: Path, again: str) -> Form:
+def read_stored_manifest(store: Store) -> Manifest:
+    """The manifest of a store's bundle; its files have no folder on this machine."""
+    path = f"{store.address}/{MANIFEST}"
+    try:
+        raw = json.loads(store.read(MANIFEST))
+    except (ValueError, RecursionError) as error:
+        raise EngineError(f"{path} cannot be read as JSON ({error}): upload the bundle again.") from None
+    if not isinstance(raw, dict):
+        raise EngineError(f"{path} holds no JSON object: upload the bundle again.")
+    return parse_manifest(raw, path, Path())
+
+
+def fetch_small_files(store: Store, manifest: Manifest, folder: Path) -> None:
+    """Puts all of a store's bundle but its weights into a folder, each file compared with its checksum."""
+    for name, (_, wanted) in manifest.files.items():
+        if name.endswith(".safetensors"):
+            continue
+        content = store.read(name)
+        if hashlib.sha256(content).hexdigest() != wanted:
+            raise EngineError(f"{store.address}/{name} is not what was packed (sha256 differs): upload it again.")
+        (folder / name).write_bytes(content)
+
+
+def _read_form(raw: dict[str, Any], config: LlamaConfig, path: Path | str, again: str) -> Form:
     # Bundles of before had one INT4 matrix for everything, and a tied INT4 embedding without its name.
     kinds = {"head": raw.get("head", "int4"), "layers": raw.get("layers", "int4"), "embedding": raw.get("embedding")}
     if config.tied and kinds["embedding"] == "int4":
@@ -197,19 +229,33 @@ class BundleReading:
     """A bundle's weights being read; the threads start when this is made.
 
     The files are mapped, and the threads draw their bytes into the page cache; with `copy` they
-    are read into memory of this process instead, which a snapshot carries along.
+    are read into memory of this process instead, which a snapshot carries along. A bundle in a `store` is read into
+    memory too, and every byte is compared with its checksum on the way.
     """
 
     def __init__(
-        self, manifest: Manifest, progress: Progress, *, pace_s: float, copy: bool, check: bool | None = None
+        self,
+        manifest: Manifest,
+        progress: Progress,
+        *,
+        pace_s: float,
+        copy: bool = False,
+        check: bool | None = None,
+        store: Store | None = None,
     ) -> None:
         self._manifest = manifest
         self._maps: dict[Path, mmap.mmap] = {}
         self._spans: dict[str, TensorSpan] = {}
-        if check or (check is None and sum(size for size, _ in manifest.files.values()) <= _CHECKED_BYTES):
-            verify(manifest)
-        parts = []
         paths = [*manifest.weights, *([manifest.folder / PREFIX] if PREFIX in manifest.files else [])]
+        if store is None:
+            if check or (check is None and sum(size for size, _ in manifest.files.values()) <= _CHECKED_BYTES):
+                verify(manifest)
+            self.reading = self._read_files(paths, progress, pace_s, copy)
+        else:
+            self.reading = self._read_store(store, paths, progress, pace_s)
+
+    def _read_files(self, paths: list[Path], progress: Progress, pace_s: float, copy: bool) -> Reading:
+        parts = []
         for path in paths:
             file = open_tensor_file(path)
             self._spans |= file.spans
@@ -221,16 +267,42 @@ class BundleReading:
                     # Copied on write: torch wants memory that could be written, and nobody writes.
                     self._maps[path] = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
                 parts.append(Part(path, 0, file.size, None))
-        for name, (dtype, shape) in expected(manifest.config, manifest.form).items():
+        self._check_spans(self._manifest.folder)
+        return Reading(parts, progress, pace_s=pace_s)
+
+    def _read_store(self, store: Store, paths: list[Path], progress: Progress, pace_s: float) -> Reading:
+        parts = []
+        for path in paths:
+            size, digest = self._manifest.files[path.name]
+            self._maps[path] = mmap.mmap(-1, size)
+            parts.append(Part(path, 0, size, memoryview(self._maps[path]), digest))
+        reading = Reading(parts, progress, pace_s=pace_s, store=store)
+        try:
+            # The headers come a second time, by themselves: nothing waits for them.
+            for part in parts:
+
+                def read(begin: int, end: int, name: str = part.path.name) -> bytes:
+                    found = bytearray(end - begin)
+                    store.fill(name, begin, memoryview(found))
+                    return bytes(found)
+
+                self._spans |= read_tensor_header(part.path, part.end, read).spans
+            self._check_spans(store.address)
+        except BaseException:
+            reading.abandon()
+            raise
+        return reading
+
+    def _check_spans(self, where: Path | str) -> None:
+        again = "pack the model again."
+        for name, (dtype, shape) in expected(self._manifest.config, self._manifest.form).items():
             span = self._spans.get(name)
-            again = "pack the model again."
             if span is None:
-                raise EngineError(f"{manifest.folder} lacks the tensor {name}: {again}")
+                raise EngineError(f"{where} lacks the tensor {name}: {again}")
             if span.dtype != dtype:
                 raise EngineError(f"{span.path}: {name} is stored as {span.dtype}, not {dtype}: {again}")
             if span.shape != shape:
                 raise EngineError(f"{span.path}: {name} has shape {list(span.shape)}, not {list(shape)}: {again}")
-        self.reading = Reading(parts, progress, pace_s=pace_s)
 
     def tensor(self, name: str) -> Tensor:
         """A tensor over the mapped bytes."""

@@ -99,7 +99,7 @@ def read_config(folder: Path) -> LlamaConfig:
     return parse_config(raw, folder / "config.json", extra)
 
 
-def parse_config(raw: Mapping[str, Any], path: Path, extra_eos: list[int] | None = None) -> LlamaConfig:
+def parse_config(raw: Mapping[str, Any], path: Path | str, extra_eos: list[int] | None = None) -> LlamaConfig:
     """Checks a config's every field that the engine relies on; `path` is only named in errors."""
     kind = raw.get("model_type")
     known = _ARCHITECTURES.get(kind) if isinstance(kind, str) else None
@@ -159,7 +159,7 @@ def parse_config(raw: Mapping[str, Any], path: Path, extra_eos: list[int] | None
     )
 
 
-def _rope(raw: Mapping[str, Any], context: int, path: Path) -> Rope:
+def _rope(raw: Mapping[str, Any], context: int, path: Path | str) -> Rope:
     """Both spellings: transformers 5 writes `rope_parameters`, earlier ones `rope_scaling` and `rope_theta`."""
     scaling = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
     if not isinstance(scaling, Mapping):
@@ -202,13 +202,13 @@ def _rope(raw: Mapping[str, Any], context: int, path: Path) -> Rope:
     )
 
 
-def _original_context(raw: Mapping[str, Any], scaling: Mapping[str, Any], context: int, path: Path) -> int:
+def _original_context(raw: Mapping[str, Any], scaling: Mapping[str, Any], context: int, path: Path | str) -> int:
     key = "original_max_position_embeddings"
     source = scaling if scaling.get(key) else raw
     return int(_number(source, key, path, context))
 
 
-def _number(source: Mapping[str, Any], key: str, path: Path, default: float | None = None) -> float:
+def _number(source: Mapping[str, Any], key: str, path: Path | str, default: float | None = None) -> float:
     value = source.get(key)
     value = default if value is None else value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -216,7 +216,7 @@ def _number(source: Mapping[str, Any], key: str, path: Path, default: float | No
     return float(value)
 
 
-def _ids(value: Any, path: Path) -> list[int]:
+def _ids(value: Any, path: Path | str) -> list[int]:
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if any(isinstance(item, bool) or not isinstance(item, int) for item in ids):
         raise EngineError(f"{path}: eos_token_id is {value!r}, but must be one or several token ids: correct it.")

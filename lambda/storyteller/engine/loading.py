@@ -7,23 +7,33 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 from typing import Literal
 
-from .bundle import BundleReading, KernelName, is_bundle, read_manifest
+from .bundle import (
+    BundleReading,
+    KernelName,
+    Manifest,
+    fetch_small_files,
+    is_bundle,
+    read_manifest,
+    read_stored_manifest,
+)
 from .checkpoint import CheckpointReading, read_checkpoint_config
 from .config import LlamaConfig
 from .errors import EngineError
 from .generation import Engine
 from .grammar import Grammars
 from .reading import Progress
+from .store import Store
 from .tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 
 
 def load_engine(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | Store,
     progress: Progress = lambda done, total: None,
     *,
     context: int = 4096,
@@ -40,6 +50,9 @@ def load_engine(
 ) -> Engine:
     """The engine for a bundle, or for a Hugging Face Llama checkpoint folder.
 
+    A bundle may be in a `Store`: then its weights are read into memory of this process, every file is compared with its
+    checksum.
+
     `progress(done, total)` gets the true count of weight bytes read, from another thread, never
     falling, and (total, total) last. `context` is cut to what the model was made for. `threads` is
     the number of CPU threads (None: as many as this process may use). `pace_s` makes the reading
@@ -54,14 +67,20 @@ def load_engine(
 
     Raises EngineError, one sentence, for a folder that is missing, incomplete or no Llama.
     """
-    path = Path(folder)
 
     def report(done: int, total: int) -> None:
         if done < total:  # the end is told when the engine is ready
             progress(done, total)
 
     weights: CheckpointReading | BundleReading
-    if is_bundle(path):
+    store: Store | None = None
+    path = Path()
+    if not isinstance(folder, str | os.PathLike):
+        store = folder
+        manifest = read_stored_manifest(store)
+        config = manifest.config
+        weights = BundleReading(manifest, report, pace_s=pace_s, store=store)
+    elif is_bundle(path := Path(folder)):
         manifest = read_manifest(path)
         config = manifest.config
         weights = BundleReading(manifest, report, pace_s=pace_s, copy=copy, check=check)
@@ -78,7 +97,7 @@ def load_engine(
 
         from .model import Llama, build_dense
 
-        tokenizer = load_tokenizer(path, config, chat=chat)
+        tokenizer = fetch_tokenizer(store, manifest, chat=chat) if store else load_tokenizer(path, config, chat=chat)
         stops = stop_ids(config, tokenizer)
         grammars = Grammars(tokenizer, config.vocab, stops)
         if prepare_grammars:
@@ -116,6 +135,13 @@ def load_tokenizer(folder: Path, config: LlamaConfig, *, chat: bool) -> Tokenize
     if chat and not tokenizer.has_chat:
         raise EngineError(f"{folder} has no chat template: use an Instruct checkpoint, or add its chat_template.jinja.")
     return tokenizer
+
+
+def fetch_tokenizer(store: Store, manifest: Manifest, *, chat: bool) -> Tokenizer:
+    """The tokenizer of a store's bundle, by way of a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="bundle-") as folder:
+        fetch_small_files(store, manifest, Path(folder))
+        return load_tokenizer(Path(folder), manifest.config, chat=chat)
 
 
 def stop_ids(config: LlamaConfig, tokenizer: Tokenizer) -> tuple[int, ...]:

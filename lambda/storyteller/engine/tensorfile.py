@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,23 +44,32 @@ class TensorFile:
 
 def open_tensor_file(path: Path) -> TensorFile:
     """Reads and checks a file's header; raises EngineError when the file is missing, cut short or broken."""
-    again = "download it again."
     try:
         with path.open("rb") as file:
-            size = path.stat().st_size
-            _refuse_other_formats(path, file.read(40))
-            file.seek(0)
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(_HEADER_LIMIT, size - 8):
-                raise EngineError(f"{path} is cut short or no safetensors file: {again}")
-            header = json.loads(file.read(length))
-            spans, metadata = _read_spans(path, header, 8 + length)
+
+            def read(begin: int, end: int) -> bytes:
+                file.seek(begin)
+                return file.read(end - begin)
+
+            return read_tensor_header(path, path.stat().st_size, read)
     except FileNotFoundError:
         raise EngineError(f"{path} is missing: download the whole checkpoint.") from None
-    except EngineError:
-        raise
     except OSError as error:
         raise EngineError(f"{path} cannot be read ({error.strerror}): check the disk and the rights.") from None
+
+
+def read_tensor_header(path: Path, size: int, read: Callable[[int, int], bytes]) -> TensorFile:
+    """The header of a file of `size` bytes, of which `read(begin, end)` gives any. Raises EngineError as above."""
+    again = "download it again."
+    try:
+        _refuse_other_formats(path, read(0, min(40, size)))
+        (length,) = struct.unpack("<Q", read(0, min(8, size)))
+        if length > min(_HEADER_LIMIT, size - 8):
+            raise EngineError(f"{path} is cut short or no safetensors file: {again}")
+        header = json.loads(read(8, 8 + length))
+        spans, metadata = _read_spans(path, header, 8 + length)
+    except EngineError:
+        raise
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise EngineError(f"{path} is cut short or no safetensors file: {again}") from None
     last = max((span.end for span in spans.values()), default=8 + length)

@@ -64,3 +64,24 @@ def test_a_cold_load_is_timed_against_reading_and_torch(tmp_path: Path, monkeypa
     monkeypatch.setattr(load, "timed", timed)
     assert load.main([str(bundle), "--rounds", "2"]) == 0
     assert ran == ["import torch", "map", "copy"] * 2
+
+
+def test_a_load_from_s3s_ranges_is_timed_next_to_the_mapped_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against the real server, in its own process; only the time to the first token is made up."""
+    bundle, ran = write_bundle("tiny", tmp_path / "tiny"), list[str]()
+
+    def timed(code: str, *arguments: str) -> float:
+        ran.append(arguments[-1])
+        return {"map": 2.0, "1": 6.0, "4": 4.0}[ran[-1]]
+
+    monkeypatch.setattr(load, "timed", timed)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "")  # what the bench sets ends with the test
+    assert load.main([str(bundle), "--s3", "1", "4", "--rounds", "1"]) == 0
+    assert ran == ["map", "1", "4"]
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ratio_1"], found["ratio_4"]) == (3.0, 2.0)
+    assert found["bytes"] == sum(path.stat().st_size for path in bundle.glob("*.safetensors"))
+    assert min(found[f"{word}_{count}_gb_per_s"] for word in ("read", "checked") for count in (1, 4)) > 0
