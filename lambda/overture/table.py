@@ -256,8 +256,7 @@ def _translated() -> Iterator[None]:
     except ClientError as error:
         if _conflicts(error):
             raise Conflict from None
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if status >= 500 or "Throttl" in str(error) or "Exceeded" in error.response["Error"]["Code"]:
+        if _passes(error):
             raise Unavailable(str(error)) from error
         raise
     except BotoCoreError as error:
@@ -265,9 +264,22 @@ def _translated() -> Iterator[None]:
 
 
 def _conflicts(error: ClientError) -> bool:
-    code = error.response["Error"]["Code"]
-    if code == "TransactionCanceledException":
-        reasons: Sequence[Any] = error.response.get("CancellationReasons", [])
-        codes = {reason.get("Code") for reason in reasons}
-        return bool(codes & {"ConditionalCheckFailed", "TransactionConflict"})
-    return code in {"ConditionalCheckFailedException", "TransactionConflictException"}
+    return bool(_codes(error) & {"ConditionalCheckFailed", "TransactionConflict"})
+
+
+def _passes(error: ClientError) -> bool:
+    """Whether it is a passing trouble: the table's own, too much to do, or a first try that is still under way."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    codes = _codes(error)
+    return (
+        status >= 500
+        or "TransactionInProgress" in codes
+        or any("Throttl" in code or "Exceeded" in code for code in codes)
+    )
+
+
+def _codes(error: ClientError) -> set[str]:
+    """The error's code, and for a cancelled transaction the reasons'; without the `Exception` at the end."""
+    reasons: Sequence[Any] = error.response.get("CancellationReasons", [])
+    codes = [error.response["Error"]["Code"], *(reason.get("Code") or "" for reason in reasons)]
+    return {code.removesuffix("Exception") for code in codes}
