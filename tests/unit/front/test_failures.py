@@ -321,7 +321,18 @@ def test_a_full_line_says_so_while_the_prologue_goes_on(
 # --- the table ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("frame", ["[" * 100_000, '{"a":' * 100_000, "[]" * 15_000_000, '{"action":"ping","action":1}'])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "[]" * 15_000_000,
+        '{"action":"ping","action":1}',
+        '{"action":"ping","n":1e400}',
+        '{"action":"ping","n":' + "9" * 5_000 + "}",
+    ],
+    ids=lambda frame: frame[:24],
+)
 def test_a_hostile_frame_is_one_error(play: Play, frame: str) -> None:
     play.hello()
     actions.act(play.front, "c1", "192.0.2.1", frame)
