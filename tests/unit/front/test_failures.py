@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from front import actions
+from local.play import SWEEP_S
 from overture import leases, protocol
 from overture.sessions import OPEN_SHARDS, Sessions
 from overture.table import Put, Unavailable
@@ -228,6 +229,23 @@ def test_a_holder_that_died_without_a_record_is_replaced(story: Play, monkeypatc
     assert len(story.aws_lambda.sent) == sent + 1
     assert kinds(story.connections.take()) == ["Error", "Wake"]
     assert story.sessions.read(story.key).inbox[0].failures == 1
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_lease_written_by_a_clock_that_is_ahead_does_not_outlast_two_sweeps(
+    story: Play, monkeypatch: pytest.MonkeyPatch, confirmed: bool
+) -> None:
+    with monkeypatch.context() as ahead:
+        later(ahead, 3600)
+        story.send("say", id="x", text="I knock.")
+        if confirmed:
+            confirm(story)
+    sent = len(story.aws_lambda.sent)
+    story.invoker.sweep()
+    assert len(story.aws_lambda.sent) == sent, "the holder may be at work"
+    later(monkeypatch, SWEEP_S)
+    story.invoker.sweep()
+    assert len(story.aws_lambda.sent) == sent + 1
 
 
 def test_lines_without_a_lease_are_sent_for(story: Play) -> None:
