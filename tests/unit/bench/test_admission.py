@@ -38,11 +38,11 @@ def test_a_line_that_is_full_says_so() -> None:
 
 
 def test_the_plot_has_the_old_design_beside_the_new(tmp_path: Path) -> None:
-    write_plot(tmp_path / "p.svg", {2: {25: 40.0, 1000: 36.0}})
+    write_plot(tmp_path / "p.svg", {2: {25: 0.04, 1000: 0.036}})
     drawn = (tmp_path / "p.svg").read_text()
     assert drawn.count("one item, before") == 1, "it was measured at 25 a second, not at 1,000"
-    assert "220 ms" in drawn
-    assert "36 ms" in drawn
+    assert "0.22 s" in drawn
+    assert "0.036 s" in drawn
 
 
 def test_the_command_prints_a_row_for_each_run(
