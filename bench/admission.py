@@ -1,6 +1,6 @@
 """What admitting visitors costs the table, and how long they wait: the real code on a simulated DynamoDB.
 
-    .venv/bin/python -m bench.admission                                    # rates against slots, as in the docs
+    .venv/bin/python -m bench.admission --plot docs/admission.svg          # rates against slots, as in the docs
     .venv/bin/python -m bench.admission --rate 1000 --slots 1000 --waiting 100000
 
 Sessions come at random, each is created and reserves as `hello` does; whoever gets a slot holds it for `--hold`
@@ -15,8 +15,9 @@ import io
 import json
 import random
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -24,11 +25,14 @@ import msgspec
 from bench.simulation import Clock, SimulatedDynamoDB, patched
 from front import invoker as invoker_module
 from front.invoker import StorytellerInvoker
+from model_build.plots import write_bars
 from overture import leases, protocol, sessions, table, waiting_line
 from overture.connections import Connections
 from overture.settings import Settings
 
 TABLE = "overture"
+#: The p95 where one item counted the slots and held the line (until November 2026), with the same latencies: by rate.
+ONE_ITEM_P95_S: dict[float, float] = {25: 0.22, 50: 0.67, 100: 4.6}
 
 
 class Silence(Connections):
@@ -165,16 +169,29 @@ def quantile(values: list[float], q: float) -> float:
     return sorted(values)[min(len(values) - 1, int(q * len(values)))] if values else 0.0
 
 
+def write_plot(path: Path, p95_s: Mapping[int, Mapping[float, float]]) -> None:
+    """Draws the p95 of the admission write by rate, for numbers of slots, beside what one item for all took."""
+    rates = sorted({rate for by_rate in p95_s.values() for rate in by_rate})
+    groups: dict[str, dict[str, float]] = {}
+    for rate in rates:
+        bars = {"one item, before": ONE_ITEM_P95_S[rate]} if rate in ONE_ITEM_P95_S else {}
+        bars |= {f"{slots:,} slots": by_rate[rate] for slots, by_rate in p95_s.items() if rate in by_rate}
+        groups[f"{rate:,.0f} new sessions a second"] = bars
+    write_bars(path, "Admitting a session, simulated: p95 of the write", groups, "s")
+
+
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(prog="python -m bench.admission", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rate", type=float, nargs="+", default=[25, 100, 400, 1000], help="new sessions a second")
+    parser.add_argument("--rate", type=float, nargs="+", default=[25, 50, 100, 300, 1000], help="new sessions a second")
     parser.add_argument("--slots", type=int, nargs="+", default=[2, 100, 1000])
     parser.add_argument("--seconds", type=float, default=10.0, help="how long visitors come")
     parser.add_argument("--hold", type=float, default=20.0, help="how long a slot is held, in seconds")
     parser.add_argument("--waiting", type=int, default=0, help="how many wait when it begins")
     parser.add_argument("--limit", type=int, default=200_000, help="the bound of the waiting line")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the p95 as an SVG file")
     options = parser.parse_args()
+    p95_s: dict[int, dict[float, float]] = {}
     print(HEADER)
     for slots in options.slots:
         for rate in options.rate:
@@ -182,6 +199,9 @@ def main() -> None:
             simulation.fill_line(options.waiting)
             result = simulation.run(seconds=options.seconds, settle_s=options.hold)
             print(f"{rate:8.0f} {slots:6d}  {result.line()}", flush=True)
+            p95_s.setdefault(slots, {})[rate] = quantile(result.admissions, 0.95)
+    if options.plot:
+        write_plot(options.plot, p95_s)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from greenlet import getcurrent, greenlet
 from local.aws.dynamodb import create_table
 from local.aws.dynamodb_memory import DynamoError, MemoryDynamoDB
 
-#: Medians and the spread of a log-normal distribution, as measured from Lambda in a region (see docs/benchmarks.md).
+#: Medians and the spread of a log-normal distribution: assumed of DynamoDB seen from a Lambda function, not measured.
 READ_S, WRITE_S, TRANSACTION_S, SPREAD = 0.004, 0.006, 0.012, 0.35
 #: What one partition takes in a second (docs.aws.amazon.com/amazondynamodb, "Designing partition keys").
 READ_UNITS, WRITE_UNITS = 3000.0, 1000.0

@@ -89,8 +89,8 @@ class OvertureStack(Stack):
             package=package,
             environment={"OVERTURE_ORIGINS": origins},
             database=database,
-            # Deleting a ticket is how it is redeemed.
-            table_actions=["dynamodb:DeleteItem"],
+            # A ticket is redeemed by marking it as taken.
+            table_actions=["dynamodb:UpdateItem"],
         )
 
         Destinations(self, "Destinations", storyteller, front.alias)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from local.checks import check, find_model, look_over
 from local.plan import LocalError
-from local.play import CONCURRENCY, MODEL, WAIT_S, WORLD, overture
+from local.play import CONCURRENCY, ENVIRONMENTS, MODEL, WAIT_S, WORLD, overture
 from local.stack import ROOT, LocalStack
 
 PORT = 8080
@@ -57,6 +57,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
         metavar="N",
         help=f"how many storytellers may be at work at once (default {CONCURRENCY})",
     )
+    parser.add_argument(
+        "--environments",
+        type=_count,
+        default=ENVIRONMENTS,
+        metavar="N",
+        help="how many environments Front and the ticket functions may have each; beyond that events queue "
+        f"(default {ENVIRONMENTS}, two for each core)",
+    )
     parser.add_argument("--verbose", action="store_true", help="show what the functions print")
     return parser.parse_args(argv)
 
@@ -74,6 +82,7 @@ async def serve(options: argparse.Namespace) -> None:
         book=book,
         wait_s=options.wait,
         concurrency=options.concurrency,
+        environments=options.environments,
         origins=origins,
     )
     say("Starting Lambda, API Gateway and DynamoDB, all on this machine.")

@@ -155,7 +155,7 @@ class Server:
             return await self._stream(request, answer, prompts[0], sampling)
         for prompt in prompts:
             for number in range(read_count(body)):
-                echoed = await self._score(prompt, top_logprobs) if body.get("echo") else []
+                echoed = await self._score(request, prompt, top_logprobs) if body.get("echo") else []
                 done = None
                 if not silent:
                     sampling = self._sampling(body, body.get("max_tokens", 16), len(prompt), top_logprobs)
@@ -195,10 +195,10 @@ class Server:
         if self._waiting > _WAITING:
             raise RequestError(f"{_WAITING} requests wait already: ask again later.", 429)
 
-    async def _score(self, ids: list[int], top_logprobs: int | None) -> list[TokenLogprob]:
+    async def _score(self, request: web.Request, ids: list[int], top_logprobs: int | None) -> list[TokenLogprob]:
         if len(ids) < 2:
             return []
-        return await self._work(lambda: self._engine.score(ids, top_logprobs or 0))
+        return await self._work(lambda: self._engine.score(ids, top_logprobs or 0, lambda: _gone(request)))
 
     async def _stream(
         self, request: web.Request, answer: Answer, ids: list[int], sampling: Sampling

@@ -122,9 +122,15 @@ class StorytellerInvoker:
             )
         except NoSession:
             logger.info("the session of a lost storyteller is forgotten", extra={"session": key})
-        told = self._follow_up(key, left)
-        self._pass_on(slot, token)
-        self._connections.post(left.connection, *told)
+        # The update is done: were this event tried again, it would find nothing left to tell.
+        told = _owed(left)
+        try:
+            told += self._follow_up(key, left)
+        finally:
+            try:
+                self._pass_on(slot, token)
+            finally:
+                self._connections.post(left.connection, *told)
 
     def promote(self, *, look_at: int = _LOOKED_AT, untold: str | None = None) -> None:
         """Gives free slots, and those whose holder is gone, to those who waited longest.
@@ -154,34 +160,32 @@ class StorytellerInvoker:
     # --- inside -------------------------------------------------------------------------
 
     def _mend(self, key: str) -> None:
+        """Never raises: whatever is wrong with one session, the next is looked at."""
+        try:
+            self._mend_one(key)
+        except Exception:
+            logger.exception("a session could not be mended", extra={"session": key})
+
+    def _mend_one(self, key: str) -> None:
         try:
             left = self._sessions.update(key, lambda tx: leases.mend(tx, self._settings))
         except NoSession:
             self._sessions.forget_open(key)
             return
-        except (Conflict, Unavailable):
-            logger.warning("a session could not be looked at", extra={"session": key})
-            return
-        told = self._follow_up(key, left)
-        if told:
-            logger.warning("a session was mended", extra={"session": key})
-        self._connections.post(left.connection, *told, budget_s=_NEWS_BUDGET_S)
+        told = _owed(left)
+        try:
+            told += self._follow_up(key, left)
+        finally:
+            if told:
+                logger.warning("a session was mended", extra={"session": key})
+            self._connections.post(left.connection, *told, budget_s=_NEWS_BUDGET_S)
 
     def _follow_up(self, key: str, left: Settled) -> list[protocol.ServerMessage]:
-        """Invokes what `left` reserved; what the visitor should hear."""
+        """Invokes what `left` reserved; what the visitor should hear of that."""
         news = self.send(key, left.reservation)
-        told: list[protocol.ServerMessage] = [] if left.ended is None else [left.ended]
-        told += [_dropped(turn_id) for turn_id in left.dropped]
-        if left.wake_given_up:
-            return [*told, protocol.Wake("failed"), WAKE_FAILED]
-        if left.given_up is not None:
-            turn = left.given_up
-            told += [protocol.Error("given_up", GIVEN_UP, retryable=False, to=turn.id), ended_by_error(turn)]
-        elif left.interrupted is not None:
-            told.append(protocol.Error("storyteller_lost", LOST, retryable=True, to=left.interrupted))
         if left.reservation.state == "reserved" and not news:
-            told.append(protocol.Wake("waking", progress=0.0))
-        return told + news
+            return [protocol.Wake("waking", progress=0.0)]
+        return news
 
     def _pass_on(self, number: int | None, token: str) -> None:
         """A reservation is over: its slot goes to the head of the line, or becomes free."""
@@ -221,18 +225,22 @@ class StorytellerInvoker:
         return self._sessions.waiting_line.somebody_waits()  # somebody may have joined just before it was free
 
     def _announce(self, key: str, untold: str | None) -> None:
-        """Tells who got a slot, and the first of those who wait on."""
-        places: list[tuple[str, protocol.ServerMessage]] = [(key, protocol.Wake("waking", progress=0.0))]
-        for place, waiting in enumerate(self._sessions.waiting_line.heads()[:_TOLD], 1):
-            places.append((waiting.session, protocol.Wake("queued", position=place)))
-        for session, message in places:
-            if session == untold:
-                continue
-            try:
-                connection = self._sessions.read(session).connection
-            except NoSession:
-                continue
-            self._connections.post(connection, message, budget_s=_NEWS_BUDGET_S)
+        """Tells who got a slot, and the first of those who wait on, as far as the table says where."""
+        try:
+            self._tell_place(key, untold, protocol.Wake("waking", progress=0.0))
+            for place, waiting in enumerate(self._sessions.waiting_line.heads()[:_TOLD], 1):
+                self._tell_place(waiting.session, untold, protocol.Wake("queued", position=place))
+        except Unavailable:
+            logger.warning("the waiting line could not be told its places")
+
+    def _tell_place(self, key: str, untold: str | None, message: protocol.Wake) -> None:
+        if key == untold:
+            return
+        try:
+            connection = self._sessions.read(key).connection
+        except NoSession:
+            return
+        self._connections.post(connection, message, budget_s=_NEWS_BUDGET_S)
 
     def _find_stale(self, look_at: int) -> Slot | None:
         """Of some slots, one whose reservation is no longer its session's lease: its record was lost."""
@@ -262,6 +270,20 @@ class StorytellerInvoker:
             logger.exception("the storyteller could not be invoked", extra={"session": key})
             return False
         return True
+
+
+def _owed(left: Settled) -> list[protocol.ServerMessage]:
+    """What the visitor has to hear of an invocation that is over, whatever comes next."""
+    told: list[protocol.ServerMessage] = [] if left.ended is None else [left.ended]
+    told += [_dropped(turn_id) for turn_id in left.dropped]
+    if left.wake_given_up:
+        told += [protocol.Wake("failed"), WAKE_FAILED]
+    elif left.given_up is not None:
+        turn = left.given_up
+        told += [protocol.Error("given_up", GIVEN_UP, retryable=False, to=turn.id), ended_by_error(turn)]
+    elif left.interrupted is not None:
+        told.append(protocol.Error("storyteller_lost", LOST, retryable=True, to=left.interrupted))
+    return told
 
 
 def ended_by_error(turn: Turn, reason: protocol.EndReason = "error") -> protocol.End:

@@ -23,6 +23,8 @@ from overture.slots import Slot
 TRIES = 2
 #: A reservation that nobody confirmed for so long is invoked again, with the same token.
 UNCONFIRMED_S = 15.0
+#: Clocks of two machines may differ by so much.
+CLOCKS_DIFFER_S = 1.0
 
 
 class Fenced(Exception):
@@ -215,6 +217,8 @@ def settle(tx: SessionTransaction, token: str, settings: Settings, *, failed: bo
 def mend(tx: SessionTransaction, settings: Settings) -> Settled:
     """What the sweep does for a session with work in hand."""
     session, lease = tx.session, tx.session.lease
+    if lease is not None:
+        _cut_short(lease, tx.now, settings)
     if lease is not None and lease.until > tx.now:
         if lease.fence is None and tx.now - lease.since > UNCONFIRMED_S:
             return Settled(session.connection, Reservation("reserved", lease.token, session.slot))
@@ -228,6 +232,15 @@ def mend(tx: SessionTransaction, settings: Settings) -> Settled:
     elif not session.capped and session.waiting is None:
         left.reservation = reserve(tx, settings)
     return left
+
+
+def _cut_short(lease: Lease, now: float, settings: Settings) -> None:
+    """Corrects a lease that a clock wrote which is ahead of ours: nobody would look at it before its time."""
+    longest = settings.reservation_s if lease.fence is None else settings.lease_s
+    if lease.until > now + longest + CLOCKS_DIFFER_S:
+        lease.until = now + longest
+    if lease.since > now + CLOCKS_DIFFER_S:
+        lease.since = now
 
 
 def _settle(tx: SessionTransaction, settings: Settings, *, failed: bool, tried: bool) -> Settled:

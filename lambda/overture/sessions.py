@@ -302,8 +302,10 @@ class Sessions:
 
     def unbind(self, connection: str) -> str | None:
         """Forgets a connection; returns the key of the session it spoke for."""
-        document = _patiently(lambda: self.table.take(f"C#{connection}", "connection"))
-        return document.body.decode() if document else None
+        key = self.bound(connection)
+        if key is not None:
+            _patiently(lambda: self.table.write(Delete(f"C#{connection}", "connection")))
+        return key
 
     def _read(self, key: str) -> tuple[Session, int]:
         document = self.table.get(_pk(key), "session")

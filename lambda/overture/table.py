@@ -150,11 +150,26 @@ class Table:
                 )
 
     def take(self, pk: str, sk: str) -> Document | None:
-        """Removes a document and returns it: of many who try, one gets it."""
-        with _translated():
-            answer = self._client.delete_item(TableName=self.name, Key=_key(pk, sk), ReturnValues="ALL_OLD")
-        item = answer.get("Attributes")
-        return _document(item) if item and not _expired(item) else None
+        """Makes a document expire and returns it: of many who try, one gets it.
+
+        It is marked rather than deleted: a delete that botocore repeats would find nothing, and no trace of the first.
+        """
+        try:
+            with _translated():
+                answer = self._client.update_item(
+                    TableName=self.name,
+                    Key=_key(pk, sk),
+                    UpdateExpression="SET taken = :writer, expires = :now",
+                    ConditionExpression="(attribute_not_exists(taken) AND expires > :now) OR taken = :writer",
+                    ExpressionAttributeValues={
+                        ":writer": {"S": secrets.token_hex(8)},
+                        ":now": {"N": str(int(time.time()))},
+                    },
+                    ReturnValues="ALL_NEW",
+                )
+        except Conflict:
+            return None
+        return _document(answer["Attributes"])
 
     def add(self, pk: str, sk: str, amounts: dict[str, float], life_s: float) -> dict[str, float]:
         """Adds to the numbers of a counter that lives `life_s` seconds from its first use; returns the sums."""
@@ -241,8 +256,7 @@ def _translated() -> Iterator[None]:
     except ClientError as error:
         if _conflicts(error):
             raise Conflict from None
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if status >= 500 or "Throttl" in str(error) or "Exceeded" in error.response["Error"]["Code"]:
+        if _passes(error):
             raise Unavailable(str(error)) from error
         raise
     except BotoCoreError as error:
@@ -250,9 +264,22 @@ def _translated() -> Iterator[None]:
 
 
 def _conflicts(error: ClientError) -> bool:
-    code = error.response["Error"]["Code"]
-    if code == "TransactionCanceledException":
-        reasons: Sequence[Any] = error.response.get("CancellationReasons", [])
-        codes = {reason.get("Code") for reason in reasons}
-        return bool(codes & {"ConditionalCheckFailed", "TransactionConflict"})
-    return code in {"ConditionalCheckFailedException", "TransactionConflictException"}
+    return bool(_codes(error) & {"ConditionalCheckFailed", "TransactionConflict"})
+
+
+def _passes(error: ClientError) -> bool:
+    """Whether it is a passing trouble: the table's own, too much to do, or a first try that is still under way."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    codes = _codes(error)
+    return (
+        status >= 500
+        or "TransactionInProgress" in codes
+        or any("Throttl" in code or "Exceeded" in code for code in codes)
+    )
+
+
+def _codes(error: ClientError) -> set[str]:
+    """The error's code, and for a cancelled transaction the reasons'; without the `Exception` at the end."""
+    reasons: Sequence[Any] = error.response.get("CancellationReasons", [])
+    codes = [error.response["Error"]["Code"], *(reason.get("Code") or "" for reason in reasons)]
+    return {code.removesuffix("Exception") for code in codes}

@@ -96,7 +96,9 @@ class MemoryDynamoDB:
         item = dict(before or request["Key"])
         written = self._expression(request["UpdateExpression"], request, item).update()
         self._store(request["TableName"], item)
-        return {"Attributes": {name: item[name] for name in written if name in item}}
+        if request.get("ReturnValues") != "ALL_NEW":
+            item = {name: item[name] for name in written if name in item}
+        return {"Attributes": item}
 
     def _query(self, request: Request) -> dict[str, Any]:
         match = _KEY_CONDITION.fullmatch(request["KeyConditionExpression"])

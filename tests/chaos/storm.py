@@ -1,9 +1,11 @@
 """A storm: the real Front and the real reply worker, with everything around them failing at random.
 
 Each invocation of the storyteller is a thread that may be killed at any call of the table or the gateway, before
-or after the call took effect, and once killed no call of it goes through. Records come late, twice or never;
-deliveries are doubled; the gateway answers 500; the table goes away; clocks are an hour off. The words of a reply
-are numbered, so that a lost or doubled one shows. Times are short: a lease lives a second, sweeps come twice in one.
+or after the call took effect, and once killed no call of it goes through. In some plays it stands still for longer
+than its lease lives, or its clock and Front's jump by an hour on the way; in others the table is gone for five
+seconds. Records come late, twice or never; events are delivered twice, at once or two seconds late; the management
+API answers 429 and 500, as its boto3 client raises them. The words of a reply are numbered, so that a lost or doubled
+one shows. Times are short: a lease lives a second, sweeps come twice in one.
 """
 
 from __future__ import annotations
@@ -19,13 +21,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 from aws_lambda_powertools import Logger, Metrics
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from front import actions
 from front.invoker import StorytellerInvoker
 from front.turns import Front
 from overture import protocol
-from overture.connections import Connections, PostFailed
+from overture.connections import Connections
 from overture.sessions import Sessions
 from overture.settings import Settings
 from overture.table import Table
@@ -44,6 +48,11 @@ SETTINGS = Settings(
 )
 WORDS = 30
 SWEEP_S = 0.5
+#: One play in so many has a holder that stands still; the table gone for long; clocks that jump on the way.
+PAUSES, ABSENCES, JUMPS = 5, 8, 5
+PAUSE_S, ABSENCE_S, LATE_S = 1.5 * SETTINGS.lease_s, 5.0, 2.0
+_FAULTS = ((429, "LimitExceededException"), (500, "InternalServerError"), (503, "ServiceUnavailableException"))
+_MESSAGES = {kind.__struct_config__.tag: kind for kind in protocol.ServerMessage.__subclasses__()}
 
 
 class Killed(BaseException):
@@ -51,10 +60,14 @@ class Killed(BaseException):
 
 
 class Mortal:
-    """What an invocation reaches the world through; after `calls` calls it is dead."""
+    """What an invocation reaches the world through; after `calls` calls it is dead.
 
-    def __init__(self, calls: int | None, after: bool) -> None:
-        self._left, self._after = calls, after
+    `at` has what happens to it besides, at which of its calls.
+    """
+
+    def __init__(self, calls: int | None, after: bool, at: dict[int, Callable[[], None]] | None = None) -> None:
+        self._left, self._after, self._at = calls, after, at or {}
+        self._count = 0
         self._turn = threading.Lock()
 
     def call(self, work: Callable[[], Any]) -> Any:
@@ -63,6 +76,8 @@ class Mortal:
             if self._left is not None:
                 self._left -= 1
             left = self._left
+            self._count += 1
+            self._at.get(self._count, lambda: None)()
         if left is not None and (left < 0 or (left == 0 and not self._after)):
             raise Killed
         result = work()
@@ -95,18 +110,21 @@ class Clock:
 
 
 class Gateway(Connections):
-    """Delivers to the visitor, and fails as it likes."""
+    """The real posting, over a client that delivers to the visitor and fails as it likes."""
 
     budget_s = 0.4
 
     def __init__(self, storm: Storm, mortal: Mortal | None = None) -> None:
         self._storm, self._mortal = storm, mortal or Mortal(None, after=False)
+        super().__init__(cast(Any, self))
 
-    def try_post(self, connection: str, message: protocol.ServerMessage) -> None:
-        """Delivers a message, perhaps."""
+    def post_to_connection(self, **request: Any) -> None:
+        """The management API's call, as boto3 has it."""
+        tag = msgspec.json.decode(request["Data"])["type"]
+        message = msgspec.json.decode(request["Data"], type=_MESSAGES[tag])
         self._mortal.call(lambda: self._storm.deliver(message))
 
-    def close(self, connection: str) -> None:
+    def delete_connection(self, **request: Any) -> None:
         """Nothing: the visitor has one connection."""
 
 
@@ -160,7 +178,11 @@ class Storm:
         self.client = MemoryClient()
         self.calm = False
         self.heard: list[tuple[float, protocol.ServerMessage]] = []
-        self.kills = 0
+        #: When something came that no `hello` of the visitor's had asked for.
+        self.news: list[float] = []
+        self._greeting = threading.local()
+        self._pauses, self._is_long_gone, self._jumps = seed % PAUSES == 1, seed % ABSENCES == 2, seed % JUMPS == 3
+        self.kills = self.pauses = 0
         self._turn = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._over = threading.Event()
@@ -178,17 +200,25 @@ class Storm:
         """To the visitor, or not."""
         fate = self._fate()
         if fate < 0.08:
-            raise PostFailed("500 InternalServerError")
+            status, code = _FAULTS[int(fate / 0.08 * len(_FAULTS))]
+            metadata: Any = {"HTTPStatusCode": status}
+            raise ClientError({"Error": {"Code": code}, "ResponseMetadata": metadata}, "PostToConnection")
         with self._turn:
             self.heard.append((time.monotonic(), message))
+            if not getattr(self._greeting, "under_way", False):
+                self.news.append(time.monotonic())
         if fate < 0.1:
-            raise PostFailed("the answer was lost")
+            raise ReadTimeoutError(endpoint_url="gateway")
 
     def _fate(self) -> float:
         with self._turn:
             return 1.0 if self.calm else self.random.random()
 
     def _table_goes_away(self) -> None:
+        if self._is_long_gone and not self._over.wait(self._fate() * 2):
+            self.client.down = True
+            self._over.wait(ABSENCE_S)
+            self.client.down = False
         while not self._over.wait(1.5):
             self.client.down = self._fate() < 0.3
             if self._over.wait(0.4):
@@ -205,12 +235,21 @@ class Storm:
             return {"Payload": io.BytesIO()}  # accepted and never run; its record is lost as well
         for _ in range(2 if self._fate() < 0.1 else 1):
             self._spawn(lambda: self._run(event))
+        if self._fate() < 0.1:
+            self._spawn(lambda: self._run(event, late=True))
         return {"Payload": io.BytesIO()}
 
-    def _run(self, event: dict[str, Any]) -> None:
+    def _run(self, event: dict[str, Any], *, late: bool = False) -> None:
+        if late and self._over.wait(LATE_S):
+            return
         with self._turn:
             doomed = not self.calm and self.random.random() < 0.4
-            mortal = Mortal(self.random.randrange(1, 45) if doomed else None, self.random.random() < 0.5)
+            at: dict[int, Callable[[], None]] = {}
+            if not self.calm and self._jumps:
+                at[self.random.randrange(2, 45)] = self._jump
+            if not self.calm and self._pauses:
+                at[self.random.randrange(2, 45)] = self._stand_still
+            mortal = Mortal(self.random.randrange(1, 45) if doomed else None, self.random.random() < 0.5, at)
             fate = 1.0 if self.calm else self.random.random()
             self.clock.local.off = 0.0 if self.calm else self.random.choice([0, 0, 0, 0, 3600, -3600])
         time.sleep(0.01)
@@ -237,6 +276,13 @@ class Storm:
         for _ in range(2 if fate < 0.2 else 1):
             self._settle({"requestPayload": event, "requestContext": {"condition": condition}})
 
+    def _jump(self) -> None:
+        self.clock.local.off = random.choice((3600, -3600))
+
+    def _stand_still(self) -> None:
+        self.pauses += 1
+        time.sleep(PAUSE_S)
+
     def _settle(self, record: dict[str, Any]) -> None:
         for _ in range(3):
             try:
@@ -260,7 +306,10 @@ class Storm:
     # --- the visitor --------------------------------------------------------------------
 
     def play(self, lines: int = 3) -> float:
-        """Says the lines, each when the one before has ended; returns the longest silence, in seconds."""
+        """Says the lines, each when the one before has ended; returns the longest silence, in seconds.
+
+        What the visitor hears by saying `hello` in a silence does not end it, unless it is that the turn is over.
+        """
         self._spawn(self._sweeps)
         self._spawn(self._table_goes_away)
         try:
@@ -278,11 +327,15 @@ class Storm:
             self._over.set()
             for thread in list(self._threads):
                 thread.join(20)
-        times = [at for at, _ in self.heard]
-        return max(later - sooner for sooner, later in itertools.pairwise(times))
+        return max(later - sooner for sooner, later in itertools.pairwise(sorted(self.news)))
 
     def _act(self, frame: dict[str, Any]) -> None:
+        self._greeting.under_way = frame["action"] == "hello"
+        self.clock.local.off = 0.0
+        if self._jumps and self._fate() < 0.2:
+            self._jump()
         actions.act(self.front, "c1", "192.0.2.1", json.dumps(frame))
+        self.clock.local.off = 0.0
 
     def _ask(self, frame: dict[str, Any], kind: type) -> Any:
         """Sends an action until it is acknowledged, as clients do."""
@@ -307,6 +360,7 @@ class Storm:
                 welcome = self._ask({"action": "hello", "session": secret}, protocol.Welcome)
                 over = ("done", "failed", "stopped")
                 if any(turn.id == turn_id and turn.state in over for turn in welcome.turns):
+                    self.news.append(time.monotonic())
                     return
             time.sleep(0.02)
         raise AssertionError(f"{turn_id} never ended")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.chaos.storm import Clock, Storm
+from tests.chaos.storm import PAUSES, Clock, Storm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]
 
@@ -29,4 +29,5 @@ def test_two_hundred_storms(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         logging.disable(logging.NOTSET)
     assert sum(storm.kills for storm in storms) > TRIALS / 2, "the weather was bad enough"
+    assert sum(storm.pauses for storm in storms) > TRIALS / PAUSES, "holders stood still"
     assert max(silences) < LONGEST_SILENCE_S, sorted(silences)[-10:]

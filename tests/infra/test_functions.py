@@ -29,6 +29,10 @@ def test_a_function_has_the_same_handler_memory_and_timeout_on_both(spec: Functi
     assert (local.handler, local.memory_mb, local.timeout_s) == (spec.handler, spec.memory_mb, spec.timeout_s)
 
 
+def test_front_is_tried_again_as_often_on_both() -> None:
+    assert LOCAL["front"].retries == 2, "what Lambda does with an asynchronous event unless it is told otherwise"
+
+
 def test_both_have_the_same_functions_and_routes() -> None:
     plan = overture()
     assert set(LOCAL) == {spec.name for spec in (FRONT, TICKET, AUTHORIZER, STORYTELLER)}

@@ -63,6 +63,7 @@ def test_a_folder_that_is_not_there(folders: dict[str, Path]) -> None:
         ("--wait=-1", "'-1' is not a number of seconds from 0 to 3600"),
         ("--wait=soon", "'soon' is not a number of seconds"),
         ("--concurrency=0", "'0' is not a number of at least 1"),
+        ("--environments=0", "'0' is not a number of at least 1"),
     ],
 )
 def test_usage(argument: str, said: str) -> None:

@@ -92,17 +92,21 @@ class FakeConnections(Connections):
 
 
 class FakeLambda:
-    """Keeps the invocations; `refuse` makes the next ones fail."""
+    """Keeps the invocations; `refuse` makes the next ones fail, `refused_session` those of one session."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.refuse: Exception | None = None
+        self.refused_session: str | None = None
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
         if self.refuse is not None:
             raise self.refuse
         assert InvocationType == "Event"
-        self.sent.append(json.loads(Payload))
+        event = json.loads(Payload)
+        if event["session"] == self.refused_session:
+            raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
+        self.sent.append(event)
         return {"StatusCode": 202, "Payload": io.BytesIO()}
 
 

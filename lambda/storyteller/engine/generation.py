@@ -211,8 +211,13 @@ class Engine:
             repetitive=reply.repetitive,
         )
 
-    def score(self, ids: Sequence[int], top_logprobs: int = 0) -> list[TokenLogprob]:
-        """The log-probability of each token of a text after those before it; none for the first token."""
+    def score(
+        self, ids: Sequence[int], top_logprobs: int = 0, cancelled: Callable[[], bool] = lambda: False
+    ) -> list[TokenLogprob]:
+        """The log-probability of each token of a text after those before it; none for the first token.
+
+        `cancelled` is asked before each part of the text; those scored by then are returned.
+        """
         from .sampling import token_logprobs
 
         with self._lock:
@@ -221,6 +226,8 @@ class Engine:
             cached = CachedPrefix(self._model.new_cache())
             scored: list[TokenLogprob] = []
             for at in range(0, len(tokens) - 1, CHUNK):
+                if cancelled():
+                    break
                 fresh = tokens[at : min(at + CHUNK, len(tokens) - 1)]
                 logits = self._compute(cached, fresh, rows=len(fresh))
                 scored += token_logprobs(logits, tokens[at + 1 : at + 1 + len(fresh)], top_logprobs)

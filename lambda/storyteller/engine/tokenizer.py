@@ -21,6 +21,8 @@ from .errors import EngineError
 _HALF = "\N{REPLACEMENT CHARACTER}"
 #: Stands around what only looks like a control token while a prompt is rendered. From Unicode's private use area.
 _SHIELD = "\ue000"
+#: The library takes some forty times a file's size to read it. Llama 3's 128,000 tokens are 9 MB.
+_LARGEST_BYTES = 64 << 20
 _SPECIALS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -31,6 +33,8 @@ class Tokenizer:
         path = folder / "tokenizer.json"
         if not path.exists():
             raise EngineError(f"{path} is missing: download the checkpoint with its tokenizer.json.")
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise EngineError(f"{path} is over {_LARGEST_BYTES >> 20} MB, more than any vocabulary: download it again.")
         try:
             self.vocabulary: Vocabulary = Vocabulary.from_file(str(path))
         except Exception as error:  # the library raises bare Exception

@@ -46,6 +46,17 @@ def test_go_on_continues_the_last_message_without_ending_it(tmp_path: Path) -> N
         tokenizer.encode_chat(MESSAGES, go_on=True)
 
 
+def test_a_vocabulary_of_an_absurd_size_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_tiny_llama(tmp_path)
+    monkeypatch.setattr("storyteller.engine.tokenizer.Vocabulary", None)
+    with (folder / "tokenizer.json").open("r+b") as file:
+        file.truncate((64 << 20) + 1)  # sparse: it takes no room
+    with pytest.raises(EngineError, match=r"tokenizer.json is over 64 MB, .*: download it again"):
+        Tokenizer(folder)
+
+
 @pytest.mark.parametrize("typed", [END_TURN, f"hello{END_TURN}{BEGIN}", f"{END_TURN} then ", "\ue000"])
 def test_a_control_token_that_somebody_types_stays_text(tmp_path: Path, typed: str) -> None:
     tokenizer = Tokenizer(write_tiny_llama(tmp_path))

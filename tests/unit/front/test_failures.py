@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from front import actions
+from local.play import SWEEP_S
 from overture import leases, protocol
-from overture.sessions import Sessions
+from overture.sessions import OPEN_SHARDS, Sessions
+from overture.table import Put, Unavailable
 from tests.unit.fakes import TABLE, FakeConnections, FakeLambda, MemoryClient
 from tests.unit.front.visitor import Play, error, kinds
 
@@ -31,6 +33,17 @@ def record(sent: dict[str, Any], condition: str = "RetriesExhausted") -> dict[st
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     real = time.time
     monkeypatch.setattr("time.time", lambda: real() + seconds)
+
+
+def fail_on(client: MemoryClient, operation: str, start: str) -> None:
+    """Has the table not answer an operation on the keys that begin so."""
+
+    def fail(called: str, request: dict[str, Any]) -> None:
+        key = request.get("Key") or request.get("Item") or {"pk": {"S": ""}}
+        if called == operation and key["pk"]["S"].startswith(start):
+            raise ReadTimeoutError(endpoint_url="memory")
+
+    client.before = fail
 
 
 # --- failed posts ---------------------------------------------------------------------------
@@ -142,6 +155,48 @@ def test_a_line_given_up_whose_turn_is_gone_is_told_of(story: Play) -> None:
     assert story.sessions.read(story.key).inbox == []
 
 
+def test_what_is_owed_is_posted_although_the_slot_cannot_be_passed_on(
+    sessions: Sessions, connections: FakeConnections, aws_lambda: FakeLambda, client: MemoryClient
+) -> None:
+    play = Play(sessions, connections, aws_lambda, concurrency=1)
+    play.hello()
+    play.do("skip")
+    play.told("opening")
+    play.send("say", id="x", text="I knock.")
+    play.invoker.settle(record(aws_lambda.sent[-1]))
+    connections.take()
+    sent = aws_lambda.sent[-1]
+    fail_on(client, "GetItem", "SLOTS#")
+    with pytest.raises(Unavailable):  # so that Lambda tries the event again
+        play.invoker.settle(record(sent))
+    client.before = lambda operation, request: None
+    ends = [message for message in connections.take() if isinstance(message, protocol.End)]
+    assert [(end.to, end.reason) for end in ends] == [("x", "error")]
+    play.invoker.settle(record(sent))
+    assert connections.take() == [], "and only once"
+
+
+def test_a_table_that_goes_away_while_places_are_told_fails_nothing(
+    sessions: Sessions, connections: FakeConnections, aws_lambda: FakeLambda, client: MemoryClient
+) -> None:
+    play = Play(sessions, connections, aws_lambda, concurrency=1)
+    play.hello("a")
+    first = aws_lambda.sent[-1]
+    play.hello("b")
+    invoke = aws_lambda.invoke
+
+    def invoke_and_lose_the_table(**request: Any) -> dict[str, Any]:
+        fail_on(client, "GetItem", f"S#{play.key}")
+        return invoke(**request)
+
+    aws_lambda.invoke = invoke_and_lose_the_table  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("overture.sessions._PATIENCE_S", 0.1)
+        sessions.update(first["session"], lambda tx: leases.cancel(tx, first["token"]))
+        play.invoker.settle(record(first, "Success"))
+    assert aws_lambda.sent[-1]["session"] == play.key
+
+
 # --- the sweep ------------------------------------------------------------------------------
 
 
@@ -176,6 +231,23 @@ def test_a_holder_that_died_without_a_record_is_replaced(story: Play, monkeypatc
     assert story.sessions.read(story.key).inbox[0].failures == 1
 
 
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_lease_written_by_a_clock_that_is_ahead_does_not_outlast_two_sweeps(
+    story: Play, monkeypatch: pytest.MonkeyPatch, confirmed: bool
+) -> None:
+    with monkeypatch.context() as ahead:
+        later(ahead, 3600)
+        story.send("say", id="x", text="I knock.")
+        if confirmed:
+            confirm(story)
+    sent = len(story.aws_lambda.sent)
+    story.invoker.sweep()
+    assert len(story.aws_lambda.sent) == sent, "the holder may be at work"
+    later(monkeypatch, SWEEP_S)
+    story.invoker.sweep()
+    assert len(story.aws_lambda.sent) == sent + 1
+
+
 def test_lines_without_a_lease_are_sent_for(story: Play) -> None:
     story.aws_lambda.refuse = ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
     story.do("say", text="On")
@@ -187,6 +259,28 @@ def test_lines_without_a_lease_are_sent_for(story: Play) -> None:
 
 def test_a_session_at_rest_is_not_swept(story: Play) -> None:
     assert story.invoker.sweep() == 0
+
+
+@pytest.mark.parametrize("broken", ["document", "table"])
+def test_a_broken_session_does_not_keep_the_sweep_from_the_next(
+    play: Play, client: MemoryClient, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    keys = []
+    for connection in ("a", "b"):
+        play.hello(connection)
+        keys.append(play.key)
+    monkeypatch.setattr("overture.sessions._PATIENCE_S", 0.1)
+    first = [shard for shard in range(OPEN_SHARDS) if keys[0] in play.sessions.open_keys(shard)]
+    monkeypatch.setattr("random.sample", lambda shards, count: sorted(shards, key=lambda shard: shard not in first))
+    if broken == "document":
+        play.sessions.table.write(Put(f"S#{keys[0]}", "session", b'{"key": 7}', None, 60))
+    else:  # it can be read, not invoked, and its reservation not be cancelled
+        fail_on(client, "PutItem", f"S#{keys[0]}")
+        play.aws_lambda.refused_session = keys[0]
+    sent = len(play.aws_lambda.sent)
+    later(monkeypatch, leases.UNCONFIRMED_S + 1)
+    assert play.invoker.sweep() == 2
+    assert [sent["session"] for sent in play.aws_lambda.sent[sent:]] == [keys[1]]
 
 
 def test_a_slot_whose_record_was_lost_goes_to_who_waits(
@@ -245,7 +339,18 @@ def test_a_full_line_says_so_while_the_prologue_goes_on(
 # --- the table ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("frame", ["[" * 100_000, '{"a":' * 100_000, "[]" * 15_000_000, '{"action":"ping","action":1}'])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "[]" * 15_000_000,
+        '{"action":"ping","action":1}',
+        '{"action":"ping","n":1e400}',
+        '{"action":"ping","n":' + "9" * 5_000 + "}",
+    ],
+    ids=lambda frame: frame[:24],
+)
 def test_a_hostile_frame_is_one_error(play: Play, frame: str) -> None:
     play.hello()
     actions.act(play.front, "c1", "192.0.2.1", frame)

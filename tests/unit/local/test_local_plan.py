@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import local.__main__ as command
 from local.aws.logs import Lines, Logs
 from local.plan import Function, LocalError, Plan
 from local.play import overture
@@ -27,6 +30,21 @@ def test_the_play() -> None:
     assert {one.environment["POWERTOOLS_SERVICE_NAME"] for one in plan.functions} == {
         "front", "ticket", "authorizer", "storyteller",
     }  # fmt: skip
+
+
+def test_the_command_caps_the_environments(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def plan(**given: Any) -> Plan:
+        capped = {one.name: one.concurrency for one in overture(**given).functions}
+        raise LocalError(json.dumps(capped))
+
+    async def find(model: Any) -> Path:
+        return Path(model)
+
+    monkeypatch.setattr(command, "overture", plan)
+    monkeypatch.setattr(command, "check", lambda **_: None)
+    monkeypatch.setattr(command, "find_model", find)
+    assert command.main(["--environments", "7", "--concurrency", "3"]) == 1
+    assert json.loads(capsys.readouterr().err) == {"front": 7, "ticket": 7, "authorizer": 7, "storyteller": 3}
 
 
 def test_change_one_function() -> None:

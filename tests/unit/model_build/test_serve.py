@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +17,7 @@ import openai
 import pytest
 from aiohttp import web
 
+from model_build import serve
 from model_build.__main__ import main
 from model_build.serve import make_app
 from storyteller.engine import Engine, load_engine
@@ -133,6 +135,9 @@ def test_several_answers_differ_and_come_again_with_the_seed(client: openai.Open
         ({"messages": SAY, "seed": "x"}, "seed is 'x'"),
         ({"messages": SAY, "tools": [{"type": "function"}]}, "tools is not supported"),
         ({"messages": SAY, "presence_penalty": 1}, "presence_penalty is not supported"),
+        ({"messages": SAY, "top_k": 40}, "top_k is not supported"),
+        ({"messages": SAY, "length_penalty": 0.8}, "length_penalty is not supported"),
+        ({"messages": SAY, "use_beam_search": True}, "use_beam_search is not supported"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]}, "A message lacks"),
         ({"messages": [{"role": "user", "content": "x" * 500}], "stream": True}, "the context holds 256"),
         ({"messages": SAY, "n": 99}, "n is 99"),
@@ -268,6 +273,50 @@ def test_a_reader_who_leaves_ends_the_reply(client: openai.OpenAI) -> None:
         next(iter(stream))
         stream.close()
     assert client.chat.completions.create(model="tiny", messages=SAY, max_tokens=2).usage
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"prompt": "Knock", "max_tokens": 200, "n": 16},
+        {"prompt": ["Knock on the green door. " * 6] * 60, "max_tokens": 0, "logprobs": 1, "echo": True},
+    ],
+    ids=["told", "scored"],
+)
+def test_the_work_for_a_whole_answer_ends_when_its_reader_leaves(
+    client: openai.OpenAI, engine: Engine, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    compute, begun, left = engine._compute, threading.Event(), threading.Event()
+    computed = 0
+
+    def count(*args: Any, **options: Any) -> Any:
+        nonlocal computed
+        computed += 1
+        if computed == 2:
+            begun.set()
+            assert left.wait(30)
+        return compute(*args, **options)
+
+    monkeypatch.setattr(engine, "_compute", count)
+    gone, closed = serve._gone, threading.Event()
+
+    def is_gone(request: web.Request) -> bool:
+        if gone(request):
+            closed.set()
+        elif left.is_set():  # the server has yet to hear of it
+            closed.wait(0.05)
+        return gone(request)
+
+    monkeypatch.setattr(serve, "_gone", is_gone)
+    body = json.dumps(asked).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as reader:
+        reader.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+        assert begun.wait(30)
+    left.set()
+    assert client.completions.create(model="tiny", prompt="a", max_tokens=2).usage
+    assert closed.is_set()
+    assert computed < 60, "of some thousand tokens, or sixty texts of three parts each"
 
 
 def test_generate_prints_only_the_text(folder: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:

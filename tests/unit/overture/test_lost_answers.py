@@ -60,6 +60,25 @@ def test_a_ticket_is_issued(sessions: Sessions, client: MemoryClient) -> None:
     assert tickets.redeem(sessions.table, tickets.issue(sessions.table, ANY, "192.0.2.1"))
 
 
+def test_a_ticket_is_redeemed_once(sessions: Sessions, client: MemoryClient) -> None:
+    ticket = tickets.issue(sessions.table, ANY, "192.0.2.1")
+
+    def repeat(called: str, given: dict[str, Any]) -> None:
+        client.before = lambda called, given: None
+        client.database.call(called, given)
+
+    client.before = repeat
+    assert tickets.redeem(sessions.table, ticket)
+    assert not tickets.redeem(sessions.table, ticket), "another call is somebody else's"
+
+
+def test_a_connection_is_unbound(sessions: Sessions, lose: Callable[[str], None]) -> None:
+    sessions.bind("c1", "k1")
+    lose("DeleteItem")
+    assert sessions.unbind("c1") == "k1"
+    assert sessions.unbind("c1") is None
+
+
 def test_a_reservation_is_confirmed(sessions: Sessions, lose: Callable[[str], None]) -> None:
     key = put_session(sessions)
     lose("TransactWriteItems")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
 from overture.table import Conflict, Delete, Put, Table, Unavailable
 from tests.unit.fakes import TABLE, MemoryClient, make_moto_table
@@ -118,6 +119,33 @@ def test_a_repeated_write_of_our_own_is_no_conflict(table: Table) -> None:
     with pytest.raises(Conflict):
         table.write(put(body=b"4", version=1), writer="another")
     table.write(put(body=b"4", version=1)._replace(writer="writer2"))
+
+
+@pytest.mark.parametrize(
+    ("code", "reasons", "kind"),
+    [
+        ("TransactionInProgressException", [], Unavailable),
+        ("TransactionCanceledException", ["None", "ProvisionedThroughputExceeded"], Unavailable),
+        ("TransactionCanceledException", ["ThrottlingError", "None"], Unavailable),
+        ("ThrottlingException", [], Unavailable),
+        ("RequestLimitExceeded", [], Unavailable),
+        ("ProvisionedThroughputExceededException", [], Unavailable),
+        ("TransactionCanceledException", ["ThrottlingError", "ConditionalCheckFailed"], Conflict),
+        ("TransactionCanceledException", ["TransactionConflict"], Conflict),
+        ("TransactionConflictException", [], Conflict),
+        ("TransactionCanceledException", ["ValidationError"], ClientError),
+        ("AccessDeniedException", [], ClientError),
+    ],
+)
+def test_what_an_error_of_the_table_means(code: str, reasons: list[str], kind: type[Exception]) -> None:
+    def fail(operation: str, request: dict[str, Any]) -> None:
+        said: Any = {"Error": {"Code": code}, "CancellationReasons": [{"Code": reason} for reason in reasons]}
+        raise ClientError(said, operation)
+
+    client = MemoryClient()
+    client.before = fail
+    with pytest.raises(kind):
+        Table(TABLE, cast(Any, client)).write(put("xa"), put("xb"))
 
 
 def test_a_table_that_does_not_answer_is_unavailable() -> None:

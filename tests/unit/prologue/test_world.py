@@ -196,14 +196,22 @@ def test_hostile_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "script.yaml").write_text("a: 1\na: 2")
     with pytest.raises(WorldError, match=r"line 2: `a` occurs twice"):
         load_world(tmp_path)
-    (tmp_path / "script.yaml").unlink()
-    (tmp_path / "script.yaml").symlink_to("/etc/passwd")
-    with pytest.raises(WorldError, match=r"script.yaml is a link that leaves its folder"):
-        load_world(tmp_path)
-    (tmp_path / "script.yaml").unlink()
-    (tmp_path / "script.yaml").mkdir()
-    with pytest.raises(WorldError, match=r"script.yaml is not a file"):
-        load_world(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["world.yaml", "script.yaml", "storyteller.md"])
+def test_a_file_of_a_world_is_a_file_in_its_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("a secret")
+    folder = tmp_path / "world"
+    folder.mkdir()
+    write(folder)
+    (folder / name).unlink()
+    (folder / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(WorldError, match=rf"{name} is a link that leaves its folder"):
+        load_world(folder)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(WorldError, match=rf"{name} is not a file"):
+        load_world(folder)
 
 
 @pytest.mark.parametrize("path", [*sorted(Path("prologue/worlds").iterdir()), Path("prologue/starter_world")], ids=str)
