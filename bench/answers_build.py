@@ -5,7 +5,7 @@
 
 The first builds a book of made-up questions, each about another thing, in a process of its own: seconds and the peak
 of its memory. `--first` takes 15 answers of the Emerald City with 3 phrasings each, drawn ten times, and asks the
-lines of bench/data that were written blind: recall over the questions of these 15, false answers over all others.
+lines of bench/data that were written blind: recall over the questions of these 15, false answers over the others.
 """
 
 from __future__ import annotations
@@ -111,10 +111,19 @@ def first_book() -> list[dict[str, float]]:
             file.write_text(json.dumps(book), encoding="utf-8")
             build_answer_index(file, Path(folder) / "book", embedder=EMBEDDER)
             index = load_answer_index(Path(folder) / "book")
-        lines = [Labelled(raw["text"], raw["answer"] if raw["answer"] in ids else None) for raw in ordinary]
-        figures = measure(index, lines)
-        rates = ("recall", "wrong_answer_rate", "false_answer_rate")
-        found.append({name: float(figures[name] or 0.0) for name in rates})
+        ours = [Labelled(raw["text"], raw["answer"]) for raw in ordinary if raw["answer"] in ids]
+        # A question that another answer of the whole book covers is a near-miss of these fifteen.
+        theirs = [Labelled(raw["text"], None) for raw in ordinary if raw["answer"] not in {*ids, None}]
+        nobodys = [Labelled(raw["text"], None) for raw in ordinary if raw["answer"] is None]
+        asked = measure(index, ours)
+        found.append(
+            {
+                "recall": float(asked["recall"] or 0.0),
+                "wrong": float(asked["wrong_answer_rate"] or 0.0),
+                "false, of questions of other answers": float(measure(index, theirs)["false_answer_rate"] or 0.0),
+                "false, of lines without an answer": float(measure(index, nobodys)["false_answer_rate"] or 0.0),
+            }
+        )
         print(f"draw {draw}: " + ", ".join(f"{name} {value:.3f}" for name, value in found[-1].items()), flush=True)
     for name in found[0]:
         values = [one[name] for one in found]

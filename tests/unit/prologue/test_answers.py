@@ -12,6 +12,7 @@ import pytest
 
 from prologue.__main__ import main
 from prologue.answers.acceptance import CENTRE, FIGURES, PRIOR, SCALE, fit, score, threshold
+from prologue.answers.answers_file import read_answers, read_negatives
 from prologue.answers.builder import Report, build_answer_index, make_vectors
 from prologue.answers.classifiers import cluster_folds, fit_classifiers, phrasing_folds, to_units, whitening
 from prologue.answers.embedder import WEIGHTS
@@ -28,6 +29,7 @@ from prologue.answers.index import (
 from prologue.answers.measure import auroc, measure, read_labelled
 from prologue.answers.report import advice
 from prologue.yaml_file import WorldError
+from tests.unit.prologue.conftest import ANSWERS
 
 
 @pytest.fixture(scope="session")
@@ -314,6 +316,48 @@ def test_two_questions_in_one_line_get_both_answers(index: AnswerIndex) -> None:
     assert match.text == "It is kept as you go. The keeper of the door."
     assert split_questions("Hello! Who are you?") == ["Who are you?"]
     assert index.find("I open the door. Who are you?") is None, "one part has no answer"
+
+
+def test_a_quiet_build_prints_nothing(tmp_path: Path, embedder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "answers.yaml").write_text("- {id: hours, phrasings: [When do you open?], answer: At nine.}")
+    files = ["--answers", str(tmp_path / "answers.yaml"), "--out", str(tmp_path / "out"), "--embedder", str(embedder)]
+    assert main(["build", "--quiet", *files]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["build", *files]) == 0
+    assert "1 answers, 1 phrasings" in capsys.readouterr().out
+
+
+def test_a_whole_phrasing_wins_over_its_parts(tmp_path: Path, embedder: Path) -> None:
+    both = "- {id: both, phrasings: [How do I save? And who are you?, Save and who], answer: Both.}\n"
+    (tmp_path / "answers.yaml").write_text(ANSWERS + both)
+    build_answer_index(tmp_path / "answers.yaml", tmp_path / "out", embedder=embedder)
+    match = load_answer_index(tmp_path / "out").find("How do I save? And who are you?")
+    assert match is not None
+    assert (match.id, match.score) == ("both", 1.0)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        "- {id: hours, phrasings: [When do you open?, What are your hours?], answer: At nine.}",
+        "- {id: zeiten, phrasings: [Wann macht ihr auf?, Wie sind die Zeiten?, Ab wann ist offen?], answer: Um neun.}\n"
+        "- {id: preis, phrasings: [Was kostet es?, Wie teuer ist das?, Muss ich bezahlen?], answer: Nichts.}",
+    ],
+    ids=["of one answer", "in German"],
+)
+def test_a_book_that_knows_little_stays_silent(tmp_path: Path, embedder: Path, answers: str) -> None:
+    (tmp_path / "answers.yaml").write_text(answers)
+    build_answer_index(tmp_path / "answers.yaml", tmp_path / "out", embedder=embedder)
+    book = load_answer_index(tmp_path / "out")
+    lines = ["I open the door", "the moon is late today", "Ich gehe in den Garten", "Who are you?", "open sesame",
+             "Wo ist mein Bruder?", "what is the capital of France", "I pay the ferryman", "hello"]  # fmt: skip
+    assert [line for line in lines if book.find(line) is not None] == []
+
+
+def test_the_emerald_citys_answers_have_thirty_phrasings_and_near_misses() -> None:
+    folder = Path("prologue/worlds/emerald_city")
+    assert min(len(answer.phrasings) for answer in read_answers(folder / "answers.yaml")) >= 30
+    assert len(read_negatives(folder / "negatives.txt")) > 1_000
 
 
 def test_slang_and_typos_find_the_phrasing(index: AnswerIndex) -> None:
