@@ -44,6 +44,11 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
     obstacles = list(check(settings, client))
     if obstacles:
         raise DeployError("\n".join(obstacles))
+    if settings.image == "none" and client is not None and stack_state.find_status(client, settings.stack) is not None:
+        raise DeployError(
+            f"image=none makes the repository alone; the stack {settings.stack} exists, and this would delete it: "
+            "make destroy does that."
+        )
     if client is not None and "api_log_role" not in given:
         given = {**given, "api_log_role": stack_state.choose_log_role(client, settings.stack)}
     assembly, _ = synthesize(given, ROOT / "cdk.out")

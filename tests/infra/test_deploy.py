@@ -194,6 +194,16 @@ def test_an_image_that_is_there_or_built_in_the_cloud_is_one_step(aws: State) ->
     assert aws.done == [f"deploy build=cloud {ROLE}", "mark live", f"deploy image={digest} {ROLE}", "mark live"]
 
 
+def test_a_repository_alone_never_replaces_a_stack_that_exists(aws: State) -> None:
+    deploy.deploy(Settings(image="none"), {"image": "none"}, client=client, yes=True, dry_run=False)
+    assert aws.done == [f"deploy image=none {ROLE}", "mark live"]
+    aws.status = "UPDATE_COMPLETE"
+    for dry_run in (False, True):
+        with pytest.raises(deploy.DeployError, match="Overture exists, and this would delete it: make destroy does"):
+            deploy.deploy(Settings(image="none"), {"image": "none"}, client=client, yes=True, dry_run=dry_run)
+    assert len(aws.done) == 2
+
+
 def test_nothing_is_deployed_without_a_yes_or_without_credentials(
     aws: State, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
