@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.deploy.prices import (
+    ALARM_METRICS,
     ALARMS,
     CODE_GB,
-    FREE_ALARMS,
+    FREE_ALARM_METRICS,
     FREE_DASHBOARDS,
     MONTH_H,
     MONTH_S,
@@ -96,9 +97,9 @@ def tables() -> str:
     )
     parts += [
         "",
-        f"The stack's {ALARMS} alarms and its dashboard are within what every account has free ({FREE_ALARMS} and "
-        f"{FREE_DASHBOARDS}); an account that has used these up pays {dollars(usd('alarm', ALARMS))} and "
-        f"{dollars(usd('dashboard', 1))} for them.",
+        f"The stack's {ALARMS} alarms read {ALARM_METRICS} metrics. Every account has {FREE_ALARM_METRICS} of these and "
+        f"{FREE_DASHBOARDS} dashboards free; one that has used them up pays {dollars(usd('alarm', ALARM_METRICS))} and "
+        f"{dollars(usd('dashboard', 1))}.",
         "",
         f"### A visit: {VISIT.minutes:g} minutes, {VISIT.turns} turns of {VISIT.reply_tokens} tokens, one start",
         "",

@@ -353,7 +353,11 @@ def test_the_costs_are_computed_from_one_table_of_prices(synth: Callable[..., Sy
     assert costs.main(["--check"]) == 0, "docs/costs.md is out of date: run make docs."
     assert prices.PRICES["lambda"].usd == overture.prices.PRICES["lambda"].usd
     made = synth()
-    assert len(made.of("AWS::CloudWatch::Alarm")) == prices.ALARMS
+    alarms = [one["Properties"] for one in made.of("AWS::CloudWatch::Alarm").values()]
+    assert len(alarms) == prices.ALARMS
+    # AWS charges for each metric that an alarm reads.
+    read = [sum("MetricStat" in metric for metric in one["Metrics"]) if "Metrics" in one else 1 for one in alarms]
+    assert sum(read) == prices.ALARM_METRICS
     assert made.one("AWS::Lambda::Function", "Front")["MemorySize"] == prices.FRONT_GB * 1024
 
 
