@@ -97,9 +97,9 @@ def tables() -> str:
     )
     parts += [
         "",
-        f"The stack's {ALARMS} alarms read {ALARM_METRICS} metrics. Every account has {FREE_ALARM_METRICS} of these and "
-        f"{FREE_DASHBOARDS} dashboards free; one that has used them up pays {dollars(usd('alarm', ALARM_METRICS))} and "
-        f"{dollars(usd('dashboard', 1))}.",
+        f"The stack's {ALARMS} alarms read {ALARM_METRICS} metrics. Every account has {FREE_ALARM_METRICS} of these "
+        f"and {FREE_DASHBOARDS} dashboards free; one that has used them up pays {dollars(usd('alarm', ALARM_METRICS))} "
+        f"and {dollars(usd('dashboard', 1))}.",
         "",
         f"### A visit: {VISIT.minutes:g} minutes, {VISIT.turns} turns of {VISIT.reply_tokens} tokens, one start",
         "",

@@ -62,7 +62,9 @@ class Monitoring(Construct):
             "StorytellerThrottled",
             storyteller.metric_throttles(period=_FIVE_MINUTES),
             5,
-            "The storyteller is throttled: docs/operations.md, The storyteller is throttled.",
+            "Throttled for a quarter of an hour: docs/operations.md, The storyteller is throttled.",
+            # Each event that is tried again counts: a busy minute alone is the waiting line's business.
+            periods=3,
         )
         self._alarm(
             "FrontErrors",
@@ -97,13 +99,16 @@ class Monitoring(Construct):
         )
         self.dashboard = self._make_dashboard(cost_guard)
 
-    def _alarm(self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str) -> None:
+    def _alarm(
+        self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str, *, periods: int = 1
+    ) -> None:
+        """Rings when the metric was at the threshold in so many periods, one after the other."""
         alarm = cloudwatch.Alarm(
             self,
             name,
             metric=metric,
             threshold=threshold,
-            evaluation_periods=1,
+            evaluation_periods=periods,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             alarm_description=description,

@@ -142,6 +142,15 @@ def test_faults_that_a_handler_caught_ring_like_errors(alarm: str, services: lis
     assert {one["MetricStat"]["Stat"] for one in found["Metrics"] if "MetricStat" in one} == {"Sum"}
 
 
+def test_throttling_rings_only_when_it_lasts(synth: Synth) -> None:
+    alarms = synth().of("AWS::CloudWatch::Alarm")
+    periods = {name: one["Properties"]["EvaluationPeriods"] for name, one in alarms.items()}
+    (throttled,) = [name for name in alarms if name.startswith("MonitoringStorytellerThrottled")]
+    assert alarms[throttled]["Properties"]["Period"] == 300
+    assert periods.pop(throttled) == 3
+    assert set(periods.values()) == {1}
+
+
 def test_a_table_that_throttles_reads_alone_rings(synth: Synth) -> None:
     made = synth()
     found = made.one("AWS::CloudWatch::Alarm", "MonitoringTableThrottled")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,6 +210,21 @@ def test_a_log_without_visits_is_refused(tmp_path: Path) -> None:
         check.read(str(tmp_path), "eu-north-1")
     with pytest.raises(ScenarioError, match="there is no such file"):
         check.read(str(tmp_path / "no"), "eu-north-1")
+
+
+def test_cloudwatch_is_asked_for_the_metrics_of_one_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    services: list[str] = []
+
+    class CloudWatch:
+        def get_metric_data(self, MetricDataQueries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
+            asked = [one["MetricStat"]["Metric"] for one in MetricDataQueries]
+            services.extend(sorted({one["Dimensions"][0]["Value"] for one in asked}))
+            return {"MetricDataResults": [{"Values": [40.0]} for _ in asked]}
+
+    monkeypatch.setattr("boto3.client", lambda *_, **__: CloudWatch())
+    assert check.read("cloudwatch", "eu-north-1").sums["Sessions"] == 40
+    assert check.read("cloudwatch:Second", "eu-north-1").percentiles_ms == {50: 40.0, 95: 40.0}
+    assert services == ["Overture-front", "Overture-storyteller", "Second-front", "Second-storyteller"]
 
 
 # --- the command --------------------------------------------------------------------------------
