@@ -361,6 +361,22 @@ def test_the_costs_are_computed_from_one_table_of_prices(synth: Callable[..., Sy
     assert made.one("AWS::Lambda::Function", "Front")["MemorySize"] == prices.FRONT_GB * 1024
 
 
+def test_the_readmes_sums_are_those_of_the_costs_page() -> None:
+    page = (ROOT / "docs" / "costs.md").read_text().splitlines()
+    rows = [line for line in page if line.startswith(("| Llama 3.1 8B", "| one provisioned", "| an r8g.4xlarge"))]
+    sums = re.findall(r"\$([\d.]+)", " ".join(rows))
+    readme = (ROOT / "README.md").read_text()
+    told = re.search(r"it costs about\s+\$(\S+) a month while nobody comes and \$(\S+) for a visit", readme)
+    table = re.search(r"^\| Overture, an 8B on Lambda \| \$(\S+) \| \$(\S+) \|", readme, re.MULTILINE)
+    held = re.search(r"provisioned concurrency \| \$(\S+) \|", readme)
+    machine = re.search(r"\(r8g.4xlarge\) \| \$(\S+) \|", readme)
+    assert told and table and held and machine, "README has lost a sum"  # noqa: PT018
+    assert told.groups() == table.groups()
+    for said in (*table.groups(), held[1], machine[1]):
+        places = len(said.partition(".")[2])
+        assert said in {f"{float(one):.{places}f}" for one in sums}, f"README says ${said}; docs/costs.md does not"
+
+
 def test_costs_add_up() -> None:
     # By hand: 10 GB for 8 + 39.5 s; 39 dollars of snapshot a month; 688 of a machine.
     assert costs.BIG.memory_mb == 10_240

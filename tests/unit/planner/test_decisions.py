@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,11 @@ def test_break_evens_differ_by_measure() -> None:
     assert 100 < money < 500
     assert energy > 1.5 * money
     assert "They disagree" in report.break_even_text(list(found.values()), "r8g.4xlarge")
+    readme = " ".join((Path(__file__).parents[3] / "README.md").read_text().split())
+    said = re.search(r"some (\d+) visits a day by money, (\d+) by carbon and (\d+) by energy", readme)
+    assert said, "README has lost its break-even"
+    for number, measure in zip(said.groups(), ("money", "carbon", "energy"), strict=True):
+        assert found[measure].visits_per_day == pytest.approx(int(number), abs=5), measure
 
 
 def test_a_break_even_of_what_is_always_on_is_refused() -> None:
