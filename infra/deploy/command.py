@@ -123,19 +123,24 @@ def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
     if not yes and not confirm(question):
         raise DeployError("Nothing was deleted.")
     images = stack_state.asset_images(client, settings.stack)
-    role = stack_state.own_log_role(client, settings.stack)
+    functions = stack_state.find_resources(client, settings.stack, "AWS::Lambda::Function")
+    role = stack_state.log_role_to_release(client, settings.stack)
     # The CDK asks only on a terminal, and refuses elsewhere: the question was ours. Deleting needs the stack's name
     # alone, and its smallest form is synthesized without wheels and weights.
     run_cdk(["destroy", "--force"], {"stack": settings.stack, "region": settings.region, "image": "none"})
     for repository, tag in images:
         client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": tag}])
         print(f"Deleted the image {tag[:12]} from {repository}.")
-    for name in stack_state.left_log_groups(client, settings.stack):
-        client("logs").delete_log_group(logGroupName=name)
+    for name in stack_state.delete_log_groups(client, functions):
         print(f"Deleted the log group {name}.")
-    if role is not None:
-        stack_state.release_log_role(client, role)
-        print("Deleted the role for API Gateway's logs.")
+    if role is None:
+        return
+    others = stack_state.other_stacks(client, settings.stack)
+    if others and stack_state.account_log_role(client) == role:
+        print(f"Kept the role {role}: API Gateway logs by it for {', '.join(others)}.")
+        return
+    stack_state.release_log_role(client, role)
+    print("Deleted the role for API Gateway's logs.")
 
 
 def confirm(question: str) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 import overture.prices
 from bench import costs
@@ -220,7 +221,8 @@ def test_nothing_is_deployed_without_a_yes_or_without_credentials(
 class Leftovers:
     """AWS with a bare `cdk deploy`'s image, a log group of Lambda's own, and the stack's logging role."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: str = "Overture-WebSocketLogRole-1", others: Sequence[str] = ()) -> None:
+        self.role, self.others = role, others
         self.removed: list[Any] = []
 
     def get_template(self, StackName: str) -> dict[str, Any]:
@@ -234,24 +236,38 @@ class Leftovers:
         found = {
             "list_stack_resources": {
                 "StackResourceSummaries": [
-                    {
-                        "ResourceType": "AWS::IAM::Role",
-                        "LogicalResourceId": "WebSocketLogRoleAB",
-                        "PhysicalResourceId": "Overture-WebSocketLogRole-1",
-                    }
+                    {"ResourceType": kind, "LogicalResourceId": id_, "PhysicalResourceId": f"Overture-{id_}-1"}
+                    for kind, id_ in (
+                        ("AWS::Lambda::Function", "Front"),
+                        ("AWS::Lambda::Function", "CustomCDK"),
+                        ("AWS::IAM::Role", self.role.split("-")[1]),
+                    )
+                    if kind != "AWS::IAM::Role" or self.role.startswith("Overture-")
                 ]
             },
-            "describe_log_groups": {"logGroups": [{"logGroupName": "/aws/lambda/Overture-CustomCDK-1"}]},
+            "get_resources": {
+                "ResourceTagMappingList": [
+                    {"Tags": [{"Key": "overture", "Value": stack}]} for stack in ("Overture", *self.others)
+                ]
+            },
         }[name]
 
         class Pages:
-            def paginate(self, **_: str) -> list[Any]:
+            def paginate(self, **_: Any) -> list[Any]:
                 return [found]
 
         return Pages()
 
     def get_account(self) -> dict[str, str]:
-        return {"cloudwatchRoleArn": "arn:aws:iam::123:role/Overture-WebSocketLogRole-1"}
+        return {"cloudwatchRoleArn": f"arn:aws:iam::123:role/{self.role}"}
+
+    def list_role_tags(self, RoleName: str) -> dict[str, Any]:
+        return {"Tags": [{"Key": "overture", "Value": "gone"}] if "WebSocketLogRole" in RoleName else []}
+
+    def delete_log_group(self, logGroupName: str) -> None:
+        if "CustomCDK" not in logGroupName:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "DeleteLogGroup")
+        self.removed.append(("delete_log_group", {"logGroupName": logGroupName}))
 
     def list_attached_role_policies(self, RoleName: str) -> dict[str, Any]:
         return {"AttachedPolicies": [{"PolicyArn": "arn:policy"}]}
@@ -279,6 +295,25 @@ def test_destroying_takes_along_what_cloudformation_leaves(aws: State) -> None:
         ("detach_role_policy", {"RoleName": role, "PolicyArn": "arn:policy"}),
         ("delete_role", {"RoleName": role}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("left", "released"),
+    [
+        (Leftovers(others=["Second"]), False),  # the stack's own role, by which another one logs
+        (Leftovers(role="First-WebSocketLogRole-1"), True),  # the role of a stack that went before, and nobody is left
+        (Leftovers(role="Their-Role"), False),  # not ours
+    ],
+    ids=["another stack", "the last stack", "the account's own"],
+)
+def test_the_role_for_logs_goes_with_the_last_stack(
+    left: Leftovers, released: bool, aws: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.status = "CREATE_COMPLETE"
+    deploy.destroy(Settings(), client=lambda _: left, yes=True)
+    assert (("delete_role", {"RoleName": left.role}) in left.removed) is released
+    assert released or not [one for one in left.removed if "role" in one[0] or one[0] == "update_account"]
+    assert ("logs by it for Second" in capsys.readouterr().out) is bool(left.others)
 
 
 def test_destroying_asks_first_and_says_so_where_nobody_can_answer(aws: State, monkeypatch: pytest.MonkeyPatch) -> None:
