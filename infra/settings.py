@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: The cost allocation tag on everything of the stack; its value is the stack's name.
+#: The cost allocation tag on everything of the stack; `Settings.tag` is its value.
 TAG = "overture"
 #: The image tag that `make deploy` moves to the image it has deployed.
 LIVE = "live"
@@ -263,6 +263,11 @@ class Settings:
     def memory_mb(self) -> int:
         """The storyteller's memory, once it is fitted to the model (`infra.deploy.checks.fit_memory`)."""
         return self.memory or MOST_MEMORY_MB
+
+    @property
+    def tag(self) -> str:
+        """The stack's tag: one name in two regions makes two stacks, and AWS adds up costs over all regions."""
+        return f"{self.stack}-{self.region}"
 
     @property
     def bundle_folder(self) -> Path | None:

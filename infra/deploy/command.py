@@ -69,7 +69,7 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
     if settings.email and settings.region in WITHOUT_BUDGETS:
         print(
             f"CloudFormation has no budgets in {settings.region}: none was made. Make one in Billing, Budgets, for the "
-            f"tag {TAG}={settings.stack}; the kill switch works without it."
+            f"tag {TAG}={settings.tag}; the kill switch works without it."
         )
     elif settings.email and not stack_state.activate_tag(client, TAG):
         print(
@@ -135,7 +135,7 @@ def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
         print(f"Deleted the log group {name}.")
     if role is None:
         return
-    others = stack_state.other_stacks(client, settings.stack)
+    others = stack_state.other_stacks(client, settings.tag)
     if others and stack_state.account_log_role(client) == role:
         print(f"Kept the role {role}: API Gateway logs by it for {', '.join(others)}.")
         return

@@ -247,7 +247,7 @@ class Leftovers:
             },
             "get_resources": {
                 "ResourceTagMappingList": [
-                    {"Tags": [{"Key": "overture", "Value": stack}]} for stack in ("Overture", *self.others)
+                    {"Tags": [{"Key": "overture", "Value": stack}]} for stack in ("Overture-us-east-1", *self.others)
                 ]
             },
         }[name]
@@ -300,7 +300,7 @@ def test_destroying_takes_along_what_cloudformation_leaves(aws: State) -> None:
 @pytest.mark.parametrize(
     ("left", "released"),
     [
-        (Leftovers(others=["Second"]), False),  # the stack's own role, by which another one logs
+        (Leftovers(others=["Second-us-east-1"]), False),  # the stack's own role, by which another one logs
         (Leftovers(role="First-WebSocketLogRole-1"), True),  # the role of a stack that went before, and nobody is left
         (Leftovers(role="Their-Role"), False),  # not ours
     ],
@@ -313,7 +313,7 @@ def test_the_role_for_logs_goes_with_the_last_stack(
     deploy.destroy(Settings(), client=lambda _: left, yes=True)
     assert (("delete_role", {"RoleName": left.role}) in left.removed) is released
     assert released or not [one for one in left.removed if "role" in one[0] or one[0] == "update_account"]
-    assert ("logs by it for Second" in capsys.readouterr().out) is bool(left.others)
+    assert ("logs by it for Second-us-east-1." in capsys.readouterr().out) is bool(left.others)
 
 
 def test_destroying_asks_first_and_says_so_where_nobody_can_answer(aws: State, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,17 +91,39 @@ def test_with_an_address_alarms_and_budget_write_to_it(synth: Synth) -> None:
     budget = made.one("AWS::Budgets::Budget")
     assert budget["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
     # Of this stack alone, by the tag that everything in it has.
-    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:overture$Overture"]}
-    tagged = {"Key": "overture", "Value": "Overture"}
-    for kind in ("AWS::Lambda::Function", "AWS::ECR::Repository", "AWS::S3::Bucket"):
-        ours = [one["Properties"] for name, one in made.of(kind).items() if not name.startswith("Custom")]
-        assert all(tagged in one["Tags"] for one in ours), kind
-    assert made.one("AWS::ApiGatewayV2::Api", "WebSocket")["Tags"]["overture"] == "Overture"
+    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:overture$Overture-us-east-1"]}
     # It warns; it does nothing.
     assert {one["Subscribers"][0]["Address"] for one in budget["NotificationsWithSubscribers"]} == {"me@example.org"}
     topic = {"Ref": made.name("AWS::SNS::Topic")}
     alarms = made.of("AWS::CloudWatch::Alarm")
     assert all(topic in one["Properties"]["AlarmActions"] for one in alarms.values())
+
+
+TAGGED = (
+    "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Stage",
+    "AWS::CloudFront::Distribution",
+    "AWS::CloudWatch::Alarm",
+    "AWS::DynamoDB::GlobalTable",
+    "AWS::ECR::Repository",
+    "AWS::IAM::Role",
+    "AWS::Lambda::Function",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::Bucket",
+    "AWS::SNS::Topic",
+)
+
+
+@pytest.mark.parametrize("kind", TAGGED)
+def test_what_costs_has_the_tag_that_the_budget_counts_by(kind: str, synth: Synth) -> None:
+    """With the region in it: AWS adds up a tag's costs over all regions."""
+    found = {name: one for name, one in synth().of(kind).items() if not name.startswith("Custom")}
+    assert found
+    for name, one in found.items():
+        properties = one["Properties"]
+        tags = properties["Replicas"][0]["Tags"] if kind.endswith("GlobalTable") else properties["Tags"]
+        named = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+        assert named["overture"] == "Overture-us-east-1", name
 
 
 def test_cloudwatch_may_publish_alarms(synth: Synth) -> None:
