@@ -104,14 +104,14 @@ async def test_lines_for_a_forgotten_story_are_offered_and_not_sent_into_the_nex
     async with FakePlay(wait_s=0.2, line_s=0.1, token_s=0.02) as house:
         await begin(page, house.address)
         await go_in(page)
-        house.doors_shut = True
+        house.doors_shut = 503
         await house.cut()
         await expect(page.locator("#connection")).to_be_visible()
         await say(page, "I knock on the door")
         await page.get_by_label(COMPOSER).fill("half a thought")
         house.forget()
         house.wait_s = 20
-        house.doors_shut = False
+        house.doors_shut = None
         await expect(page.locator("#log .note")).to_contain_text("These lines were not sent", timeout=30_000)
         await expect(page.locator("#log q")).to_have_text(["I knock on the door", "half a thought"])
         await expect(page.get_by_label("Your reply")).to_be_visible(timeout=20_000)
@@ -133,7 +133,7 @@ async def test_a_line_said_offline_is_kept_and_sent_even_after_a_reload(page: Pa
     async with FakePlay(wait_s=0.1) as house:
         await begin(page, house.address)
         await go_in(page)
-        house.doors_shut = True
+        house.doors_shut = 503
         await house.cut()
         await expect(page.locator("#connection")).to_be_visible()
         await say(page, "I wait for the bell")
@@ -143,6 +143,6 @@ async def test_a_line_said_offline_is_kept_and_sent_even_after_a_reload(page: Pa
         await page.wait_for_timeout(500)
         await page.reload()
         await expect(page.locator(".said", has_text="I wait for the bell")).to_be_visible()
-        house.doors_shut = False
+        house.doors_shut = None
         await expect(page.locator(".turn.last .told")).to_contain_text("“I wait for the bell”", timeout=30_000)
         assert [turn["said"] for turn in house.turns] == ["", "I wait for the bell"]
