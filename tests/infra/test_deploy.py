@@ -417,7 +417,10 @@ def test_costs_add_up() -> None:
     assert costs.BIG.memory_mb == 10_240
     assert costs.start(costs.BIG) == pytest.approx(10 * 47.48 * 0.0000133334, rel=1e-3)
     assert prices.idle(5.0, snapshot_gb=10)["the storyteller's snapshot"] == pytest.approx(39.0, rel=0.001)
-    assert costs.break_even(costs.BIG) == pytest.approx(0.94256 * 730 / 30 / costs.session(costs.BIG))
+    assert costs.break_even(costs.BIG, 688) == pytest.approx(688 / 30 / costs.session(costs.BIG))
+    # Three instances, one in each zone, with a fee of 15%.
+    assert costs.managed("r8g.4xlarge") == pytest.approx(3 * 0.94256 * 730 * 1.15)
+    assert "Lambda Managed Instances, 3 r8g.4xlarge (priced, not deployable yet) | $2,374 |" in costs.tables()
     assert costs.session(costs.BIG) == pytest.approx(
         costs.start(costs.BIG) + costs.telling(costs.BIG) + sum(prices.around().values())
     )
