@@ -125,6 +125,8 @@ def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
     images = stack_state.asset_images(client, settings.stack)
     functions = stack_state.find_resources(client, settings.stack, "AWS::Lambda::Function")
     role = stack_state.log_role_to_release(client, settings.stack)
+    used = role is not None and stack_state.account_log_role(client) == role
+    others = stack_state.other_stacks(client, settings.tag) if used else []
     # The CDK asks only on a terminal, and refuses elsewhere: the question was ours. Deleting needs the stack's name
     # alone, and its smallest form is synthesized without wheels and weights.
     run_cdk(["destroy", "--force"], {"stack": settings.stack, "region": settings.region, "image": "none"})
@@ -135,8 +137,7 @@ def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
         print(f"Deleted the log group {name}.")
     if role is None:
         return
-    others = stack_state.other_stacks(client, settings.tag)
-    if others and stack_state.account_log_role(client) == role:
+    if others:
         print(f"Kept the role {role}: API Gateway logs by it for {', '.join(others)}.")
         return
     stack_state.release_log_role(client, role)

@@ -115,7 +115,7 @@ def test_the_probes_shim_keeps_kleidiai_where_the_cpus_folder_is_hidden() -> Non
         "heavy = sorted({'torchao', 'transformers', 'sympy', 'networkx'} & set(sys.modules))\n"
         "print(packed.dtype, seen, heavy, torch.__version__, os.getuid(), *openmp)"
     )
-    # AWS's image has no OpenMP: torch brings its own.
+    # Torch brings its own OpenMP: none is asked of the base.
     assert said.split() == ["torch.uint8", "[]", "[]", "2.10.0+cpu", "1000", "/opt/site/torch/lib/libgomp.so.1"]
 
 
