@@ -153,7 +153,7 @@ def read_by(alarm: dict[str, Any]) -> dict[str, tuple[str, str]]:
 def test_faults_that_a_handler_caught_ring_like_errors(alarm: str, services: list[str], synth: Synth) -> None:
     made = synth()
     found = made.one("AWS::CloudWatch::Alarm", alarm)
-    expected = {}
+    expected: dict[str, tuple[str, str]] = {}
     for one in services:
         function = made.name("AWS::Lambda::Function", f"{one.capitalize()}F")
         expected |= {f"{one}_errors": ("Errors", f"<{function}>"), f"{one}_faults": ("Faults", f"Overture-{one}")}
