@@ -94,7 +94,8 @@ destroy: .venv/.ready  ## Delete everything on AWS (SET, YES as for deploy)
 	@$(PY) -m infra.deploy --destroy $(CONTEXT) $(YES)
 
 smoke: .venv/.ready  ## Play a deployed stack once and report figures (URL=page, FUNCTION=name: the kill switch too)
-	@$(PY) -m bench.smoke $(URL) $(if $(FUNCTION),--function $(FUNCTION))
+	@$(PY) -m bench.smoke $(URL) $(if $(FUNCTION),--function $(FUNCTION)) \
+		$(patsubst region=%,--region %,$(filter region=%,$(SET)))
 
 lock: .venv/.ready  ## Pin the arm64 wheels of infra/front.in and lambda/storyteller/requirements.in again
 	@scripts/lock

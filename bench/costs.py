@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.deploy.prices import (
+    ALARM_METRICS,
     ALARMS,
     CODE_GB,
-    FREE_ALARMS,
+    FREE_ALARM_METRICS,
     FREE_DASHBOARDS,
     MONTH_H,
     MONTH_S,
@@ -29,6 +30,7 @@ from infra.deploy.prices import (
     usd,
 )
 from infra.deploy.starts import cold_seconds, fit_memory, starts, telling_seconds, tokens_per_s
+from planner.prices import EXTRA, INSTANCES, MANAGED_LEAST
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "costs.md"
 
@@ -74,9 +76,14 @@ def session(model: Model) -> float:
     return start(model) + telling(model) + sum(around().values())
 
 
-def break_even(model: Model) -> float:
-    """Visits a day at which an r8g.4xlarge that always runs costs as much."""
-    return usd("r8g.4xlarge", MONTH_H) / session(model) / 30
+def managed(instance: str) -> float:
+    """A month of the fewest instances that Lambda Managed Instances keep, with Lambda's fee (planner/prices.py)."""
+    return INSTANCES[instance].usd_hour * MONTH_H * MANAGED_LEAST * (1 + EXTRA["managed_fee"].usd)
+
+
+def break_even(model: Model, month_usd: float) -> float:
+    """Visits a day at which machines that always run cost as much."""
+    return month_usd / session(model) / 30
 
 
 def snapshot_break_even(model: Model) -> float | None:
@@ -96,9 +103,9 @@ def tables() -> str:
     )
     parts += [
         "",
-        f"The stack's {ALARMS} alarms and its dashboard are within what every account has free ({FREE_ALARMS} and "
-        f"{FREE_DASHBOARDS}); an account that has used these up pays {dollars(usd('alarm', ALARMS))} and "
-        f"{dollars(usd('dashboard', 1))} for them.",
+        f"The stack's {ALARMS} alarms read {ALARM_METRICS} metrics. Every account has {FREE_ALARM_METRICS} of these "
+        f"and {FREE_DASHBOARDS} dashboards free; one that has used them up pays {dollars(usd('alarm', ALARM_METRICS))} "
+        f"and {dollars(usd('dashboard', 1))}.",
         "",
         f"### A visit: {VISIT.minutes:g} minutes, {VISIT.turns} turns of {VISIT.reply_tokens} tokens, one start",
         "",
@@ -147,7 +154,12 @@ def tables() -> str:
             [
                 "an r8g.4xlarge",
                 dollars(usd("r8g.4xlarge", MONTH_H)),
-                "above " + "; ".join(f"{break_even(m):,.0f} visits a day ({m.name})" for m in MODELS[1:]),
+                _pays(usd("r8g.4xlarge", MONTH_H)),
+            ],
+            [
+                f"Lambda Managed Instances, {MANAGED_LEAST} r8g.4xlarge (priced, not deployable yet)",
+                dollars(managed("r8g.4xlarge")),
+                _pays(managed("r8g.4xlarge")),
             ],
         ],
     )
@@ -172,6 +184,10 @@ def tables() -> str:
         [[f"${p.usd:.10f}".rstrip("0").rstrip("."), p.unit, p.read, p.source] for p in PRICES.values()],
     )
     return "\n".join(parts) + "\n"
+
+
+def _pays(month_usd: float) -> str:
+    return "above " + "; ".join(f"{break_even(m, month_usd):,.0f} visits a day ({m.name})" for m in MODELS[1:])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

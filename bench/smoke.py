@@ -1,6 +1,6 @@
 """Plays a deployed stack from outside, once, and reports figures without anything private.
 
-    python -m bench.smoke https://d111.cloudfront.net [--function NAME] [--out report.md]
+    python -m bench.smoke https://d111.cloudfront.net [--function NAME [--region REGION]] [--out report.md]
 
 A visit: page, ticket, connection, prologue, a written answer, the first scene, a line of the story, a return. With
 `--function` (the output `StorytellerFunction`, and AWS credentials) also the kill switch: the storyteller's reserved
@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from botocore.exceptions import BotoCoreError, ClientError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 Frame = dict[str, Any]
 QUESTION = "What can you do?"
@@ -36,7 +37,9 @@ class SmokeError(Exception):
 
 
 class Switch(Protocol):
-    """Turns the storyteller off and on again."""
+    """Turns the storyteller off and on again; `check` comes first, and finds out what on is."""
+
+    def check(self) -> None: ...
 
     def off(self) -> None: ...
 
@@ -48,7 +51,20 @@ class ConcurrencySwitch:
 
     def __init__(self, client: Any, function: str) -> None:
         self._client, self._function = client, function
-        self._before = client.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
+        self._before: int | None = None
+
+    def check(self) -> None:
+        """Reads what is reserved now. Raises `SmokeError` for a function that is not there."""
+        try:
+            found = self._client.get_function_concurrency(FunctionName=self._function)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            raise SmokeError(
+                "There is no such function in this region: --function is the output StorytellerFunction, "
+                "--region that of the stack."
+            ) from None
+        self._before = found.get("ReservedConcurrentExecutions")
 
     def off(self) -> None:
         self._client.put_function_concurrency(FunctionName=self._function, ReservedConcurrentExecutions=0)
@@ -161,11 +177,21 @@ class Smoke:
             await self._visit()
         except SmokeError as error:
             self.report.failure = str(error)
+        except InvalidStatus as error:
+            self.report.failure = f"The connection was refused with status {error.response.status_code}."
+        except WebSocketException as error:
+            self.report.failure = f"The connection ended where it should not ({type(error).__name__})."
+        except ClientError as error:
+            self.report.failure = f"AWS refused to turn the storyteller off or on: {error.response['Error']['Code']}."
+        except BotoCoreError as error:
+            self.report.failure = f"AWS was not reached to turn the storyteller off or on ({type(error).__name__})."
         except (OSError, ValueError, KeyError) as error:
             self.report.failure = f"An answer was not as the protocol says ({type(error).__name__})."
         return self.report
 
     async def _visit(self) -> None:
+        if self._switch is not None:
+            await asyncio.to_thread(self._switch.check)
         await self._timed("page", asyncio.to_thread(_get, f"{self._url}/"))
         config = json.loads(await self._timed("config.json", asyncio.to_thread(_get, f"{self._url}/config.json")))
         visitor = await self._connect(config)
@@ -296,6 +322,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.smoke", description="Plays a deployed stack once.")
     parser.add_argument("url", help="the page's address: the stack's output Page")
     parser.add_argument("--function", help="the output StorytellerFunction: tests turning it off and on, too")
+    parser.add_argument("--region", help="of the function; without it, where `make deploy` goes")
     parser.add_argument("--question", default=QUESTION, help="a question that the world has a written answer for")
     parser.add_argument("--out", type=Path, default=Path("build/smoke.md"), help="where the report goes")
     options = parser.parse_args(argv)
@@ -305,7 +332,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.function:
         import boto3
 
-        switch = ConcurrencySwitch(boto3.client("lambda"), options.function)
+        from infra.regions import find_region
+        from infra.settings import SettingError
+
+        try:
+            client = boto3.client("lambda", region_name=options.region or find_region())
+        except (SettingError, BotoCoreError) as error:
+            parser.error(str(error))
+        switch = ConcurrencySwitch(client, options.function)
     report = asyncio.run(Smoke(options.url, switch, question=options.question).run())
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(report.markdown())

@@ -10,6 +10,7 @@ DEFAULT = "us-east-1"
 
 #: Commercial regions with SnapStart (Front starts from a snapshot) and arm64 functions, by AWS's documentation of
 #: November 2026. Left out: ap-east-2 and ap-southeast-6 (no SnapStart), ca-west-1 (opened without arm64).
+#: Each has a grid factor (lambda/overture/grid.py; a test compares): energy figures are shown to every visitor.
 REGIONS = (
     "af-south-1",
     "ap-east-1",
@@ -94,6 +95,6 @@ def check_region(region: str, *, build: str = "local") -> None:
         raise SettingError(f"build=cloud cannot be used in {region}, which has no CodeBuild: leave it out.")
     if region not in REGIONS:
         raise SettingError(
-            f"region={region} cannot be used: Lambda has no SnapStart or no arm64 there; "
+            f"region={region} cannot be used: there is no such region, or Lambda has no SnapStart or no arm64 there; "
             f"choose one of {', '.join(REGIONS)}."
         )

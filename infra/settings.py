@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: The cost allocation tag on everything of the stack; its value is the stack's name.
+#: The cost allocation tag on everything of the stack; `Settings.tag` is its value.
 TAG = "overture"
 #: The image tag that `make deploy` moves to the image it has deployed.
 LIVE = "live"
@@ -22,16 +22,6 @@ LIVE = "live"
 MOST_MEMORY_MB, NEW_ACCOUNT_MEMORY_MB = 10_240, 3_008
 #: What CloudWatch Logs offers as retention that is worth offering here, in days.
 RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 180, 365)
-
-#: Regions whose grid is known (lambda/overture/grid.py; a test compares): energy figures are shown to every visitor.
-REGIONS = [
-    "af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1",
-    "ap-south-2", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5",
-    "ap-southeast-6", "ap-southeast-7", "ca-central-1", "ca-west-1", "cn-north-1", "cn-northwest-1",
-    "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2",
-    "eu-west-3", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1", "us-east-1",
-    "us-east-2", "us-gov-east-1", "us-gov-west-1", "us-west-1", "us-west-2",
-]  # fmt: skip
 
 
 class SettingError(Exception):
@@ -255,11 +245,6 @@ class Settings:
             except ValueError:
                 raise SettingError(_refusal(one.name, text, kind)) from None
         settings = Settings(**values)
-        if settings.region not in REGIONS:
-            raise SettingError(
-                f"region={settings.region} has no grid factor, so no energy figure could be shown: choose one of "
-                f"{', '.join(REGIONS)}, or add its row to lambda/overture/grid.py."
-            )
         settings._check_together()
         return settings
 
@@ -290,6 +275,11 @@ class Settings:
     def memory_mb(self) -> int:
         """The storyteller's memory, once it is fitted to the model (`infra.deploy.checks.fit_memory`)."""
         return self.memory or MOST_MEMORY_MB
+
+    @property
+    def tag(self) -> str:
+        """The stack's tag: one name in two regions makes two stacks, and AWS adds up costs over all regions."""
+        return f"{self.stack}-{self.region}"
 
     @property
     def bundle_folder(self) -> Path | None:

@@ -32,7 +32,7 @@ class OvertureStack(Stack):
             env=Environment(region=settings.region),
             description="Overture: a Llama that scales to zero behind a scripted prologue",
         )
-        Tags.of(self).add(TAG, settings.stack)
+        Tags.of(self).add(TAG, settings.tag)
         images = ImageRepository(self, "Images")
         self._output("Repository", images.repository.repository_uri, "The repository of the storyteller's image")
         if settings.image == "none":

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--instance", default="r8g.4xlarge", help="the machine of --break-even")
     parser.add_argument("--explain", action="store_true")
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--check", metavar="FILE", help="metrics as JSON, or `cloudwatch:STACK`")
+    parser.add_argument("--check", metavar="FILE", help="a log, a folder of logs, `cloudwatch` or `cloudwatch:STACK`")
     parser.add_argument("--defaults", action="store_true")
     parser.add_argument("--calibration", action="store_true")
     parser.add_argument("--visits", type=int, default=decisions.VISITS, help="visits to simulate")

@@ -26,6 +26,7 @@ TOLERANCE = 0.25
 ENOUGH = 30
 _COUNTS = ("Sessions", "Replies", "Answers", "Tokens")
 _DAYS = 7
+_STACK = "Overture"
 
 
 @dataclass(slots=True)
@@ -45,9 +46,10 @@ class Counted:
 
 
 def read(source: str, region: str) -> Counted:
-    """Reads counts from `cloudwatch`, a folder of logs, or a log. Raises `ScenarioError`."""
-    if source == "cloudwatch":
-        return _from_cloudwatch(region)
+    """Reads counts from `cloudwatch` or `cloudwatch:STACK`, a folder of logs, or a log. Raises `ScenarioError`."""
+    place, _, stack = source.partition(":")
+    if place == "cloudwatch":
+        return _from_cloudwatch(region, stack or _STACK)
     path = Path(source)
     if not path.exists():
         raise ScenarioError(
@@ -131,12 +133,14 @@ def _values(found: object) -> list[float]:
     return [float(value) for value in found] if isinstance(found, list) else [float(str(found))]
 
 
-def _from_cloudwatch(region: str) -> Counted:
+def _from_cloudwatch(region: str, stack: str) -> Counted:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
     def query(number: int, service: str, name: str, statistic: str) -> dict[str, Any]:
-        metric = {"Namespace": "Overture", "MetricName": name, "Dimensions": [{"Name": "service", "Value": service}]}
+        # A service is named by its stack and function (infra/constructs/roles.py).
+        dimensions = [{"Name": "service", "Value": f"{stack}-{service}"}]
+        metric = {"Namespace": "Overture", "MetricName": name, "Dimensions": dimensions}
         return {"Id": f"m{number}", "MetricStat": {"Metric": metric, "Period": 86_400 * _DAYS, "Stat": statistic}}
 
     asked = [
@@ -168,6 +172,7 @@ def _from_cloudwatch(region: str) -> Counted:
             counted.percentiles_ms[int(statistic[1:])] = values[0]
     if not counted.sums["Sessions"]:
         raise ScenarioError(
-            f"--check cloudwatch: no session was counted in {region} in {_DAYS} days; is that the region?"
+            f"--check cloudwatch: no session of {stack} was counted in {region} in {_DAYS} days; name another region "
+            "(place.region), or another stack as cloudwatch:STACK."
         )
     return counted

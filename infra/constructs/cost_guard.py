@@ -113,7 +113,7 @@ class CostGuard(Construct):
                 time_unit="MONTHLY",
                 budget_limit=budgets.CfnBudget.SpendProperty(amount=settings.budget, unit="USD"),
                 # This stack alone. `make deploy` activates the tag for cost allocation.
-                cost_filters={"TagKeyValue": [f"user:{TAG}${settings.stack}"]},
+                cost_filters={"TagKeyValue": [f"user:{TAG}${settings.tag}"]},
             ),
             notifications_with_subscribers=[
                 budgets.CfnBudget.NotificationWithSubscribersProperty(

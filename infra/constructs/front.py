@@ -13,7 +13,7 @@ from constructs import Construct
 
 from infra.constructs.database import Database
 from infra.constructs.nag_suppressions import suppress_runtime, suppress_snap_start_warning
-from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, allow, make_role_and_logs
+from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, allow, make_role_and_logs, service_name
 from infra.constructs.websocket import WebSocket
 from infra.functions import BOOK_PATH, FRONT, SWEEP_EVENT, SWEEP_S, WORLD_PATH, FunctionSpec
 from infra.settings import Settings
@@ -59,7 +59,7 @@ class PackagedFunction(Construct):
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
             recursive_loop=recursive_loop,
             environment={
-                "POWERTOOLS_SERVICE_NAME": spec.name,
+                "POWERTOOLS_SERVICE_NAME": service_name(settings, spec.name),
                 "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
                 "OVERTURE_TABLE": database.table.table_name,
                 **environment,

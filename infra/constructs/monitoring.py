@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -15,7 +15,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from infra.constructs.cost_guard import CostGuard
-from infra.constructs.roles import NAMESPACE
+from infra.constructs.roles import NAMESPACE, service_name
 from infra.settings import Settings
 
 _FIVE_MINUTES = Duration.minutes(5)
@@ -62,22 +62,19 @@ class Monitoring(Construct):
             "StorytellerThrottled",
             storyteller.metric_throttles(period=_FIVE_MINUTES),
             5,
-            "The storyteller is throttled: docs/operations.md, The storyteller is throttled.",
+            "Throttled for a quarter of an hour: docs/operations.md, The storyteller is throttled.",
+            # Each event that is tried again counts: a busy minute alone is the waiting line's business.
+            periods=3,
         )
         self._alarm(
             "FrontErrors",
-            front.metric_errors(period=_FIVE_MINUTES),
+            self._failures("front", label="Errors and faults of Front"),
             3,
             "Front failed three times in five minutes: docs/operations.md, Front fails.",
         )
         self._alarm(
             "ConnectErrors",
-            cloudwatch.MathExpression(
-                expression="ticket + authorizer",
-                label="Errors of the ticket functions",
-                period=_FIVE_MINUTES,
-                using_metrics={"ticket": ticket.metric_errors(), "authorizer": authorizer.metric_errors()},
-            ),
+            self._failures("ticket", "authorizer", label="Errors and faults of the ticket functions"),
             3,
             "No visitor can connect: docs/operations.md, Front fails.",
         )
@@ -89,33 +86,63 @@ class Monitoring(Construct):
         )
         self._alarm(
             "TableThrottled",
-            table.metric_throttled_requests_for_operations(
-                operations=[dynamodb.Operation.GET_ITEM, dynamodb.Operation.PUT_ITEM, dynamodb.Operation.UPDATE_ITEM],
-                period=_FIVE_MINUTES,
+            # Of the whole table: the throttled requests of one operation leave out transactions and queries.
+            _sum(
+                {
+                    name: table.metric(f"{name.capitalize()}ThrottleEvents", statistic="Sum")
+                    for name in ("read", "write")
+                },
+                label="Throttled requests",
             ),
             10,
             "The table throttles requests: docs/operations.md, Front fails.",
         )
         self.dashboard = self._make_dashboard(cost_guard)
 
-    def _alarm(self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str) -> None:
+    def _alarm(
+        self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str, *, periods: int = 1
+    ) -> None:
+        """Rings when the metric was at the threshold in so many periods, one after the other."""
         alarm = cloudwatch.Alarm(
             self,
             name,
             metric=metric,
             threshold=threshold,
-            evaluation_periods=1,
+            evaluation_periods=periods,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             alarm_description=description,
         )
         self._notify(alarm)
 
+    def _failures(self, *services: str, label: str) -> cloudwatch.MathExpression:
+        """What Lambda counts as errors, and the faults that a handler caught so as to answer its visitor."""
+        found: dict[str, cloudwatch.IMetric] = {}
+        for service in services:
+            found[f"{service}_errors"] = self._functions[service].metric_errors()
+            found[f"{service}_faults"] = self._own("Sum")(service, "Faults")
+        return _sum(found, label=label)
+
+    def _own(self, statistic: str) -> Callable[[str, str], cloudwatch.Metric]:
+        """Makes metrics that the functions of this stack write themselves, by service and name."""
+
+        def metric(service: str, name: str) -> cloudwatch.Metric:
+            return cloudwatch.Metric(
+                namespace=NAMESPACE,
+                metric_name=name,
+                dimensions_map={"service": service_name(self._settings, service)},
+                statistic=statistic,
+                period=_FIVE_MINUTES,
+                label=f"{name} ({statistic})" if statistic != "Sum" else name,
+            )
+
+        return metric
+
     def _notify(self, alarm: cloudwatch.Alarm) -> None:
         alarm.add_alarm_action(actions.SnsAction(self.topic))
 
     def _make_dashboard(self, cost_guard: CostGuard) -> cloudwatch.Dashboard:
-        count, mean = _with("Sum"), _with("Average")
+        count, mean = self._own("Sum"), self._own("Average")
         storyteller = self._functions["storyteller"]
         front = self._functions["front"]
         rows: list[list[cloudwatch.IWidget]] = [
@@ -132,7 +159,7 @@ class Monitoring(Construct):
                 _graph(
                     "Time to first token (ms)",
                     mean("storyteller", "TimeToFirstToken"),
-                    _with("p95")("storyteller", "TimeToFirstToken"),
+                    self._own("p95")("storyteller", "TimeToFirstToken"),
                 ),
                 _graph(
                     "Storytellers at work",
@@ -156,7 +183,14 @@ class Monitoring(Construct):
                 _graph("Wakes spared by written answers", count("front", "WakesSpared")),
             ],
             [
-                _graph("Errors", *(one.metric_errors(label=name) for name, one in self._functions.items())),
+                _graph(
+                    "Errors, and faults that were answered",
+                    *(one.metric_errors(label=name) for name, one in self._functions.items()),
+                    *(
+                        count(name, "Faults").with_(label=f"{name}: faults")
+                        for name in ("front", "ticket", "authorizer")
+                    ),
+                ),
             ],
         ]
         return cloudwatch.Dashboard(
@@ -164,18 +198,14 @@ class Monitoring(Construct):
         )
 
 
-def _with(statistic: str) -> Any:
-    def metric(service: str, name: str) -> cloudwatch.Metric:
-        return cloudwatch.Metric(
-            namespace=NAMESPACE,
-            metric_name=name,
-            dimensions_map={"service": service},
-            statistic=statistic,
-            period=_FIVE_MINUTES,
-            label=f"{name} ({statistic})" if statistic != "Sum" else name,
-        )
-
-    return metric
+def _sum(metrics: dict[str, cloudwatch.IMetric], *, label: str) -> cloudwatch.MathExpression:
+    """A sum that has a value where one of its metrics has one: a failure is only written when there is one."""
+    return cloudwatch.MathExpression(
+        expression=" + ".join(f"FILL({name}, 0)" for name in metrics),
+        label=label,
+        period=_FIVE_MINUTES,
+        using_metrics=metrics,
+    )
 
 
 def _graph(title: str, *metrics: cloudwatch.IMetric, line: float | None = None) -> cloudwatch.IWidget:

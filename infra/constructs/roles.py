@@ -26,6 +26,14 @@ class RoleAndLogs(NamedTuple):
     log_group: logs.LogGroup
 
 
+def service_name(settings: Settings, function: str) -> str:
+    """A function's name in metrics, logs and traces.
+
+    It is the one dimension of its metrics: without the stack's name two stacks would count together.
+    """
+    return f"{settings.stack}-{function}"
+
+
 def make_log_group(scope: Construct, name: str, settings: Settings) -> logs.LogGroup:
     """A log group that expires its events and is deleted with the stack."""
     group = logs.LogGroup(scope, name, removal_policy=RemovalPolicy.DESTROY)

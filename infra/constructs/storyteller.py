@@ -10,7 +10,7 @@ from constructs import Construct
 from infra.constructs.cloud_build import CloudBuild
 from infra.constructs.database import Database
 from infra.constructs.nag_suppressions import suppress_snap_start_warning
-from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, make_role_and_logs
+from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, make_role_and_logs, service_name
 from infra.constructs.websocket import WebSocket
 from infra.constructs.weights import find_weights
 from infra.functions import STORYTELLER, STORYTELLER_EVENT_AGE_S, STORYTELLER_RETRIES
@@ -57,7 +57,7 @@ class Storyteller(Construct):
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
             environment={
                 "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": websocket.callback_url,
-                "POWERTOOLS_SERVICE_NAME": STORYTELLER.name,
+                "POWERTOOLS_SERVICE_NAME": service_name(settings, STORYTELLER.name),
                 "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
                 "OVERTURE_TABLE": database.table.table_name,
                 "OVERTURE_CONCURRENCY": str(settings.concurrency),

@@ -46,6 +46,11 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
     obstacles = list(check(settings, client))
     if obstacles:
         raise DeployError("\n".join(obstacles))
+    if settings.image == "none" and client is not None and stack_state.find_status(client, settings.stack) is not None:
+        raise DeployError(
+            f"image=none makes the repository alone; the stack {settings.stack} exists, and this would delete it: "
+            "make destroy does that."
+        )
     if client is not None and "api_log_role" not in given:
         given = {**given, "api_log_role": stack_state.choose_log_role(client, settings.stack)}
     assembly, _ = synthesize(given, ROOT / "cdk.out")
@@ -75,7 +80,7 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
     if settings.email and settings.region in WITHOUT_BUDGETS:
         print(
             f"CloudFormation has no budgets in {settings.region}: none was made. Make one in Billing, Budgets, for the "
-            f"tag {TAG}={settings.stack}; the kill switch works without it."
+            f"tag {TAG}={settings.tag}; the kill switch works without it."
         )
     elif settings.email and not stack_state.activate_tag(client, TAG):
         print(
@@ -154,7 +159,10 @@ def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
     if not yes and not confirm(question):
         raise DeployError("Nothing was deleted.")
     images = stack_state.asset_images(client, settings.stack)
-    role = stack_state.own_log_role(client, settings.stack)
+    functions = stack_state.find_resources(client, settings.stack, "AWS::Lambda::Function")
+    role = stack_state.log_role_to_release(client, settings.stack)
+    used = role is not None and stack_state.account_log_role(client) == role
+    others = stack_state.other_stacks(client, settings.tag) if used else []
     # The CDK asks only on a terminal, and refuses elsewhere: the question was ours. Deleting needs the stack's name
     # alone, and its smallest form is synthesized without wheels and weights.
     if settings.stack in there:
@@ -165,12 +173,15 @@ def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
     for repository, tag in images:
         client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": tag}])
         print(f"Deleted the image {tag[:12]} from {repository}.")
-    for name in stack_state.left_log_groups(client, settings.stack):
-        client("logs").delete_log_group(logGroupName=name)
+    for name in stack_state.delete_log_groups(client, functions):
         print(f"Deleted the log group {name}.")
-    if role is not None:
-        stack_state.release_log_role(client, role)
-        print("Deleted the role for API Gateway's logs.")
+    if role is None:
+        return
+    if others:
+        print(f"Kept the role {role}: API Gateway logs by it for {', '.join(others)}.")
+        return
+    stack_state.release_log_role(client, role)
+    print("Deleted the role for API Gateway's logs.")
 
 
 def confirm(question: str) -> bool:

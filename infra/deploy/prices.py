@@ -42,15 +42,15 @@ PRICES = {
     "ecr": Price(0.10, "GB-month of images", "aws.amazon.com/ecr/pricing"),
     "s3": Price(0.023, "GB-month in S3", "aws.amazon.com/s3/pricing"),
     "s3_get": Price(0.40e-6, "GET of S3", "aws.amazon.com/s3/pricing"),
-    "alarm": Price(0.10, "alarm-month", "aws.amazon.com/cloudwatch/pricing"),
+    "alarm": Price(0.10, "month of a metric that an alarm reads", "aws.amazon.com/cloudwatch/pricing"),
     "dashboard": Price(3.00, "dashboard-month", "aws.amazon.com/cloudwatch/pricing"),
     "r8g.4xlarge": Price(0.94256, "hour, on demand", "aws.amazon.com/ec2/pricing/on-demand"),
 }
 
 #: What AWS gives each account and month for ever, where it matters here.
-FREE_ALARMS, FREE_DASHBOARDS = 10, 3
+FREE_ALARM_METRICS, FREE_DASHBOARDS = 10, 3
 #: The stack's own figures; tests/infra compares them with the template.
-FRONT_GB, ALARMS = FRONT.memory_mb / 1024, 8
+FRONT_GB, ALARMS, ALARM_METRICS = FRONT.memory_mb / 1024, 8, 13
 
 #: Front's sweep: how often in a month, how long it takes with nothing to mend, and how many items it reads (assumed).
 SWEEPS, SWEEP_WORK_S, SWEEP_READS = MONTH_S // SWEEP_S, 0.1, 20
@@ -88,7 +88,7 @@ def idle(image_gb: float, *, snapshot_gb: float = 0, weights_gb: float = 0, free
         "image in ECR": usd("ecr", image_gb),
         **({"weights in S3": usd("s3", weights_gb)} if weights_gb else {}),
         "Front's snapshot": usd("snapshot", FRONT_GB * MONTH_S),
-        "alarms": usd("alarm", 0 if free else ALARMS),
+        "alarms": usd("alarm", ALARM_METRICS - (FREE_ALARM_METRICS if free else 0)),
         "dashboard": usd("dashboard", 0 if free else 1),
         "sweep": usd("lambda_request", SWEEPS)
         + usd("lambda", SWEEPS * SWEEP_WORK_S * FRONT_GB)

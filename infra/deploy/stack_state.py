@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from infra.settings import TAG
 
 Client = Callable[[str], Any]
 
@@ -51,16 +53,23 @@ def find_output(client: Client, stack: str, name: str) -> str | None:
     return next((str(one["OutputValue"]) for one in outputs if one["OutputKey"] == name), None)
 
 
-def find_resource(client: Client, stack: str, kind: str, prefix: str) -> str | None:
-    """The physical name of the stack's resource of a type whose logical id begins so."""
+def find_resources(client: Client, stack: str, kind: str, prefix: str = "") -> list[str]:
+    """The physical names of the stack's resources of a type whose logical id begins so."""
     if find_status(client, stack) is None:
-        return None
+        return []
     pages = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
-    for page in pages:
-        for one in page["StackResourceSummaries"]:
-            if one["ResourceType"] == kind and one["LogicalResourceId"].startswith(prefix):
-                return str(one["PhysicalResourceId"])
-    return None
+    return [
+        str(one["PhysicalResourceId"])
+        for page in pages
+        for one in page["StackResourceSummaries"]
+        # A resource that was never made has no physical name.
+        if one["ResourceType"] == kind and one["LogicalResourceId"].startswith(prefix) and one.get("PhysicalResourceId")
+    ]
+
+
+def find_resource(client: Client, stack: str, kind: str, prefix: str) -> str | None:
+    """The physical name of the one resource of a type whose logical id begins so."""
+    return next(iter(find_resources(client, stack, kind, prefix)), None)
 
 
 def delete_stack(client: Client, stack: str) -> bool:
@@ -97,6 +106,31 @@ def choose_log_role(client: Client, stack: str) -> str:
     """The setting `api_log_role`: the account's role, if it has one that is not this stack's."""
     account = account_log_role(client)
     return "account" if account and account != own_log_role(client, stack) else "stack"
+
+
+def log_role_to_release(client: Client, stack: str) -> str | None:
+    """The role that API Gateway logs with, if it is this stack's, or of a stack of ours that is gone already."""
+    from botocore.exceptions import ClientError
+
+    own = own_log_role(client, stack)
+    role = own or account_log_role(client)
+    if own or role is None:
+        return own
+    try:
+        tags = client("iam").list_role_tags(RoleName=role)["Tags"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchEntity":
+            raise
+        return None
+    return role if any(one["Key"] == TAG for one in tags) else None
+
+
+def other_stacks(client: Client, tag: str) -> list[str]:
+    """The tags of further stacks of ours in the region, by their functions."""
+    pages = client("resourcegroupstaggingapi").get_paginator("get_resources")
+    found = pages.paginate(TagFilters=[{"Key": TAG}], ResourceTypeFilters=["lambda:function"])
+    tags = [one for page in found for resource in page["ResourceTagMappingList"] for one in resource["Tags"]]
+    return sorted({str(one["Value"]) for one in tags if one["Key"] == TAG} - {tag})
 
 
 def release_log_role(client: Client, role: str) -> None:
@@ -164,7 +198,17 @@ def asset_images(client: Client, stack: str) -> list[tuple[str, str]]:
     return [(name.replace("${AWS::AccountId}", account), tag) for name, tag in dict.fromkeys(found)]
 
 
-def left_log_groups(client: Client, stack: str) -> list[str]:
-    """Log groups that Lambda itself made for functions of the stack, and that no stack deletes."""
-    pages = client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=f"/aws/lambda/{stack}-")
-    return [str(one["logGroupName"]) for page in pages for one in page["logGroups"]]
+def delete_log_groups(client: Client, functions: Sequence[str]) -> list[str]:
+    """Deletes the log groups that Lambda itself made for functions, and that no stack deletes; returns their names."""
+    from botocore.exceptions import ClientError
+
+    deleted = []
+    for name in (f"/aws/lambda/{function}" for function in functions):
+        try:
+            client("logs").delete_log_group(logGroupName=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+        else:
+            deleted.append(name)
+    return deleted

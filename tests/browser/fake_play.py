@@ -77,7 +77,7 @@ class FakePlay:
         self.mute = False  # nothing of a reply comes through
         self.stopped: set[str] = set()
         self.sockets: list[web.WebSocketResponse] = []
-        self.doors_shut = False
+        self.doors_shut: int | None = None  # the status that asking for a ticket is answered with
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -148,8 +148,8 @@ class FakePlay:
         return web.json_response({"socket": socket, "ticket": f"http://{request.host}/ticket", "protocol": 1})
 
     async def _ticket(self, request: web.Request) -> web.Response:
-        if self.doors_shut:
-            return web.Response(status=503)
+        if self.doors_shut is not None:
+            return web.Response(status=self.doors_shut)
         return web.json_response({"ticket": "t", "expires_in": 60})
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:

@@ -133,14 +133,14 @@ async def test_lines_for_a_forgotten_story_are_offered_and_not_sent_into_the_nex
         assert "storyteller awake" in await marks_of_the_wait(page)
         first_picture = page.locator("#pictures .slide").first
         await expect(first_picture).not_to_have_class(re.compile("shown"))
-        house.doors_shut = True
+        house.doors_shut = 503
         await house.cut()
         await expect(page.locator("#connection")).to_be_visible()
         await say(page, "I knock on the door")
         await page.get_by_label(COMPOSER).fill("half a thought\nin three\nlines")
         house.forget()
         house.wait_s = 20
-        house.doors_shut = False
+        house.doors_shut = None
         await expect(page.locator("#log")).to_contain_text("These lines were not sent", timeout=30_000)
         offered = ["I knock on the door", "half a thought\nin three\nlines"]
         await expect(page.locator("#log q")).to_have_text(offered)
@@ -186,11 +186,11 @@ async def test_a_line_said_offline_is_kept_and_sent_even_after_a_reload(sized_pa
         await say(page, "I wait for the bell")
         waiting = page.locator(".turn", has_text="I wait for the bell").locator(".wait")
         await expect(waiting).to_have_text("You are offline. Your line is kept, and sent when you are back.")
-        house.doors_shut = True
+        house.doors_shut = 503
         await page.context.set_offline(False)
         await expect(waiting).to_have_text("Not connected. Your line is kept, and sent when the connection is back.")
         await page.reload()
         await expect(page.locator(".said", has_text="I wait for the bell")).to_be_visible()
-        house.doors_shut = False
+        house.doors_shut = None
         await expect(page.locator(".turn.last .told")).to_contain_text("“I wait for the bell”", timeout=30_000)
         assert [turn["said"] for turn in house.turns] == ["", "I wait for the bell"]

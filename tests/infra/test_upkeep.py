@@ -6,6 +6,9 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.infra.templates import Synthesized, flat
 
@@ -88,19 +91,39 @@ def test_with_an_address_alarms_and_budget_write_to_it(synth: Synth) -> None:
     budget = made.one("AWS::Budgets::Budget")
     assert budget["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
     # Of this stack alone, by the tag that everything in it has.
-    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:overture$Overture"]}
-    tagged = {"Key": "overture", "Value": "Overture"}
-    for kind in ("AWS::Lambda::Function", "AWS::ECR::Repository", "AWS::S3::Bucket"):
-        ours = [one["Properties"] for name, one in made.of(kind).items() if not name.startswith("Custom")]
-        assert all(tagged in one["Tags"] for one in ours), kind
-    assert made.one("AWS::ApiGatewayV2::Api", "WebSocket")["Tags"]["overture"] == "Overture"
+    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:overture$Overture-us-east-1"]}
     # It warns; it does nothing.
     assert {one["Subscribers"][0]["Address"] for one in budget["NotificationsWithSubscribers"]} == {"me@example.org"}
     topic = {"Ref": made.name("AWS::SNS::Topic")}
     alarms = made.of("AWS::CloudWatch::Alarm")
     assert all(topic in one["Properties"]["AlarmActions"] for one in alarms.values())
-    # The first ten alarms of an account cost nothing.
-    assert len(alarms) <= 10
+
+
+TAGGED = (
+    "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Stage",
+    "AWS::CloudFront::Distribution",
+    "AWS::CloudWatch::Alarm",
+    "AWS::DynamoDB::GlobalTable",
+    "AWS::ECR::Repository",
+    "AWS::IAM::Role",
+    "AWS::Lambda::Function",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::Bucket",
+    "AWS::SNS::Topic",
+)
+
+
+@pytest.mark.parametrize("kind", TAGGED)
+def test_what_costs_has_the_tag_that_the_budget_counts_by(kind: str, synth: Synth) -> None:
+    """With the region in it: AWS adds up a tag's costs over all regions."""
+    found = {name: one for name, one in synth().of(kind).items() if not name.startswith("Custom")}
+    assert found
+    for name, one in found.items():
+        properties = one["Properties"]
+        tags = properties["Replicas"][0]["Tags"] if kind.endswith("GlobalTable") else properties["Tags"]
+        named = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+        assert named["overture"] == "Overture-us-east-1", name
 
 
 def test_cloudwatch_may_publish_alarms(synth: Synth) -> None:
@@ -110,6 +133,65 @@ def test_cloudwatch_may_publish_alarms(synth: Synth) -> None:
     ]
     assert (allowed["Principal"], allowed["Action"]) == ({"Service": "cloudwatch.amazonaws.com"}, "sns:Publish")
     assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def read_by(alarm: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """The metrics of an alarm's sum: name and the value of its one dimension, by id."""
+    return {
+        one["Id"]: (
+            one["MetricStat"]["Metric"]["MetricName"],
+            flat(one["MetricStat"]["Metric"]["Dimensions"][0]["Value"]),
+        )
+        for one in alarm["Metrics"]
+        if "MetricStat" in one
+    }
+
+
+@pytest.mark.parametrize(
+    ("alarm", "services"), [("MonitoringFrontErrors", ["front"]), ("MonitoringConnectErrors", ["ticket", "authorizer"])]
+)
+def test_faults_that_a_handler_caught_ring_like_errors(alarm: str, services: list[str], synth: Synth) -> None:
+    made = synth()
+    found = made.one("AWS::CloudWatch::Alarm", alarm)
+    expected: dict[str, tuple[str, str]] = {}
+    for one in services:
+        function = made.name("AWS::Lambda::Function", f"{one.capitalize()}F")
+        expected |= {f"{one}_errors": ("Errors", f"<{function}>"), f"{one}_faults": ("Faults", f"Overture-{one}")}
+    assert read_by(found) == expected
+    # Without FILL a sum has no value where one metric has none, and faults are written only when there are some.
+    (summed,) = [one["Expression"] for one in found["Metrics"] if "Expression" in one]
+    assert summed == " + ".join(f"FILL({id_}, 0)" for id_ in expected)
+    assert {one["MetricStat"]["Stat"] for one in found["Metrics"] if "MetricStat" in one} == {"Sum"}
+
+
+def test_throttling_rings_only_when_it_lasts(synth: Synth) -> None:
+    alarms = synth().of("AWS::CloudWatch::Alarm")
+    periods = {name: one["Properties"]["EvaluationPeriods"] for name, one in alarms.items()}
+    (throttled,) = [name for name in alarms if name.startswith("MonitoringStorytellerThrottled")]
+    assert alarms[throttled]["Properties"]["Period"] == 300
+    assert periods.pop(throttled) == 3
+    assert set(periods.values()) == {1}
+
+
+def test_a_table_that_throttles_reads_alone_rings(synth: Synth) -> None:
+    made = synth()
+    found = made.one("AWS::CloudWatch::Alarm", "MonitoringTableThrottled")
+    table = f"<{made.name('AWS::DynamoDB::GlobalTable')}>"
+    assert read_by(found) == {"read": ("ReadThrottleEvents", table), "write": ("WriteThrottleEvents", table)}
+    assert "FILL(read, 0) + FILL(write, 0)" in [one.get("Expression") for one in found["Metrics"]]
+
+
+def test_two_stacks_in_one_region_do_not_count_together(synth: Synth) -> None:
+    def own(stack: str) -> set[str]:
+        made = synth(stack=stack)
+        return {
+            one["Properties"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+            for name, one in made.of("AWS::Lambda::Function").items()
+            if name.startswith(("Front", "Ticket", "Authorizer", "Storyteller"))
+        }
+
+    assert own("Overture") == {f"Overture-{one}" for one in ("front", "ticket", "authorizer", "storyteller")}
+    assert not own("Overture") & own("Second")
 
 
 def test_every_alarm_says_where_to_read_on_and_the_chapter_exists(synth: Synth) -> None:
@@ -129,13 +211,14 @@ def test_the_dashboard_shows_the_metrics_that_the_functions_write(synth: Synth) 
         for metric in widget["properties"].get("metrics", [])
         if metric[0] == "Overture" and metric[2] == "service"
     }
-    assert shown
+    assert ("Overture-ticket", "Faults") in shown
     code = {"front": "front", "ticket": "front", "authorizer": "front", "storyteller": "storyteller"}
-    for service, name in sorted(shown):
+    for named, name in sorted(shown):
+        service = named.removeprefix("Overture-")
         sources = " ".join(path.read_text() for path in (ROOT / "lambda" / code[service]).glob("*.py"))
         assert re.search(rf'"{name}"', sources), f"no function writes {name}"
         function = made.one("AWS::Lambda::Function", service.capitalize())
-        assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == service
+        assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == named
         assert function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == "Overture"
 
 

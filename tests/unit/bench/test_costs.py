@@ -16,7 +16,8 @@ def test_a_visit_is_a_start_the_telling_and_what_is_around_it() -> None:
 
 
 def test_at_the_break_even_both_cost_the_same() -> None:
-    assert 30 * break_even(BIG) * session(BIG) == pytest.approx(usd("r8g.4xlarge", MONTH_H))
+    machine = usd("r8g.4xlarge", MONTH_H)
+    assert 30 * break_even(BIG, machine) * session(BIG) == pytest.approx(machine)
 
 
 def test_a_snapshot_pays_from_where_it_says() -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,6 +154,11 @@ def test_break_evens_differ_by_measure() -> None:
     assert 100 < money < 500
     assert energy > 1.5 * money
     assert "They disagree" in report.break_even_text(list(found.values()), "r8g.4xlarge")
+    readme = " ".join((Path(__file__).parents[3] / "README.md").read_text().split())
+    said = re.search(r"some (\d+) visits a day by money, (\d+) by carbon and (\d+) by energy", readme)
+    assert said, "README has lost its break-even"
+    for number, measure in zip(said.groups(), ("money", "carbon", "energy"), strict=True):
+        assert found[measure].visits_per_day == pytest.approx(int(number), abs=5), measure
 
 
 def test_a_break_even_of_what_is_always_on_is_refused() -> None:
@@ -209,6 +216,21 @@ def test_a_log_without_visits_is_refused(tmp_path: Path) -> None:
         check.read(str(tmp_path), "eu-north-1")
     with pytest.raises(ScenarioError, match="there is no such file"):
         check.read(str(tmp_path / "no"), "eu-north-1")
+
+
+def test_cloudwatch_is_asked_for_the_metrics_of_one_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    services: list[str] = []
+
+    class CloudWatch:
+        def get_metric_data(self, MetricDataQueries: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
+            asked = [one["MetricStat"]["Metric"] for one in MetricDataQueries]
+            services.extend(sorted({one["Dimensions"][0]["Value"] for one in asked}))
+            return {"MetricDataResults": [{"Values": [40.0]} for _ in asked]}
+
+    monkeypatch.setattr("boto3.client", lambda *_, **__: CloudWatch())
+    assert check.read("cloudwatch", "eu-north-1").sums["Sessions"] == 40
+    assert check.read("cloudwatch:Second", "eu-north-1").percentiles_ms == {50: 40.0, 95: 40.0}
+    assert services == ["Overture-front", "Overture-storyteller", "Second-front", "Second-storyteller"]
 
 
 # --- the command --------------------------------------------------------------------------------
