@@ -62,6 +62,7 @@ def main() -> None:
     """Draws the page."""
     st.set_page_config(page_title="Overture planner", layout="wide")
     st.title("What to run where")
+    page = st.sidebar.radio("Page", list(PAGES), key="page")
     try:
         scenario = chosen()
         text = as_yaml(scenario)
@@ -69,7 +70,6 @@ def main() -> None:
     except ScenarioError as error:
         st.error(str(error))
         return
-    page = st.sidebar.radio("Page", list(PAGES), key="page")
     st.sidebar.download_button("Scenario as YAML", text, "scenario.yaml", "application/yaml")
     st.caption(report.heading(scenario))
     try:
@@ -159,7 +159,8 @@ def break_evens(scenario: Scenario, answer: Answer) -> None:
     """Where a machine that never sleeps is better."""
     instance = st.selectbox("Machine", list(INSTANCES), index=list(INSTANCES).index("r8g.4xlarge"))
     if st.button("Look for the turning points (a minute)"):
-        st.text(report.break_even_text(decisions.break_even(scenario, instance=instance), instance))
+        found = decisions.break_even(scenario, instance=instance)
+        st.code(report.break_even_text(found, instance), language=None, wrap_lines=True)
 
 
 def tornado(scenario: Scenario, answer: Answer) -> None:
@@ -259,7 +260,7 @@ def backstage(scenario: Scenario, answer: Answer) -> None:
     """What a running stack counts, beside the plan."""
     source = st.text_input("A log of a local stack, a folder of logs, or `cloudwatch`", key="source")
     if source:
-        st.text(check.text(answer, check.read(source, scenario.place.region)))
+        st.code(check.text(answer, check.read(source, scenario.place.region)), language=None)
     name = st.text_input("The table of a running stack, for what it used on each day (UTC)", key="table")
     if name:
         used = days.rows(days.read(name, scenario.place.region), scenario.place)
@@ -315,8 +316,8 @@ def _why(text: str) -> pd.DataFrame:
 def _bars(rows: Sequence[tuple[str, float, float, float]], title: str, colour: str) -> alt.LayerChart | alt.FacetChart:
     frame = pd.DataFrame(rows, columns=["part", "low", title, "high"])
     base = alt.Chart(frame).encode(y=alt.Y("part", sort="-x", title=None), tooltip=list(frame.columns))
-    bars = base.mark_bar(color=colour).encode(x=title)
-    return alt.layer(bars, base.mark_rule(color="black").encode(x="low", x2="high"))
+    bars = base.mark_bar(color=colour).encode(x=alt.X(title, title=title))
+    return alt.layer(bars, base.mark_rule(color="black").encode(x=alt.X("low", title=title), x2="high"))
 
 
 def _frame(frame: pd.DataFrame, name: str) -> None:

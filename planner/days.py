@@ -29,7 +29,10 @@ def read(name: str, region: str) -> dict[str, Ledger]:
     try:
         days = read_days(Table(name, boto3.client("dynamodb", region_name=region)))
     except (BotoCoreError, ClientError, Unavailable) as error:
-        raise ScenarioError(f"--days {name}: the table was not read in {region} ({error}); correct the name.") from None
+        raise ScenarioError(
+            f"--days {name}: the table was not read in {region} ({error}); sign in with `aws configure`, or correct "
+            "the name or the region."
+        ) from None
     if not days:
         raise ScenarioError(f"--days {name}: no day is in the table; let the stack be visited first.")
     return days
