@@ -54,7 +54,7 @@ chat: .venv/.play  ## Play in this terminal (URL=… for another house than the 
 
 dashboard: .venv/.dashboard  ## Plan money, energy, carbon and waiting on a page (PORT=8501)
 	@PYTHONPATH=.:lambda $(PY) -m streamlit run planner/dashboard.py --browser.gatherUsageStats false \
-		--server.headless true --server.port $(if $(filter 8080,$(PORT)),8501,$(PORT))
+		--client.toolbarMode viewer --server.headless true --server.port $(if $(filter 8080,$(PORT)),8501,$(PORT))
 
 lint: .venv/.ready  ## Check style and types
 	@$(PY) -m ruff check .

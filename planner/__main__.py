@@ -7,6 +7,7 @@ python -m planner SCENARIO.yaml --break-even        visits a day at which a mach
 python -m planner SCENARIO.yaml --explain           the thesis' decision procedure with this scenario's answers
 python -m planner SCENARIO.yaml --write             settings for `make deploy`
 python -m planner SCENARIO.yaml --check FILE        how far the plan lies from what a running stack counted
+python -m planner SCENARIO.yaml --days TABLE        what a running stack used on each of the last 35 days
 python -m planner --defaults | --calibration        every default with its source; published points and errors
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from planner import check, decisions, explain, hand_off, report
+from planner import check, days, decisions, explain, hand_off, report
 from planner.scenario import Scenario, ScenarioError, load
 
 
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--explain", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", metavar="FILE", help="a log, a folder of logs, `cloudwatch` or `cloudwatch:STACK`")
+    parser.add_argument("--days", metavar="TABLE", help="the stack's table in DynamoDB")
     parser.add_argument("--defaults", action="store_true")
     parser.add_argument("--calibration", action="store_true")
     parser.add_argument("--visits", type=int, default=decisions.VISITS, help="visits to simulate")
@@ -69,6 +71,8 @@ def _answer(options: argparse.Namespace) -> str:
         return report.break_even_text(found, options.instance)
     if options.write:
         return hand_off.write(scenario)
+    if options.days:
+        return days.text(days.read(options.days, scenario.place.region), scenario.place)
     answer = decisions.evaluate(scenario, visits=options.visits, seed=seed)
     if options.explain:
         return explain.text(answer)

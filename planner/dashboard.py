@@ -18,7 +18,7 @@ import yaml
 from overture.energy import hosted_api
 from overture.grid import GRIDS, grid
 from overture.ranges import significant
-from planner import check, decisions, explain, report, thesis
+from planner import check, days, decisions, explain, report, thesis
 from planner.decisions import Answer
 from planner.ladder import climb
 from planner.prices import INSTANCES
@@ -62,6 +62,7 @@ def main() -> None:
     """Draws the page."""
     st.set_page_config(page_title="Overture planner", layout="wide")
     st.title("What to run where")
+    page = st.sidebar.radio("Page", list(PAGES), key="page")
     try:
         scenario = chosen()
         text = as_yaml(scenario)
@@ -69,7 +70,6 @@ def main() -> None:
     except ScenarioError as error:
         st.error(str(error))
         return
-    page = st.sidebar.radio("Page", list(PAGES), key="page")
     st.sidebar.download_button("Scenario as YAML", text, "scenario.yaml", "application/yaml")
     st.caption(report.heading(scenario))
     try:
@@ -90,17 +90,17 @@ def chosen() -> Scenario:
     for name, (least, most, step) in NUMBERS.items():
         kind: Callable[[float], float] = int if name in WHOLE else float
         try:
-            value_now = float(given.get(name, _field(default, name)))
+            value_now = float(str(given.get(name, _field(default, name))))
         except ValueError:
             raise ScenarioError(f"{name} is {given[name]!r} in the address: write a number.") from None
-        values[name] = st.sidebar.number_input(
+        values[name] = st.sidebar.slider(
             _label(name), kind(least), kind(most), kind(min(most, max(least, value_now))), kind(step), key=name
         )
-    for name, value in values.items():
-        if value == _field(default, name):
+    for name, now in values.items():
+        if now == _field(default, name):
             given.pop(name, None)
         else:
-            given[name] = str(value)
+            given[name] = str(now)
     return with_values(default, values)
 
 
@@ -159,7 +159,8 @@ def break_evens(scenario: Scenario, answer: Answer) -> None:
     """Where a machine that never sleeps is better."""
     instance = st.selectbox("Machine", list(INSTANCES), index=list(INSTANCES).index("r8g.4xlarge"))
     if st.button("Look for the turning points (a minute)"):
-        st.text(report.break_even_text(decisions.break_even(scenario, instance=instance), instance))
+        found = decisions.break_even(scenario, instance=instance)
+        st.code(report.break_even_text(found, instance), language=None, wrap_lines=True)
 
 
 def tornado(scenario: Scenario, answer: Answer) -> None:
@@ -235,9 +236,9 @@ def thesis_mode(scenario: Scenario, answer: Answer) -> None:
         thesis.model_size(size, to),
     ]
     st.metric("All measures together", f"{thesis.together(factors):.3g} times the energy")
-    for one in factors:
-        if one.factor != 1:
-            st.write(f"**{one.name}**: {one.factor:.3g} times. {one.caution}")
+    for factor in factors:
+        if factor.factor != 1:
+            st.write(f"**{factor.name}**: {factor.factor:.3g} times. {factor.caution}")
     front = pd.DataFrame(thesis.pareto(), columns=["Wh for 1,000 prompts", "score", "setup"])
     line = alt.Chart(front).mark_line(point=True, color=VERMILION)
     scale = alt.Scale(type="log")
@@ -259,7 +260,11 @@ def backstage(scenario: Scenario, answer: Answer) -> None:
     """What a running stack counts, beside the plan."""
     source = st.text_input("A log of a local stack, a folder of logs, or `cloudwatch`", key="source")
     if source:
-        st.text(check.text(answer, check.read(source, scenario.place.region)))
+        st.code(check.text(answer, check.read(source, scenario.place.region)), language=None)
+    name = st.text_input("The table of a running stack, for what it used on each day (UTC)", key="table")
+    if name:
+        used = days.rows(days.read(name, scenario.place.region), scenario.place)
+        _frame(pd.DataFrame(used, columns=list(days.HEAD)), "days")
 
 
 PAGES: dict[str, Callable[[Scenario, Answer], None]] = {
@@ -308,10 +313,11 @@ def _why(text: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["assumption", "measure", "low", "high"])
 
 
-def _bars(rows: Sequence[tuple[str, float, float, float]], title: str, colour: str) -> alt.LayerChart:
+def _bars(rows: Sequence[tuple[str, float, float, float]], title: str, colour: str) -> alt.LayerChart | alt.FacetChart:
     frame = pd.DataFrame(rows, columns=["part", "low", title, "high"])
     base = alt.Chart(frame).encode(y=alt.Y("part", sort="-x", title=None), tooltip=list(frame.columns))
-    return base.mark_bar(color=colour).encode(x=title) + base.mark_rule(color="black").encode(x="low", x2="high")
+    bars = base.mark_bar(color=colour).encode(x=alt.X(title, title=title))
+    return alt.layer(bars, base.mark_rule(color="black").encode(x=alt.X("low", title=title), x2="high"))
 
 
 def _frame(frame: pd.DataFrame, name: str) -> None:

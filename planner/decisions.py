@@ -143,7 +143,9 @@ def evaluate(scenario: Scenario, *, visits: int = VISITS, seed: int = 1, bounds:
     """What a scenario comes to. Raises `ScenarioError`."""
     fast = speeds(scenario)
     days = horizon(scenario, visits)
-    outcome = _played(_system(scenario, fast, fast.tokens_per_s.likely), scenario.traffic, scenario.visit, days, seed)
+    outcome = _played(
+        _system_at(scenario, fast, fast.tokens_per_s.likely), scenario.traffic, scenario.visit, days, seed
+    )
     items, visit = _sums(scenario, outcome, days)
     parts = {name: part * (1 / _served(outcome)) for name, part in energy.by_part(scenario, outcome, days).items()}
     usd, opening = sum(items.values()), _percentiles(outcome.opening)
@@ -153,7 +155,7 @@ def evaluate(scenario: Scenario, *, visits: int = VISITS, seed: int = 1, bounds:
         rates = (fast.tokens_per_s.high, fast.tokens_per_s.low)
         found = []
         for rate in rates:
-            bound = _played(_system(scenario, fast, rate), scenario.traffic, scenario.visit, fewer, seed)
+            bound = _played(_system_at(scenario, fast, rate), scenario.traffic, scenario.visit, fewer, seed)
             found.append((bound, *_sums(scenario, bound, fewer)))
         sums = [sum(money.values()) for _, money, _ in found]
         waits = [_percentiles(bound.opening).p95 for bound, _, _ in found]
@@ -184,7 +186,13 @@ def _sums(scenario: Scenario, outcome: Outcome, days: int) -> tuple[dict[str, fl
     return prices.month(scenario, outcome, days, weights_gb(scenario.model)), whole * (1 / _served(outcome))
 
 
-def _system(scenario: Scenario, fast: Speeds, tokens_per_s: float) -> System:
+def system_of(scenario: Scenario) -> System:
+    """What is simulated for a scenario at its likely speed. Raises `ScenarioError`."""
+    fast = speeds(scenario)
+    return _system_at(scenario, fast, fast.tokens_per_s.likely)
+
+
+def _system_at(scenario: Scenario, fast: Speeds, tokens_per_s: float) -> System:
     place, visit, model = scenario.place, scenario.visit, scenario.model
     fixed = prices.machines(place) > 0
     # A hosted API is one machine with room for everybody, whose streams do not slow each other.

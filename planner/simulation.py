@@ -48,6 +48,8 @@ class System:
     cap: int = 0
     keep_s: float = 600.0
     linger_s: float = 0.0
+    #: From a lease given back until its slot may go to another: the record of the invocation has to come first.
+    handover_s: float = 0.0
     prologue_s: float = 0.0
     #: Environments held ready, which are never reaped.
     provisioned: int = 0
@@ -108,8 +110,8 @@ class Outcome:
 
 class _Session:
     __slots__ = (
-        "asked", "cold", "decode_s", "env", "first_s", "gone_at", "leased", "line", "linger", "linger_since",
-        "queued_at", "telling_s", "visitor", "work",
+        "asked", "cold", "decode_s", "env", "first_s", "gone_at", "handover", "leased", "line", "linger",
+        "linger_since", "queued_at", "telling_s", "visitor", "work",
     )  # fmt: skip
 
     def __init__(self, visitor: Visitor) -> None:
@@ -118,6 +120,7 @@ class _Session:
         self.asked = -1.0
         self.gone_at = math.inf
         self.leased = False
+        self.handover = 0
         self.queued_at = -1.0
         self.env: _Environment | None = None
         self.linger = 0
@@ -143,7 +146,7 @@ class _Environment:
         self.version = 0
 
 
-_HELLO, _LINE, _STARTED, _REPLIED, _LINGERED, _STREAM, _LEFT = range(7)
+_HELLO, _LINE, _STARTED, _REPLIED, _LINGERED, _STREAM, _LEFT, _HANDED = range(8)
 
 
 def simulate(system: System, visitors: Iterable[Visitor]) -> Outcome:
@@ -176,6 +179,7 @@ class _Run:
         now = 0.0
         handle = (
             self._hello, self._on_line, self._started, self._replied, self._lingered, self._stream_done, self._left,
+            self._handed,
         )  # fmt: skip
         while heap or following is not None:
             if following is not None and (not heap or following.at <= heap[0][0]):
@@ -265,7 +269,11 @@ class _Run:
         if now < self.off_until:
             self._refuse(now, session)
             return
-        if self.at_work >= self.cap:
+        if session.handover:
+            # The slot of its last lease is still its own.
+            session.handover = 0
+            self.at_work -= 1
+        elif self.at_work >= self.cap:
             self._queue_area(now)
             self.waiting += 1
             self.out.longest_queue = max(self.out.longest_queue, self.waiting)
@@ -342,11 +350,7 @@ class _Run:
     def _work(self, now: float, session: _Session) -> None:
         """The invocation has its storyteller: it tells the line that waits, or lingers, or gives back."""
         if session.asked >= 0:
-            if session.gone_at <= now:
-                self._leave(session.gone_at, session)
-                self._release(now, session)
-            else:
-                self._tell(now, session)
+            self._tell(now, session)
         elif self.system.linger_s and session.line < len(session.visitor.tokens):
             self._linger(now, session)
         else:
@@ -370,11 +374,23 @@ class _Run:
         assert env is not None
         session.leased = False
         session.env = None
-        self.at_work -= 1
         if not self.machines:
             env.idle_since = now
             (self.ready if env.prepared else self.idle).append(env)
+        if self.system.handover_s:
+            self.count += 1
+            session.handover = self.count
+            self._push(now + self.system.handover_s, _HANDED, session, session.handover)
+            return
+        self.at_work -= 1
         if self.queue:
+            self._promote(now)
+
+    def _handed(self, now: float, session: _Session, mark: int) -> None:
+        """The record of the invocation has come: the slot goes to the head of the line."""
+        if session.handover == mark:
+            session.handover = 0
+            self.at_work -= 1
             self._promote(now)
 
     # --- telling --------------------------------------------------------------------------------
@@ -401,8 +417,9 @@ class _Run:
             return
         first_at, ends = now + first_s, now + first_s + decode_s
         if session.gone_at < first_at:
-            # Nobody hears the first word: the reply goes on for the grace, and is kept.
-            ends = min(ends, max(now, session.gone_at + system.grace_s))
+            # Nobody hears the first word: the reply goes on for the grace, and is kept. Who left during a start is
+            # told to all the same: their line is in the inbox.
+            ends = min(ends, max(now, session.gone_at) + system.grace_s)
             out.prefill_s += min(first_s, ends - now)
             out.decode_s += max(0.0, ends - first_at)
             self._push(ends, _LEFT, session)

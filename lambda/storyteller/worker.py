@@ -293,7 +293,10 @@ class ReplyWorker:
 
     def _give_back(self, *, only_if_idle: bool = True) -> bool:
         def release(tx: SessionTransaction) -> bool:
-            return leases.release(tx, self._fence, only_if_idle=only_if_idle)
+            released = leases.release(tx, self._fence, only_if_idle=only_if_idle)
+            if released:  # a start that no line followed, or what was lingered since the last one
+                tx.session.ledger += self._unwritten
+            return released
 
         return self._sessions.update(self._key, release)
 

@@ -134,9 +134,6 @@ def play(system: System, visitors: Iterable[Visitor]) -> Result:
         line, asked = story.asked
         visitor = story.visitor
         gone = asked + visitor.patience_s
-        if gone <= world.now:
-            leave(story)
-            return
         tokens = system.prompt_tokens
         if visitor.number not in machine.stories:
             tokens = min(system.context, tokens + line * system.turn_tokens)
@@ -148,7 +145,7 @@ def play(system: System, visitors: Iterable[Visitor]) -> Result:
         rest = max(0.0, visitor.tokens[line] - 1) / system.tokens_per_s
         began = world.now
         if gone < began + first:
-            yield world.timeout(min(first + rest, max(0.0, gone + system.grace_s - began)))
+            yield world.timeout(min(first + rest, max(gone, began) + system.grace_s - began))
             result.told_s += world.now - began
             leave(story)
             return

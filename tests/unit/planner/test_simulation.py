@@ -190,6 +190,22 @@ def test_a_reply_that_nobody_hears_goes_on_for_the_grace() -> None:
     assert outcome.prefill_s == 40
 
 
+def test_who_leaves_during_a_start_is_told_to_for_the_grace_all_the_same() -> None:
+    """Their line is in the inbox, and the storyteller looks for a listener only while it tells."""
+    system = fast(start_s=50, grace_s=30)
+    outcome = run(system, one(0, 1_001, patience=10))
+    assert outcome.left == 1
+    assert outcome.prefill_s + outcome.decode_s == 30
+    assert run(system, one(0, 11, patience=10)).decode_s == 10
+
+
+def test_a_slot_is_handed_on_when_the_record_has_come_and_until_then_is_its_own_sessions() -> None:
+    system = fast(cap=1, handover_s=5)
+    assert list(run(system, one(0, 101), one(10, 11, number=1)).opening) == [0, 95]
+    outcome = run(system, one(0, 101, 11, think=3), one(10, 11, number=1))
+    assert (list(outcome.later), list(outcome.opening)) == ([0], [0, 108])
+
+
 def test_provisioned_environments_never_start_nor_are_reaped() -> None:
     system = fast(start_s=50, provisioned=1, keep_s=10)
     outcome = run(system, one(0, 11), one(1_000, 11, number=1))

@@ -410,6 +410,19 @@ def test_while_it_wakes_the_visitor_hears_true_progress_and_the_lease_lives(shif
     assert wakes[0].eta_s is not None
 
 
+def test_a_start_that_no_line_followed_belongs_to_the_session_that_caused_it(shift: Shift) -> None:
+    def load(note: Callable[[int, int], None]) -> Any:
+        while not shift.connections.posted:  # that it wakes: so the invocation is there
+            threading.Event().wait(0.01)
+        return shift.engine
+
+    token = shift.sessions.update(shift.key, lambda tx: leases.reserve(tx, shift.settings).token)
+    shift.work(token, ModelLoader(load))
+    ledger = shift.sessions.read(shift.key).ledger
+    assert ledger.starts == 1
+    assert ledger == read_ledger(shift.sessions.table)
+
+
 def test_nobody_waits_for_the_waking_any_more(shift: Shift) -> None:
     token = shift.sessions.update(shift.key, lambda tx: leases.reserve(tx, shift.settings)).token
     shift.sessions.update(shift.key, lambda tx: setattr(tx.session, "connection", None))

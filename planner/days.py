@@ -1,0 +1,71 @@
+"""The day ledgers of a running stack: what it used on each day (UTC), in money, energy and carbon.
+
+Read from its table, with the account of the shell. `AWS_ENDPOINT_URL_DYNAMODB` names another place than AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.deploy.prices import FRONT_GB
+from overture import ledger as ledgers
+from overture import prices
+from overture.counters import read_days
+from overture.grid import grid
+from overture.ledger import Ledger
+from overture.ranges import significant
+from overture.table import Table, Unavailable
+from planner.report import dollars, percent, table
+from planner.scenario import Place, ScenarioError
+
+HEAD = ("day", "starts", "replies", "tokens", "without the model", "$", "Wh", "g CO2e")
+
+
+def read(name: str, region: str) -> dict[str, Ledger]:
+    """The ledgers by day, newest first. Raises `ScenarioError`."""
+    try:
+        days = read_days(Table(name, boto3.client("dynamodb", region_name=region)))
+    except (BotoCoreError, ClientError, Unavailable) as error:
+        raise ScenarioError(
+            f"--days {name}: the table was not read in {region} ({error}); sign in with `aws configure`, or correct "
+            "the name or the region."
+        ) from None
+    if not days:
+        raise ScenarioError(f"--days {name}: no day is in the table; let the stack be visited first.")
+    return days
+
+
+def rows(days: Mapping[str, Ledger], place: Place) -> list[list[str]]:
+    """A row a day, with the memory and the grid of a place."""
+    front_mb, here = FRONT_GB * 1024, grid(place.region)
+    found = []
+    for day, one in days.items():
+        usd = ledgers.storyteller_usd(one, place.memory_mb) + prices.of_seconds(one.search_s, front_mb)
+        used = ledgers.total(one, place.memory_mb, front_mb, here)
+        found.append(
+            [
+                day,
+                f"{one.starts}",
+                f"{one.replies}",
+                f"{one.tokens:,}",
+                percent(one.share_answered),
+                dollars(usd * place.price_factor),
+                significant(used.wh.likely),
+                significant(used.gco2e.likely),
+            ]
+        )
+    return found
+
+
+def text(days: Mapping[str, Ledger], place: Place) -> str:
+    """The days as a table."""
+    return "\n".join(
+        [
+            *table(list(HEAD), rows(days, place)),
+            f"The storyteller and the searches for answers, at {place.memory_mb:,} MB in {place.region}; "
+            "messages and storage are not in it.",
+        ]
+    )
