@@ -58,7 +58,7 @@ def _hear(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerM
         if reaction.kind == "answer":
             return reaction, None
         if reaction.kind == "refused":
-            raise ProtocolError("bad_reply", reaction.line or "")
+            return reaction, None
         if reaction.key is not None:
             return reaction, _take(front, tx, message.id, reaction.key, message.text)
         keeps = reaction.keep and len("\n".join([*session.kept, message.text])) <= LINE_CHARACTERS
@@ -74,6 +74,8 @@ def _hear(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerM
     reaction, step = heard
     if reaction.kind == "answer":
         return turns.answer(front, visitor, message, search)
+    if reaction.kind == "refused":
+        return [protocol.Error("bad_reply", reaction.line or "", retryable=False, to=message.id)]
     if step is not None:
         return _follow(front, visitor, message.id, step)
     front.count("KeptLines" if reaction.keep else "Asides")

@@ -101,8 +101,8 @@ class Question:
     """A question of the script and how its reply is understood.
 
     `strip`: beginnings that are no part of the value ("my name is"). `same`: words that stand for a
-    value. `limit`: the most code points kept. `refuse`: what is said to a reply that is none of the
-    choices; `{said}` is that reply.
+    value. `limit`: the most code points kept. `refuse`: what is said, in
+    turn, to replies that are none of the choices; `{said}` is that reply.
     """
 
     key: str
@@ -112,15 +112,18 @@ class Question:
     strip: tuple[str, ...] = ()
     same: Mapping[str, tuple[str, ...]] | None = None
     limit: int = 60
-    refuse: str | None = None
+    refuse: tuple[str, ...] = ()
 
     def offered(self, text: str) -> str | None:
         """The choice that a text is, letter for letter but for capitals."""
         said = flatten(text).casefold()
         return next((choice for choice in self.choices if choice.casefold() == said), None)
 
-    def read(self, text: str) -> str:
-        """The value in a reply. Raises `ReplyError` for an empty one and for none of the choices."""
+    def read(self, text: str, refused: int = 0) -> str:
+        """The value in a reply. Raises `ReplyError` for an empty one and for none of the choices.
+
+        `refused`: how many replies were refused before.
+        """
         if (choice := self.offered(text)) is not None:
             return choice
         said = flatten(text, 4 * self.limit)
@@ -138,8 +141,8 @@ class Question:
         if chosen is not None:
             return chosen
         if self.choices and not self.free:
-            if self.refuse is not None:
-                raise ReplyError(fill(self.refuse, {"said": flatten(said, 40)}))
+            if self.refuse:
+                raise ReplyError(fill(self.refuse[refused % len(self.refuse)], {"said": flatten(said, 40)}))
             raise ReplyError(f"Choose one of these: {', '.join(self.choices)}.")
         return flatten(said, self.limit)
 

@@ -199,10 +199,11 @@ def react(
     """
     kind = classify(text)
     if question is not None and (kind not in ("greeting", "thanks", "question") or question.offered(text)):
+        refused = state.get("refused", 0)
         try:
-            return Reaction("reply", key=question.key, value=question.read(text)), state
+            return Reaction("reply", key=question.key, value=question.read(text, refused)), state
         except ReplyError as refusal:
-            return Reaction("refused", str(refusal)), state
+            return Reaction("refused", str(refusal)), {**state, "refused": refused + 1}
     if answered:
         return Reaction("answer"), state
     line, state = _say(script, state, kind, text)

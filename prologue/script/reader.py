@@ -32,7 +32,7 @@ class _Ask(msgspec.Struct, forbid_unknown_fields=True):
     strip: OneOrMore = ()
     same: dict[str, OneOrMore] = {}
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 60
-    refuse: Text | None = None
+    refuse: OneOrMore = ()
 
     def __post_init__(self) -> None:
         choices = as_tuple(self.choices)
@@ -171,7 +171,7 @@ def _question(raw: _Ask) -> Question:
         strip=as_tuple(raw.strip),
         same={value: as_tuple(texts) for value, texts in raw.same.items()},
         limit=raw.limit,
-        refuse=raw.refuse and one_line(raw.refuse),
+        refuse=tuple(one_line(line) for line in as_tuple(raw.refuse)),
     )
 
 

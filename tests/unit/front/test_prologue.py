@@ -122,5 +122,8 @@ def test_a_reply_that_is_no_choice_is_refused_in_the_speakers_words(play: Play) 
     assert isinstance(refused, protocol.Error)
     assert refused.code == "bad_reply"
     assert refused.message.startswith("pink? I looked once")
+    (again,) = play.send("say", id="q", text="pink", ask="spectacles")
+    assert isinstance(again, protocol.Error)
+    assert again.message != refused.message, "never twice in a row"
     assert "spectacles" not in play.sessions.read(play.key).profile
     assert kinds(play.send("say", id="g", text="green", ask="spectacles")) == ["Ok", "Beat"]
