@@ -36,7 +36,8 @@ def group(template: dict[str, object]) -> dict[str, dict[str, int]]:
 def list_parts(assembly: Path, settings: Settings) -> str:
     """The stack's resources, grouped, a line a part."""
     template = json.loads((assembly / f"{settings.stack}.template.json").read_text())
-    lines = [f"{settings.stack} in {settings.region}: {len(template['Resources'])} resources."]
+    count = len(template["Resources"])
+    lines = [f"{settings.stack} in {settings.region}: {count} resource{'' if count == 1 else 's'}."]
     for part, kinds in group(template).items():
         listed = ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in kinds.items())
         lines.append(f"  {part + ':':18} {listed}")

@@ -90,7 +90,7 @@ def test_the_synth_says_what_it_made_by_part(
     assert app.main(["-c", "image=none", "-c", "region=eu-north-1"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "Overture in eu-north-1: 1 resources.",
+        "Overture in eu-north-1: 1 resource.",
         "  Storyteller:       ECR Repository",
         "Written to cdk.out.",
     ]
