@@ -33,6 +33,8 @@ def advice(report: Report) -> list[str]:
     """What would make the index better, the most useful first."""
     found = []
     each = report.phrasings / report.answers
+    if report.foreign:
+        return ["the embedder reads English, and this book is in another language: only exact phrasings are answered."]
     if any(math.isinf(limit) for limit in report.thresholds.values()):
         found.append("too few negatives to promise the budget, so only exact phrasings are answered: add lines.")
     if each < PHRASINGS:
