@@ -110,20 +110,27 @@ def _share(text: str) -> float:
 
 
 def _build(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from prologue.answers.builder import build_answer_index
     from prologue.answers.report import print_report
 
-    shows = not options.quiet and sys.stderr.isatty()
-    report = build_answer_index(
-        options.answers,
-        options.out,
-        negatives_file=options.negatives,
-        budget=options.budget,
-        embedder=options.embedder,
-        progress=lambda step: print(f"\r\033[K{step} …", end="", file=sys.stderr, flush=True) if shows else None,
-    )
-    if shows:
-        print("\r\033[K", end="", file=sys.stderr)
+    # Shown on a terminal alone (`disable=None`).
+    with tqdm(unit="line", leave=False, disable=True if options.quiet else None) as bar:
+
+        def progress(step: str, done: int, total: int) -> None:
+            bar.set_description_str(step, refresh=False)
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        report = build_answer_index(
+            options.answers,
+            options.out,
+            negatives_file=options.negatives,
+            budget=options.budget,
+            embedder=options.embedder,
+            progress=progress,
+        )
     for phrasing, one, other in report.shared:
         print(f"Shared: {phrasing!r} is a phrasing of {one} and of {other}; only {one} answers to it.", file=sys.stderr)
     if not options.quiet:

@@ -74,6 +74,10 @@ class Report:
     foreign: bool = False
 
 
+#: Is told of a step's name, and how many of how many lines are done.
+Progress = Callable[[str, int, int], None]
+
+
 class HeldOut(NamedTuple):
     """Held-out lines: their figures, the candidate of each, and the answer it should have (-1: none)."""
 
@@ -89,14 +93,14 @@ def build_answer_index(
     negatives_file: Path | None = None,
     budget: float = 0.01,
     embedder: Path,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = lambda step, done, total: None,
 ) -> Report:
     """Makes the index of a file of answers in the folder `out`, replacing the one there.
 
     The negatives are those of `negatives_file`, or of `negatives.txt` beside the answers where there
     is one, together with the general set. The facts of `facts.yaml` beside the answers, where there
     is one, go into the same folder. `embedder` is the folder of the embedder, made if missing.
-    `progress` is told each step. Raises `WorldError` or `EmbedderError`.
+    `progress` is told how far each step is. Raises `WorldError` or `EmbedderError`.
     """
     answers = read_answers(answers_file)
     beside = answers_file.with_name("negatives.txt")
@@ -107,7 +111,11 @@ def build_answer_index(
     model = Embedder(embedder)
     texts = [fold(phrasing) for answer in answers for phrasing in answer.phrasings]
     builder = AnswerIndexBuilder(
-        answers, negatives, _embed(model, texts, progress), model.embed([fold(line) for line in negatives]), progress
+        answers,
+        negatives,
+        _embed(model, texts, "phrasings", progress),
+        _embed(model, [fold(line) for line in negatives], "negatives", progress),
+        progress,
     )
     words = [word for text in texts for word in read_words(text)]
     foreign = sum(map(model.is_word, words)) < ENGLISH * len(words)
@@ -142,7 +150,7 @@ class AnswerIndexBuilder:
         negatives: Sequence[str],
         vectors: Floats,
         away: Floats,
-        progress: Callable[[str], None] = lambda step: None,
+        progress: Progress = lambda step, done, total: None,
     ) -> None:
         self.answers, self._progress = answers, progress
         self.texts = [fold(phrasing) for answer in answers for phrasing in answer.phrasings]
@@ -167,11 +175,13 @@ class AnswerIndexBuilder:
         draw = np.random.default_rng(20)
         chosen = np.sort(draw.permutation(len(self.texts))[:MOST_HELD_OUT])
         hidden = draw.random(len(self.texts)) < hide_share
-        rows, candidates, wanted = [], [], []
+        rows, candidates, wanted, done = [], [], [], 0
         for held in phrasing_folds(self.labels, PHRASING_FOLDS):
             kept = ~held
             w, b = fit_classifiers(self.vectors[kept], self.labels[kept], self.away, len(self.answers))
             for places in _chunks(chosen[held[chosen]]):
+                self._progress("holding out phrasings", done, len(chosen))
+                done += len(places)
                 cosines, away = self.vectors[places] @ self.vectors.T, self.vectors[places] @ self.away.T
                 for place, near, far in zip(places, cosines, away, strict=True):
                     own = self.labels == self.labels[place]
@@ -189,10 +199,12 @@ class AnswerIndexBuilder:
     def hold_out_negatives(self) -> HeldOut:
         """Negatives against an index that saw nothing like them."""
         rows: list[list[float]] = [[]] * len(self.negatives)
-        candidates = np.zeros(len(self.negatives), np.int64)
+        candidates, done = np.zeros(len(self.negatives), np.int64), 0
         for held in cluster_folds(self.away):
             w, b = fit_classifiers(self.vectors, self.labels, self.away[~held], len(self.answers))
             for places in _chunks(np.flatnonzero(held)):
+                self._progress("holding out negatives", done, len(self.negatives))
+                done += len(places)
                 cosines, away = self.away[places] @ self.vectors.T, self.away[places] @ self.away.T
                 for place, near, far in zip(places, cosines, away, strict=True):
                     far[far > HIDE] = -2
@@ -217,9 +229,7 @@ class AnswerIndexBuilder:
 
         A book in a `foreign` language answers exact phrasings alone: to the embedder its lines are all alike.
         """
-        self._progress("holding out negatives")
         negative = self.hold_out_negatives()
-        self._progress("holding out phrasings")
         asked = self.hold_out_phrasings()
         allowed = np.array([[state in answer.when for state in STATES] for answer in self.answers])
         calibration: dict[State, Calibration] = {}
@@ -332,11 +342,11 @@ def make_vectors(rows: Floats) -> Any:
     return index
 
 
-def _embed(model: Embedder, texts: Sequence[str], progress: Callable[[str], None]) -> Floats:
+def _embed(model: Embedder, texts: Sequence[str], what: str, progress: Progress) -> Floats:
     parts = []
-    for start in range(0, len(texts), 500):
-        progress(f"embedding {min(start + 500, len(texts))} of {len(texts)} phrasings")
-        parts.append(model.embed(texts[start : start + 500]))
+    for start in range(0, len(texts), _CHUNK):
+        progress(f"embedding {what}", start, len(texts))
+        parts.append(model.embed(texts[start : start + _CHUNK]))
     return np.concatenate(parts)
 
 
