@@ -63,7 +63,8 @@ lint: .venv/.ready  ## Check style and types
 
 test: lint  ## Check style and types, and run every test
 	$(GET_READY)
-	@$(PY) -m pytest
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/unit --numprocesses=auto --dist=loadfile
+	@$(PY) -m pytest tests --ignore=tests/unit
 
 arm64: .venv/.ready $(KERNEL)/.built  ## Test the engine on the real arm64 kernels, emulated (Linux, root)
 	@scripts/arm64
