@@ -226,7 +226,7 @@ def test_destroying_deletes_the_weights_after_what_reads_them(
 ) -> None:
     """Also when the first deployment ended between the two stacks."""
     aws.status, aws.weights = status, "CREATE_COMPLETE"
-    nothing: dict[str, Any] = {"asset_images": [], "own_log_role": None, "left_log_groups": []}
+    nothing: dict[str, Any] = {"asset_images": [], "find_resources": [], "log_role_to_release": None}
     for name, found in nothing.items():
         monkeypatch.setattr(stack_state, name, lambda *_, found=found: found)
     formation = Formation(aws)
