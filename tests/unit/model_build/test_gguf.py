@@ -316,6 +316,8 @@ def test_every_command_takes_a_file(
 def test_without_its_package_there_is_no_packaged_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolve, "PACKAGE", "no-such-package-of-a-model")
     assert packaged_model() is None
+    with pytest.raises(SourceError, match="not installed: run `make setup` where PyPI can be reached, or give"):
+        resolve.path_of("smollm2")
 
 
 def test_a_folder_of_gguf_files_is_explained(tmp_path: Path, file: Path) -> None:
