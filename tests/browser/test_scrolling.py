@@ -71,7 +71,7 @@ async def assert_not_fought(page: Page) -> None:
     told = page.locator(".turn[data-state=telling]")
     before = await told.inner_text()
     await expect(told).not_to_have_text(before)
-    assert await top(page) == held
+    assert await top(page) <= held, "the last of the reader's own movement may come late; the page's would be down"
     await expect(page.get_by_role("button", name="To the newest")).to_be_visible()
 
 
