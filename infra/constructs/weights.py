@@ -71,7 +71,7 @@ class WeightsStack(Stack):
             env=Environment(region=settings.region),
             description=f"Overture: the weights that {settings.stack} reads",
         )
-        Tags.of(self).add(TAG, settings.stack)
+        Tags.of(self).add(TAG, settings.tag)
         bucket = s3.Bucket(
             self,
             "Weights",

@@ -74,7 +74,7 @@ def test_the_bucket_is_private_encrypted_and_goes_with_its_stack(synth: Synth) -
         for statement in weights.one("AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
     )
     assert weights.template["Outputs"]["Bucket"]["Export"] == {"Name": "Overture-weights-bucket"}
-    tag = {"Key": "overture", "Value": "Overture"}
+    tag = {"Key": "overture", "Value": "Overture-us-east-1"}
     assert tag in bucket["Tags"]
 
 
