@@ -45,6 +45,12 @@ def model_key(settings: Settings) -> str:
     return settings.bundle.rstrip("/") if folder is None else bundle_hash(folder)
 
 
+def split_address(address: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://bucket/prefix`."""
+    bucket, _, prefix = address.removeprefix("s3://").rstrip("/").partition("/")
+    return bucket, prefix
+
+
 def weights_prefix(folder: Path) -> str:
     """The prefix of a bundle in the bucket: its manifest's hash, so that two bundles never mix.
 

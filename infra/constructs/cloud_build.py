@@ -20,7 +20,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from infra.bundle import DOCKERFILE, WITHOUT_MODEL, model_key, world_argument
+from infra.bundle import DOCKERFILE, WITHOUT_MODEL, model_key, split_address, world_argument
 from infra.constructs.images import ignored
 from infra.constructs.nag_suppressions import asset_bucket, suppress, suppress_runtime
 from infra.constructs.roles import allow, make_log_group, make_role_and_logs
@@ -64,7 +64,7 @@ class CloudBuild(Construct):
         if isinstance(model, s3_assets.Asset):
             model.grant_read(project)
         elif model is not None:
-            bucket, _, prefix = model.removeprefix("s3://").partition("/")
+            bucket, prefix = split_address(model)
             arn = f"arn:{Aws.PARTITION}:s3:::{bucket}"
             project.add_to_role_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[arn]))
             project.add_to_role_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[f"{arn}/{prefix}/*"]))

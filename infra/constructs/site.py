@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as deployment
 from constructs import Construct
 
 from infra.constructs.nag_suppressions import suppress
-from infra.constructs.roles import log_bucket_deletion, make_log_group
+from infra.constructs.private_bucket import make_private_bucket
+from infra.constructs.roles import make_log_group
 from infra.constructs.ticket_api import TicketApi
 from infra.constructs.websocket import WebSocket
 from infra.settings import ROOT, SettingError, Settings
@@ -30,17 +30,9 @@ class Site(Construct):
         self._settings = settings
         if not (PAGES / "index.html").is_file():
             raise SettingError(f"{PAGES} has no index.html: get the whole repository.")
-        self.bucket = bucket = s3.Bucket(
-            self,
-            "Pages",
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
-            removal_policy=RemovalPolicy.DESTROY,
-            auto_delete_objects=True,
+        self.bucket = bucket = make_private_bucket(
+            self, "Pages", settings, unlogged="Its files are public through CloudFront, and nothing else reads it."
         )
-        log_bucket_deletion(self, settings)
-        suppress(bucket, "AwsSolutions-S1", "Its files are public through CloudFront, and nothing else reads it.")
         certificate = (
             acm.Certificate.from_certificate_arn(self, "Certificate", settings.certificate) if settings.domain else None
         )

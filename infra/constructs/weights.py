@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aws_cdk import Aws, CfnOutput, Duration, Environment, Fn, RemovalPolicy, Stack, Tags
+from aws_cdk import Aws, CfnOutput, Duration, Environment, Fn, Stack, Tags
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.bundle import weights_prefix
+from infra.bundle import split_address, weights_prefix
 from infra.constructs.nag_suppressions import suppress, suppress_cdk_own
-from infra.constructs.roles import allow, log_bucket_deletion
+from infra.constructs.private_bucket import make_private_bucket
+from infra.constructs.roles import allow
 from infra.settings import TAG, Settings
 
 
@@ -55,7 +56,7 @@ def find_weights(settings: Settings) -> Weights | None:
         return None
     folder = settings.bundle_folder
     if folder is None:
-        bucket, _, prefix = settings.bundle.removeprefix("s3://").rstrip("/").partition("/")
+        bucket, prefix = split_address(settings.bundle)
         return Weights(bucket, prefix, shown=bucket)
     exported = export_name(settings.stack)
     return Weights(Fn.import_value(exported), weights_prefix(folder), shown=exported)
@@ -72,18 +73,13 @@ class WeightsStack(Stack):
             description=f"Overture: the weights that {settings.stack} reads",
         )
         Tags.of(self).add(TAG, settings.tag)
-        bucket = s3.Bucket(
+        bucket = make_private_bucket(
             self,
             "Weights",
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
-            removal_policy=RemovalPolicy.DESTROY,
-            auto_delete_objects=True,
-            lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1))],
+            settings,
+            unlogged="Read by the storyteller at each start; there is no secret in it.",
+            rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=Duration.days(1))],
         )
-        log_bucket_deletion(self, settings)
-        suppress(bucket, "AwsSolutions-S1", "Read by the storyteller at each start; there is no secret in it.")
         suppress_cdk_own(self, bucket)
         CfnOutput(
             self,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infra.bundle import MANIFEST, find_manifest, weights_prefix
+from infra.bundle import MANIFEST, find_manifest, split_address, weights_prefix
 from infra.deploy import starts
 from infra.deploy.stack_state import Client, check_status, own_reservation
 from infra.node import require_node
@@ -106,7 +106,7 @@ def check_address(address: str, client: Any) -> str | None:
     """Checks that there is a bundle at an address on S3."""
     from botocore.exceptions import ClientError
 
-    bucket, _, prefix = address.removeprefix("s3://").rstrip("/").partition("/")
+    bucket, prefix = split_address(address)
     try:
         client.head_object(Bucket=bucket, Key=f"{prefix}/{MANIFEST}")
     except ClientError as error:
