@@ -15,8 +15,8 @@ from overture.leases import HELD, Reservation
 from overture.protocol import LINE_CHARACTERS, ProtocolError, ServerMessage
 from overture.sessions import Session, SessionTransaction
 from prologue.answers.index import State
-from prologue.script.player import Beat, ReplyError
-from prologue.script.reactions import Reaction, react, standing
+from prologue.script.player import Beat
+from prologue.script.reactions import NO_REPLY, Reaction, classify, react, standing
 
 
 class Step(NamedTuple):
@@ -40,27 +40,29 @@ def say(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMes
 
 def _hear(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
     """A line said in the prologue."""
-    search = turns.look_up(front, message.text, "prologue")
+    # What is plainly a reply to a question needs no answer, and no search for one.
+    is_plain = message.ask is not None and classify(message.text) not in NO_REPLY
+    search = None if is_plain else turns.look_up(front, message.text, "prologue")
 
     def change(tx: SessionTransaction) -> tuple[Reaction, Step | None] | None:
         session, script = tx.session, front.world.script
+        if message.id in session.done:
+            return None
         question = None
-        if message.ask is not None and message.id not in session.done:
+        if message.ask is not None:
             question = None if session.in_story else standing(script, session.script)
             if question is None or question.key != message.ask:
                 raise ProtocolError(
                     "not_asked", f"Nobody is asking for `{message.ask}` at the moment; say it without `ask`."
                 )
-        if session.in_story or message.id in session.done:
+        elif session.in_story:
             return None
-        answered = search.found.match is not None
+        answered = search is not None and search.found.match is not None
         reaction, session.script = react(script, session.script, message.text, answered=answered, question=question)
-        if reaction.kind == "answer":
+        if reaction.kind in ("answer", "refused"):
             return reaction, None
-        if reaction.kind == "refused":
-            return reaction, None
-        if reaction.key is not None:
-            return reaction, _take(front, tx, message.id, reaction.key, message.text)
+        if reaction.kind == "reply":
+            return reaction, _take(front, tx, message.id, reaction)
         keeps = reaction.keep and len("\n".join([*session.kept, message.text])) <= LINE_CHARACTERS
         if keeps:
             session.kept = [*session.kept, message.text]
@@ -73,6 +75,7 @@ def _hear(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerM
         return say(front, visitor, message)
     reaction, step = heard
     if reaction.kind == "answer":
+        assert search is not None
         return turns.answer(front, visitor, message, search)
     if reaction.kind == "refused":
         return [protocol.Error("bad_reply", reaction.line or "", retryable=False, to=message.id)]
@@ -96,16 +99,12 @@ def _heard_before(front: Front, visitor: Visitor, message: protocol.Say, state: 
     return [protocol.Ok(message.id, answered=True), protocol.Aside(message.id, turn.reply, turn.kept)]
 
 
-def _take(front: Front, tx: SessionTransaction, action: str, ask: str, text: str) -> Step:
-    """Takes a text as the reply to the standing question. Raises `ProtocolError`."""
-    world, session = front.world, tx.session
-    beat = world.script.current(session.script)
-    try:
-        value, session.script = world.script.reply(session.script, ask, text)
-    except ReplyError as refusal:
-        raise ProtocolError("bad_reply", str(refusal)) from None
-    if any(field.key == ask for field in world.profile):  # else a choice that is nobody's business later
-        session.profile = {**session.profile, ask: value}
+def _take(front: Front, tx: SessionTransaction, action: str, reply: Reaction) -> Step:
+    """Takes a line as the reply to the standing question, and goes on."""
+    session = tx.session
+    beat = front.world.script.current(session.script)
+    if any(field.key == reply.key for field in front.world.profile):  # else a choice that is nobody's business later
+        session.profile = {**session.profile, reply.key or "": reply.value or ""}
     return _step(front, tx, action, beat)
 
 

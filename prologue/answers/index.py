@@ -149,32 +149,34 @@ class AnswerIndex:
         return [self._decide(clean_text(text), state) for text in texts]
 
     def _decide(self, text: str, state: State) -> Decision:
-        whole = self._exact(text, state)
+        line = self._speller.correct(fold(text))
+        whole = self._exact(text, line, state)
         if whole is not None:
             return whole
         parts = split_questions(text)
         found = [self._decide_one(part, state).match for part in parts] if len(parts) > 1 else []
         matches = list({match.id: match for match in found if match is not None}.values())
         if not matches or None in found:
-            return self._decide_one(text, state)
+            return self._nearest(text, line, state)
         # Several questions in one line, and an answer to each.
         first, tokens = matches[0], sum(match.tokens for match in matches)
         lowest = min(match.score for match in matches)
         joined = " ".join(match.text for match in matches)
         return Decision(first._replace(text=joined, score=lowest, tokens=tokens), lowest, "")
 
-    def _exact(self, text: str, state: State) -> Decision | None:
-        """The answer one of whose phrasings a line is, as it is written or as it is folded and spelt."""
-        for line in (text, self._speller.correct(fold(text))):
-            place = self._matcher.exact(read_features(line), state)
+    def _decide_one(self, text: str, state: State) -> Decision:
+        line = self._speller.correct(fold(text))
+        return self._exact(text, line, state) or self._nearest(text, line, state)
+
+    def _exact(self, text: str, line: str, state: State) -> Decision | None:
+        """The answer that has a text for a phrasing, as it is written or folded and spelt (`line`)."""
+        for form in (text, line):
+            place = self._matcher.exact(read_features(form), state)
             if place is not None:
                 return self._give(place, 1.0)
         return None
 
-    def _decide_one(self, text: str, state: State) -> Decision:
-        if (exact := self._exact(text, state)) is not None:
-            return exact
-        line = self._speller.correct(fold(text))
+    def _nearest(self, text: str, line: str, state: State) -> Decision:
         near = self._neighbours(to_units(self._embed([line]), self._whitening)[0])
         answer = self._matcher.answers[self._matcher.phrasings[near.phrasing].answer]
         if state not in answer.when:

@@ -18,6 +18,8 @@ Kind = Literal["greeting", "thanks", "yes", "no", "small_talk", "question", "sto
 KINDS: tuple[Kind, ...] = ("greeting", "thanks", "yes", "no", "small_talk", "question", "story", "other")
 #: Kinds that the storyteller should hear about.
 KEPT: frozenset[Kind] = frozenset({"question", "story", "other"})
+#: Kinds that are no reply to a question.
+NO_REPLY: frozenset[Kind] = frozenset({"greeting", "thanks", "question"})
 
 _WORDS = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _GREETING = frozenset(
@@ -198,7 +200,7 @@ def react(
     `answered`: whether the answer index has an answer to the line. `question`: the one that the visitor sees.
     """
     kind = classify(text)
-    if question is not None and (kind not in ("greeting", "thanks", "question") or question.offered(text)):
+    if question is not None and (kind not in NO_REPLY or question.offered(text)):
         refused = state.get("refused", 0)
         try:
             return Reaction("reply", key=question.key, value=question.read(text, refused)), state
