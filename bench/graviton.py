@@ -13,6 +13,7 @@ import getpass
 import os
 import platform
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
+
+from bench.results import commit_of
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "graviton" / "report.md"
@@ -50,7 +53,7 @@ class Outcome(NamedTuple):
 
 
 def steps(shapes: Sequence[str], text: Path, threads: int) -> list[Step]:
-    """What the kit runs, in order; the loads read what the engine's bench has left."""
+    """What the kit runs, in order."""
     return [
         Step("Tests of the engine", ["-m", "pytest", "-q", "tests/unit/engine", "tests/unit/storyteller"]),
         Step("Speed", ["-m", "bench.engine", "--threads", str(threads), "--shapes", *shapes]),
@@ -88,13 +91,7 @@ def report(outcomes: Sequence[Outcome], private: Sequence[str]) -> str:
     """The report, in Markdown, without any of the `private` texts."""
     lines = ["# Overture on arm64", "", *(f"- {name}: {value}" for name, value in machine().items())]
     for outcome in outcomes:
-        ended = (
-            "was stopped"
-            if outcome.status is None
-            else "passed"
-            if outcome.status == 0
-            else f"ended with {outcome.status}"
-        )
+        ended = {None: "was stopped", 0: "passed"}.get(outcome.status, f"ended with {outcome.status}")
         lines += [
             "",
             f"## {outcome.step.title}: {ended} after {outcome.seconds:.0f} s",
@@ -112,15 +109,13 @@ def report(outcomes: Sequence[Outcome], private: Sequence[str]) -> str:
 
 def machine() -> dict[str, str]:
     """What a figure depends on."""
-    found = subprocess.run(["lscpu"], capture_output=True, text=True, check=False) if _has("lscpu") else None
+    has = shutil.which("lscpu") is not None
+    found = subprocess.run(["lscpu"], capture_output=True, text=True, check=False) if has else None
     told = dict(re.findall(r"^([^:\n]+):\s+(.+)$", found.stdout, re.M)) if found else {}
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     return {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit_of(ROOT),
         "processor": told.get("Model name", platform.machine()),
         "cores": str(os.cpu_count()),
         "extensions": ", ".join(
@@ -149,10 +144,6 @@ def _last(output: str) -> list[str]:
     # A progress bar writes over itself; what counts is what stood there last.
     lines = [line.rsplit("\r", 1)[-1] for line in output.rstrip().split("\n")]
     return lines if len(lines) <= _LINES else [f"… {len(lines) - _LINES} lines left out", *lines[-_LINES:]]
-
-
-def _has(program: str) -> bool:
-    return any(os.access(Path(folder) / program, os.X_OK) for folder in os.get_exec_path())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,7 +28,7 @@ def write(
 ) -> Path:
     """Keeps the rows in `build/bench/<bench>.json`."""
     machine = {"cpu": _cpu(), "threads": threads, "read_gb_s": read_gb_s}
-    found = {"bench": bench, "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": _commit()}
+    found = {"bench": bench, "date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit_of(Path())}
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{bench}.json"
     path.write_text(json.dumps({**found, "machine": machine, **more, "rows": list(rows)}, indent=1) + "\n")
@@ -44,6 +44,8 @@ def _cpu() -> str:
     return names[0] if names else platform.machine()
 
 
-def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+def commit_of(folder: Path) -> str:
+    """The commit that is checked out there."""
+    command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.deploy.prices import FRONT_GB
-from overture import ledger as ledgers
-from overture import prices
+from overture.costs import Deployment, of_visit
 from overture.counters import read_days
 from overture.grid import grid
 from overture.ledger import Ledger
 from overture.ranges import significant
+from overture.settings import FRONT_MB
 from overture.table import Table, Unavailable
 from planner.report import dollars, percent, table
 from planner.scenario import Place, ScenarioError
@@ -40,11 +39,10 @@ def read(name: str, region: str) -> dict[str, Ledger]:
 
 def rows(days: Mapping[str, Ledger], place: Place) -> list[list[str]]:
     """A row a day, with the memory and the grid of a place."""
-    front_mb, here = FRONT_GB * 1024, grid(place.region)
+    deployment = Deployment(place.memory_mb, FRONT_MB, grid(place.region))
     found = []
     for day, one in days.items():
-        usd = ledgers.storyteller_usd(one, place.memory_mb) + prices.of_seconds(one.search_s, front_mb)
-        used = ledgers.total(one, place.memory_mb, front_mb, here)
+        used = of_visit(one, deployment)
         found.append(
             [
                 day,
@@ -52,9 +50,9 @@ def rows(days: Mapping[str, Ledger], place: Place) -> list[list[str]]:
                 f"{one.replies}",
                 f"{one.tokens:,}",
                 percent(one.share_answered),
-                dollars(usd * place.price_factor),
-                significant(used.wh.likely),
-                significant(used.gco2e.likely),
+                dollars(used.usd * place.price_factor),
+                significant(used.mwh / 1000),
+                significant(used.gco2e),
             ]
         )
     return found

@@ -44,7 +44,7 @@ def of_reply(
 
 
 def of_visit(ledger: Ledger, deployment: Deployment) -> Used:
-    """All that a session used so far: starts, replies, lingering, searches."""
+    """All that is in a ledger, a session's or a day's: starts, replies, lingering, searches."""
     usd = storyteller_usd(ledger, deployment.storyteller_mb) + prices.of_seconds(ledger.search_s, deployment.front_mb)
     return _used(usd, total(ledger, deployment.storyteller_mb, deployment.front_mb, deployment.grid))
 
