@@ -134,7 +134,7 @@ def first_book() -> list[dict[str, float]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.answers_build", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--answers", type=int, default=0, help="build a book of so many answers")
+    parser.add_argument("--answers", type=int, default=0, metavar="N", help="build a book of N answers")
     parser.add_argument("--phrasings", type=int, default=3, help="of each, 1 to 10 (default 3)")
     parser.add_argument("--first", action="store_true", help="ask books of 15 answers and 3 phrasings")
     options = parser.parse_args(arguments)

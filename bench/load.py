@@ -8,9 +8,9 @@ has, puts it out again and starts a Python that loads it and tells one token. Th
 1.2 x (reading + import of torch). Linux only; random weights do as well (`bench.engine` leaves some).
 
 With `--s3` a local HTTP server with S3's ranges serves the same files from the page cache. Each round reads them with
-so many GETs at once, without and with their checksums, and loads the bundle from there, next to the mapped file. Such
-a server is nearer than S3 can be: `--first-byte` lets each answer begin after so many seconds, and `--stream` gives
-each connection so many MB/s. CPU time is this side's alone.
+N GETs at once, without and with their checksums, and loads the bundle from there, next to the mapped file. Such
+a server is nearer than S3 can be: `--first-byte` is how many seconds pass before an answer begins, `--stream` how many
+MB/s a connection has. CPU time is this side's alone.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description="Cold load to the first token.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--s3", type=int, nargs="+", metavar="GETS", help="from a local server, so many GETs at once")
+    parser.add_argument(
+        "--s3", type=int, nargs="+", metavar="GETS", help="from a local server, by that many GETs at once"
+    )
     add_options(parser)
     options = parser.parse_args(arguments)
     files = sorted(options.bundle.glob("*.safetensors"))

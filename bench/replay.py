@@ -132,7 +132,7 @@ def stack_of(system: System) -> Plan:
     )
     # All come from one address, which would have its share otherwise.
     plan = plan.change("ticket", environment={"OVERTURE_TICKETS_PER_MINUTE": "0"})
-    # The simulation knows no starts of Front: as many as the plan allows are started before anybody comes.
+    # The simulation has no starts of Front: as many as the plan allows are started before anybody comes.
     plan = plan.change("front", environment={"OVERTURE_WAKES_PER_DAY": "0"}, concurrency=_FRONTS, prestart=_FRONTS)
     for name in ("ticket", "authorizer"):
         plan = plan.change(name, concurrency=1)

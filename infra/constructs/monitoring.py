@@ -102,7 +102,7 @@ class Monitoring(Construct):
     def _alarm(
         self, name: str, metric: cloudwatch.IMetric, threshold: float, description: str, *, periods: int = 1
     ) -> None:
-        """Rings when the metric was at the threshold in so many periods, one after the other."""
+        """Rings when the metric was at the threshold in that many periods, one after the other."""
         alarm = cloudwatch.Alarm(
             self,
             name,

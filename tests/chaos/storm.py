@@ -48,7 +48,7 @@ SETTINGS = Settings(
 )
 WORDS = 30
 SWEEP_S = 0.5
-#: One play in so many has a holder that stands still; the table gone for long; clocks that jump on the way.
+#: One play in each of these numbers has a holder that stands still; the table gone for long; clocks that jump.
 PAUSES, ABSENCES, JUMPS = 5, 8, 5
 PAUSE_S, ABSENCE_S, LATE_S = 1.5 * SETTINGS.lease_s, 5.0, 2.0
 _FAULTS = ((429, "LimitExceededException"), (500, "InternalServerError"), (503, "ServiceUnavailableException"))

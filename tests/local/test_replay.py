@@ -29,7 +29,7 @@ def _off(found: dict[str, Compared]) -> bool:
 async def test_waits_and_cold_share_are_as_the_simulation_says() -> None:
     found = await _compared()
     if _off(found):
-        found = await _compared()  # whoever shares this machine may stop its clock for a second or two: once
+        found = await _compared()  # other work on this machine may stop its clock for a second or two: once
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if _off(found) and load > BUSY * cores:
         pytest.skip(f"no clock is kept here: a load of {load:.0f} on {cores} cores")

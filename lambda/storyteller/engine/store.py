@@ -1,7 +1,4 @@
-"""Where a bundle's files lie when they lie in no folder: what the engine asks of such a place.
-
-Knows no protocol; `storyteller.bucket` is S3's.
-"""
+"""Where a bundle's files lie when they lie in no folder: what the engine asks of it (`storyteller.bucket` is S3's)."""
 
 from __future__ import annotations
 

@@ -319,7 +319,7 @@ async def test_stories_takes_export_and_import(tmp_path: Path) -> None:
 
 
 def assert_same(one: StoryFile, other: StoryFile) -> None:
-    """The same story, to whoever goes on with it; a client that heard no attempt at an aside counts none."""
+    """The same story, for the one who goes on with it; a client that heard no attempt at an aside counts none."""
     about = [
         (
             story.session,
