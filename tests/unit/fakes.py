@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,18 +112,26 @@ class FakeLambda:
 
 
 def make_moto_table() -> Iterator[Table]:
-    """A table in moto."""
+    """A table in moto, one call at a time: moto checks a condition and writes in two steps that threads can part."""
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("dynamodb")
+        client: Any = boto3.client("dynamodb")
         client.create_table(
             TableName=TABLE,
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
             AttributeDefinitions=[{"AttributeName": k, "AttributeType": "S"} for k in ("pk", "sk")],
             BillingMode="PAY_PER_REQUEST",
         )
+        call, lock = client._make_api_call, threading.Lock()
+
+        def call_alone(operation: str, request: dict[str, Any]) -> dict[str, Any]:
+            with lock:
+                answer: dict[str, Any] = call(operation, request)
+            return answer
+
+        patch.setattr(client, "_make_api_call", call_alone)
         yield Table(TABLE, client)
 
 
