@@ -143,7 +143,7 @@ def _log_in(repository: str, client: Client) -> None:
 def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
     """Deletes the stack, the one of its weights, then what CloudFormation leaves.
 
-    That is: images of a bare `cdk deploy`, logs, the logging role.
+    That is: images of a bare `cdk deploy`, files in the CDK's bucket, logs, the logging role.
     """
     if client is None:
         raise DeployError(_LOG_IN.format("destroy"))
@@ -159,6 +159,7 @@ def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
     if not yes and not confirm(question):
         raise DeployError("Nothing was deleted.")
     images = stack_state.asset_images(client, settings.stack)
+    files = stack_state.asset_files(client, settings.stack)
     functions = stack_state.find_resources(client, settings.stack, "AWS::Lambda::Function")
     role = stack_state.log_role_to_release(client, settings.stack)
     used = role is not None and stack_state.account_log_role(client) == role
@@ -173,6 +174,9 @@ def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
     for repository, tag in images:
         client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": tag}])
         print(f"Deleted the image {tag[:12]} from {repository}.")
+    if files is not None:
+        stack_state.delete_asset_files(client, *files)
+        print(f"Deleted {len(files[1])} files of the stack from {files[0]}.")
     for name in stack_state.delete_log_groups(client, functions):
         print(f"Deleted the log group {name}.")
     if role is None:

@@ -188,14 +188,31 @@ def activate_tag(client: Client, tag: str) -> bool:
 
 def asset_images(client: Client, stack: str) -> list[tuple[str, str]]:
     """The stack's images in the CDK's own repository, as repository and tag (of a bare `cdk deploy`)."""
+    text, name = _read_template(client, stack), r"cdk-\w+-container-assets-\d+-[a-z0-9-]+"
+    return list(dict.fromkeys(re.findall(f"({name}):([0-9a-f]{{64}})", text)))
+
+
+def asset_files(client: Client, stack: str) -> tuple[str, list[str]] | None:
+    """The CDK's bucket and the stack's files in it: packages of functions, and the page."""
+    text = _read_template(client, stack)
+    bucket = re.search(r"cdk-\w+-assets-\d+-[a-z0-9-]+", text)
+    keys = sorted(set(re.findall(r"[0-9a-f]{64}\.zip", text)))
+    return (bucket[0], keys) if bucket and keys else None
+
+
+def delete_asset_files(client: Client, bucket: str, keys: Sequence[str]) -> None:
+    """Deletes files of a stack that is gone. A stack that has the same ones needs them at its next deployment alone,
+    which uploads what is missing."""
+    client("s3").delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
+
+
+def _read_template(client: Client, stack: str) -> str:
+    """The deployed template as text, with the account's number in it; empty without the stack."""
     if find_status(client, stack) is None:
-        return []
+        return ""
     template = client("cloudformation").get_template(StackName=stack)["TemplateBody"]
     text = template if isinstance(template, str) else json.dumps(template)
-    account = client("sts").get_caller_identity()["Account"]
-    name = r"cdk-\w+-container-assets-(?:\$\{AWS::AccountId\}|\d+)-[a-z0-9-]+"
-    found = re.findall(f"({name}):([0-9a-f]{{64}})", text)
-    return [(name.replace("${AWS::AccountId}", account), tag) for name, tag in dict.fromkeys(found)]
+    return text.replace("${AWS::AccountId}", str(client("sts").get_caller_identity()["Account"]))
 
 
 def delete_log_groups(client: Client, functions: Sequence[str]) -> list[str]:

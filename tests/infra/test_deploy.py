@@ -231,7 +231,8 @@ class Leftovers:
 
     def get_template(self, StackName: str) -> dict[str, Any]:
         uri = "${AWS::AccountId}.dkr.ecr/cdk-hnb659fds-container-assets-${AWS::AccountId}-us-east-1:" + "a" * 64
-        return {"TemplateBody": {"Resources": {"F": {"Code": {"ImageUri": {"Fn::Sub": uri}}}}}}
+        file = {"S3Bucket": {"Fn::Sub": "cdk-hnb659fds-assets-${AWS::AccountId}-us-east-1"}, "S3Key": "b" * 64 + ".zip"}
+        return {"TemplateBody": {"Resources": {"F": {"Code": {"ImageUri": {"Fn::Sub": uri}}}, "G": {"Code": file}}}}
 
     def get_caller_identity(self) -> dict[str, str]:
         return {"Account": "123"}
@@ -292,6 +293,13 @@ def test_destroying_takes_along_what_cloudformation_leaves(aws: State) -> None:
             {
                 "repositoryName": "cdk-hnb659fds-container-assets-123-us-east-1",
                 "imageIds": [{"imageTag": "a" * 64}],
+            },
+        ),
+        (
+            "delete_objects",
+            {
+                "Bucket": "cdk-hnb659fds-assets-123-us-east-1",
+                "Delete": {"Objects": [{"Key": "b" * 64 + ".zip"}], "Quiet": True},
             },
         ),
         ("delete_log_group", {"logGroupName": "/aws/lambda/Overture-CustomCDK-1"}),

@@ -226,7 +226,9 @@ def test_destroying_deletes_the_weights_after_what_reads_them(
 ) -> None:
     """Also when the first deployment ended between the two stacks."""
     aws.status, aws.weights = status, "CREATE_COMPLETE"
-    nothing: dict[str, Any] = {"asset_images": [], "find_resources": [], "log_role_to_release": None}
+    nothing: dict[str, Any] = {
+        "asset_images": [], "asset_files": None, "find_resources": [], "log_role_to_release": None,
+    }  # fmt: skip
     for name, found in nothing.items():
         monkeypatch.setattr(stack_state, name, lambda *_, found=found: found)
     formation = Formation(aws)
