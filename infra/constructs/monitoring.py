@@ -19,6 +19,7 @@ from infra.constructs.roles import NAMESPACE, service_name
 from infra.settings import Settings
 
 _FIVE_MINUTES = Duration.minutes(5)
+_DAY = Duration.days(1)
 
 
 class Monitoring(Construct):
@@ -183,6 +184,31 @@ class Monitoring(Construct):
                 _graph("Wakes spared by written answers", count("front", "WakesSpared")),
             ],
             [
+                _by_day("A day: lines told, answered", count("storyteller", "Replies"), count("front", "Answers")),
+                _by_day(
+                    "A day: share of lines answered without the model",
+                    cloudwatch.MathExpression(
+                        expression="FILL(answers, 0) / (FILL(answers, 0) + FILL(replies, 0))",
+                        label="share",
+                        period=_DAY,
+                        using_metrics={
+                            "answers": count("front", "Answers"),
+                            "replies": count("storyteller", "Replies"),
+                        },
+                    ),
+                ),
+                _by_day(
+                    "A day: energy (mWh)",
+                    count("storyteller", "MilliwattHours"),
+                    count("front", "SavedMilliwattHours"),
+                ),
+                _by_day(
+                    "A day: carbon (mg CO2e)",
+                    count("storyteller", "MilligramsCO2e"),
+                    count("front", "SavedMilligramsCO2e"),
+                ),
+            ],
+            [
                 _graph(
                     "Errors, and faults that were answered",
                     *(one.metric_errors(label=name) for name, one in self._functions.items()),
@@ -211,3 +237,9 @@ def _sum(metrics: dict[str, cloudwatch.IMetric], *, label: str) -> cloudwatch.Ma
 def _graph(title: str, *metrics: cloudwatch.IMetric, line: float | None = None) -> cloudwatch.IWidget:
     lines = [] if line is None else [cloudwatch.HorizontalAnnotation(value=line, label="the kill switch")]
     return cloudwatch.GraphWidget(title=title, left=list(metrics), left_annotations=lines, width=8)
+
+
+def _by_day(title: str, *metrics: cloudwatch.Metric | cloudwatch.MathExpression) -> cloudwatch.IWidget:
+    """The sums of each of the last four weeks' days."""
+    left: list[cloudwatch.IMetric] = [metric.with_(period=_DAY) for metric in metrics]
+    return cloudwatch.GraphWidget(title=title, left=left, period=_DAY, start="-P28D", width=6)

@@ -222,6 +222,20 @@ def test_the_dashboard_shows_the_metrics_that_the_functions_write(synth: Synth) 
         assert function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == "Overture"
 
 
+def test_the_dashboard_sums_each_day(synth: Synth) -> None:
+    body = json.loads(flat(synth().one("AWS::CloudWatch::Dashboard")["DashboardBody"]))
+    days = [one["properties"] for one in body["widgets"] if one["properties"].get("title", "").startswith("A day: ")]
+    assert {one["title"].removeprefix("A day: ").split(" ")[0] for one in days} == {
+        "lines",
+        "share",
+        "energy",
+        "carbon",
+    }
+    for one in days:
+        assert (one["period"], one["start"]) == (86_400, "-P28D")
+        assert {metric[-1]["period"] for metric in one["metrics"] if isinstance(metric[-1], dict)} == {86_400}
+
+
 def test_nothing_that_costs_money_outlives_the_stack(synth: Synth) -> None:
     made = synth(email="me@example.org", auth="cognito")
     kept = {
