@@ -237,17 +237,10 @@ class AnswerIndexBuilder:
         given: dict[State, npt.NDArray[np.bool_]] = {}
         for column, state in enumerate(STATES):
             may = allowed[:, column]
-            ours, theirs = may[asked.candidate] & may[asked.wanted], may[negative.candidate]
-            weights = fit(
-                np.concatenate([asked.rows[ours], negative.rows[theirs]]),
-                np.concatenate([(asked.candidate == asked.wanted)[ours], np.zeros(int(theirs.sum()), bool)]),
-            )
-            scores = np.where(theirs, score(negative.rows, weights), -np.inf)
-            ranked = sorted((round(float(one), 5) for one in scores[theirs]), reverse=True)
             count = 0 if foreign else len(self.negatives)  # of none, no threshold promises anything
-            calibration[state] = Calibration(weights.tolist(), count, ranked)
-            limits[state] = limit = threshold(ranked, count, budget * SHARES[state])
-            given[state] = may[asked.candidate] & (score(asked.rows, weights) >= limit)
+            calibration[state] = found = calibrate(asked, negative, may, count)
+            limits[state] = limit = threshold(found.scores, count, budget * SHARES[state])
+            given[state] = may[asked.candidate] & (score(asked.rows, np.array(found.weights)) >= limit)
             right, counted = given[state] & (asked.candidate == asked.wanted), may[asked.wanted]
             recall[state] = float(right[counted].mean()) if counted.any() else 0.0
             wrong[state] = float((given[state] & ~right)[counted].mean()) if counted.any() else 0.0
@@ -324,6 +317,17 @@ class AnswerIndexBuilder:
         each = len(self.texts) / len(self.answers)
         gain = max(0.0, recall - float(right.mean())) * math.log2((each + 5) / each)
         return min(gain, 1 - recall)
+
+
+def calibrate(asked: HeldOut, negative: HeldOut, may: npt.NDArray[np.bool_], count: int) -> Calibration:
+    """What is learned from held-out lines with the answers that `may` [answers, boolean] be given."""
+    ours, theirs = may[asked.candidate] & may[asked.wanted], may[negative.candidate]
+    weights = fit(
+        np.concatenate([asked.rows[ours], negative.rows[theirs]]),
+        np.concatenate([(asked.candidate == asked.wanted)[ours], np.zeros(int(theirs.sum()), bool)]),
+    )
+    ranked = sorted((round(float(one), 5) for one in score(negative.rows[theirs], weights)), reverse=True)
+    return Calibration(weights.tolist(), count, ranked)
 
 
 def make_vectors(rows: Floats) -> Any:

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from prologue.answers.lexicon import CONTRACTIONS, NEGATIONS, OPPOSITES
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W\d_]+)?|/[a-z]+")
-_QUOTES = re.compile(r"[“”\"«»]|(?:^|\s)[‘'][^'’]*\s[^'’]*[’'](?:\W|$)|\*[^*]+\*|^>")
+_QUOTED = re.compile(r"[“\"«]([^“”\"«»]*)(?:[”\"»]|$)|(?:^|\s)[‘']([^'’]*)[’'](?=\W|$)")
+_TALE = re.compile(r"\*[^*]+\*|^>")
+#: Fewer words in quotation marks are a name ("what is “Backstage”?") and no speech.
+_SPEECH_WORDS = 3
 _PREFACE = re.compile(
     r"^(?:(?:um+|uh|er|hm+|hey|hi|hello|oh|ok|okay|so|well|please|sorry|pardon|excuse me|pardon me|quick question"
     r"|just curious|out of curiosity|by the way|guardian|sir|i have a question|one question|question)\b[\s,.:;!-]*)+",
@@ -48,8 +51,13 @@ def read_features(line: str) -> Features:
         exact=" ".join(part for word in _WORD.findall(_TAIL.sub("", bare)) for part in _expand(word.casefold())),
         negated=any(word in NEGATIONS for word in plain),
         sides=_sides(plain),
-        quoted=bool(_QUOTES.search(line)),
+        quoted=_is_speech(line),
     )
+
+
+def _is_speech(line: str) -> bool:
+    spoken = (found[1] or found[2] or "" for found in _QUOTED.finditer(line))
+    return bool(_TALE.search(line)) or any(len(_WORD.findall(part)) >= _SPEECH_WORDS for part in spoken)
 
 
 def opposed(line: Features, phrasing: Features) -> bool:

@@ -41,7 +41,7 @@ FORMAT = 5
 NEIGHBOURS = 64
 #: The share of the *negatives* that may pass, as a multiple of the budget: near-misses are many among them
 #: and few among what visitors say.
-SHARES: dict[State, float] = {"prologue": 3.5, "story": 2.5}
+SHARES: dict[State, float] = {"prologue": 3.9, "story": 2.8}
 #: What a token of English prose holds, in characters; only for the estimate of what an answer saved.
 CHARACTERS_PER_TOKEN = 4.2
 
@@ -181,11 +181,13 @@ class AnswerIndex:
         answer = self._matcher.answers[self._matcher.phrasings[near.phrasing].answer]
         if state not in answer.when:
             return Decision(None, -np.inf, "state")
-        if read_features(text).quoted:
-            return Decision(None, -np.inf, "speech")
         row = np.array([self._matcher.figures(line, near)])
         odds = float(score(row, self._weights[state])[0])
-        return self._give(near.phrasing, odds) if odds >= self.thresholds[state] else Decision(None, odds, "too far")
+        if odds < self.thresholds[state]:
+            return Decision(None, odds, "too far")
+        if read_features(text).quoted:
+            return Decision(None, -np.inf, "speech")
+        return self._give(near.phrasing, odds)
 
     def _neighbours(self, vector: Floats) -> Neighbours:
         cosines, places = self._vectors.search(vector[None], min(NEIGHBOURS, self._vectors.ntotal))

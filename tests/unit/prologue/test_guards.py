@@ -29,6 +29,23 @@ def test_negation_opposites_and_speech_are_seen() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "speech"),
+    [
+        ("\u201cWhere are we?\u201d I ask the lamplighter", True),
+        ('I shout: "Stop that at once', True),
+        ("'Can I come back later?' I whisper", True),
+        ("*waves at the guard*", True),
+        ('what is "Backstage" for', False),
+        ("does \u201cundo\u201d exist", False),
+        ('is "again" or "back" the one I want here', False),
+        ("can't I skip what's the guards' part", False),
+    ],
+)
+def test_a_name_in_quotation_marks_is_no_speech(line: str, speech: bool) -> None:
+    assert read_features(line).quoted is speech
+
+
+@pytest.mark.parametrize(
     ("line", "plain"),
     [
         ("ty!!", "thank you!"),
