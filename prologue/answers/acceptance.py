@@ -19,7 +19,7 @@ Doubles = npt.NDArray[np.float64]
 
 #: The cosine to the nearest phrasing and the mean of the three nearest; to the nearest other answer; to the
 #: nearest negative and the mean of three; the higher of the two rivals; the classifier's score; the share of
-#: the line's words, by rarity, that the answer's phrasings know; disagreement in negation and in opposites.
+#: the line's words, by rarity, that the answer's phrasings know; disagreement in negation.
 FIGURES = (
     "nearest",
     "nearest3",
@@ -30,12 +30,11 @@ FIGURES = (
     "classifier",
     "known",
     "negation",
-    "opposite",
 )
 #: Centre and scale of each figure, and the weights learned on the Emerald City (the last is the offset).
-CENTRE = np.array([0.62, 0.55, 0.45, 0.45, 0.40, 0.50, 0.0, 0.80, 0.08, 0.05])
-SCALE = np.array([0.20, 0.18, 0.12, 0.14, 0.12, 0.13, 2.0, 0.20, 0.27, 0.22])
-PRIOR = np.array([-0.45, 0.35, 0.1, 1.0, -1.1, -1.5, 1.2, 0.8, -0.2, -0.3, -0.4])
+CENTRE = np.array([0.62, 0.55, 0.45, 0.45, 0.40, 0.50, 0.0, 0.80, 0.08])
+SCALE = np.array([0.20, 0.18, 0.12, 0.14, 0.12, 0.13, 2.0, 0.20, 0.27])
+PRIOR = np.array([-0.45, 0.35, 0.1, 1.0, -1.1, -1.5, 1.2, 0.8, -0.2, -0.4])
 #: How many lines the prior counts for.
 STRENGTH = 10.0
 #: How sure the threshold is to keep the budget, if lines to come are like the negatives.
@@ -51,7 +50,6 @@ def figures(
     classifier: float,
     known: float,
     negation: bool,
-    opposite: bool,
 ) -> list[float]:
     """The figures of a line. `own`: cosines to the answer's phrasings, `away`: to negatives; the highest first."""
     negative, negative3 = (away[0], sum(away[:3]) / len(away[:3])) if len(away) else (0.0, 0.0)
@@ -65,7 +63,6 @@ def figures(
         classifier,
         known,
         float(negation),
-        float(opposite),
     ]
 
 

@@ -36,7 +36,7 @@ __all__ = [
 
 CONTENT, VECTORS, ARRAYS, EMBEDDER = "answers.json", "answers.faiss", "answers.npz", "embedder"
 #: Raised when the meaning of the files changes.
-FORMAT = 5
+FORMAT = 6
 #: How many phrasings near a line are looked at for another answer's.
 NEIGHBOURS = 64
 #: The share of the *negatives* that may pass, as a multiple of the budget: near-misses are many among them
@@ -157,7 +157,7 @@ class AnswerIndex:
         found = [self._decide_one(part, state).match for part in parts] if len(parts) > 1 else []
         matches = list({match.id: match for match in found if match is not None}.values())
         if not matches or None in found:
-            return self._nearest(text, line, state)
+            return self._nearest(line, state)
         # Several questions in one line, and an answer to each.
         first, tokens = matches[0], sum(match.tokens for match in matches)
         lowest = min(match.score for match in matches)
@@ -166,7 +166,7 @@ class AnswerIndex:
 
     def _decide_one(self, text: str, state: State) -> Decision:
         line = self._speller.correct(fold(text))
-        return self._exact(text, line, state) or self._nearest(text, line, state)
+        return self._exact(text, line, state) or self._nearest(line, state)
 
     def _exact(self, text: str, line: str, state: State) -> Decision | None:
         """The answer that has a text for a phrasing, as it is written or folded and spelt (`line`)."""
@@ -176,18 +176,14 @@ class AnswerIndex:
                 return self._give(place, 1.0)
         return None
 
-    def _nearest(self, text: str, line: str, state: State) -> Decision:
+    def _nearest(self, line: str, state: State) -> Decision:
         near = self._neighbours(to_units(self._embed([line]), self._whitening)[0])
         answer = self._matcher.answers[self._matcher.phrasings[near.phrasing].answer]
         if state not in answer.when:
             return Decision(None, -np.inf, "state")
         row = np.array([self._matcher.figures(line, near)])
         odds = float(score(row, self._weights[state])[0])
-        if odds < self.thresholds[state]:
-            return Decision(None, odds, "too far")
-        if read_features(text).quoted:
-            return Decision(None, -np.inf, "speech")
-        return self._give(near.phrasing, odds)
+        return self._give(near.phrasing, odds) if odds >= self.thresholds[state] else Decision(None, odds, "too far")
 
     def _neighbours(self, vector: Floats) -> Neighbours:
         cosines, places = self._vectors.search(vector[None], min(NEIGHBOURS, self._vectors.ntotal))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from prologue.answers.acceptance import figures
 from prologue.answers.answer import Answer, State
-from prologue.answers.guards import Features, opposed, read_features, read_words
+from prologue.answers.guards import Features, read_features, read_words
 
 
 class Phrasing(NamedTuple):
@@ -54,7 +54,7 @@ class Matcher:
 
     def exact(self, features: Features, state: State) -> int | None:
         """The phrasing that is the line, but for case, punctuation, courtesies and contractions."""
-        place = None if features.quoted or not features.exact else self._exact.get(features.exact)
+        place = self._exact.get(features.exact) if features.exact else None
         return place if place is not None and state in self.answers[self.phrasings[place].answer].when else None
 
     def figures(self, line: str, near: Neighbours, hidden: Collection[int] = ()) -> list[float]:
@@ -73,7 +73,6 @@ class Matcher:
             classifier=near.classifier,
             known=share,
             negation=features.negated != nearest.negated,
-            opposite=opposed(features, nearest),
         )
 
     def _phrasing_features(self, place: int) -> Features:
