@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import random_llama
-from bench.random_llama import SHAPES, shape_config, write_bundle, write_checkpoint, write_gguf
+from bench.engine import random_llama
+from bench.engine.random_llama import SHAPES, shape_config, write_bundle, write_checkpoint, write_gguf
 from model_build.pack import pack
 from model_build.sources import FolderSource, open_source
 from storyteller.engine import Sampling, load_engine

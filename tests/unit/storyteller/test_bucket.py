@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.object_server import Handler, ObjectServer, serving
+from bench.engine.object_server import Handler, ObjectServer, serving
 from model_build.pack import pack
 from model_build.prefix import write_prefix
 from model_build.sources import open_source

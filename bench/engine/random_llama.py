@@ -1,7 +1,7 @@
 """Llamas of real shapes with random weights, made on the spot: a bundle or a 16-bit checkpoint for us, a Q4_0
 GGUF for llama.cpp.
 
-    python -m bench.random_llama {bundle,gguf,checkpoint} <shape> <path>
+    python -m bench.engine.random_llama {bundle,gguf,checkpoint} <shape> <path>
 
 Speed does not depend on what the weights are, so none need be downloaded. A block of random weights is
 made once and written as often as a shape needs it; every byte has its own place in the file and memory.

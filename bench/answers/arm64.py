@@ -47,7 +47,7 @@ def bench_arm64(book_folder: Path, package: Path, out: Path) -> dict[str, Any]:
     if not package.is_dir():
         raise Arm64Error(f"There is no {package}: stage Front's arm64 wheels with `make wheels`.")
     book = load_answer_index(book_folder)
-    texts = [line.text for line in read_labelled(Path(__file__).with_name("data") / "emerald_city.jsonl")]
+    texts = [line.text for line in read_labelled(Path(__file__).parents[1] / "data" / "emerald_city.jsonl")]
     lines = texts[:: max(1, len(texts) // LINES)][:LINES]
     asked = out / "arm64-lines.json"
     asked.write_text(json.dumps(lines), encoding="utf-8")

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from bench.meter import Meter, MeterError, find
+from bench.energy.meter import Meter, MeterError, find
 from bench.results import row, write
 from model_build.resolve import model_folder
 from overture.ranges import significant

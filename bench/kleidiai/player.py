@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.players import play
-from bench.random_llama import random_packed, shape_config
+from bench.engine.players import play
+from bench.engine.random_llama import random_packed, shape_config
 from storyteller.engine.bundle import head_rows, matrices
 from storyteller.engine.config import LlamaConfig
 from storyteller.engine.kernels import choose_kernel

@@ -27,15 +27,15 @@ from typing import Any
 for _library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
-from bench.answers_arm64 import Arm64Error, bench_arm64
-from bench.answers_intents import bench_intents, read_banking, read_clinc
-from bench.answers_speed import bench_speed
+from bench.answers.arm64 import Arm64Error, bench_arm64
+from bench.answers.intents import bench_intents, read_banking, read_clinc
+from bench.answers.speed import bench_speed
 from prologue.answers.answer import STATES
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import CONTENT, EMBEDDER, AnswerIndex, load_answer_index
 from prologue.answers.measure import Labelled, measure, read_labelled
 
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from prologue.answers.embedder import Embedder
 from prologue.answers.index import EMBEDDER, NEIGHBOURS
 from prologue.answers.measure import read_labelled
 
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 
 
 def bench_speed(book_folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from bench.storyteller_lines import OPENING
+from bench.storyteller.lines import OPENING
 
 Dialogue = Mapping[str, Any]
 

@@ -1,7 +1,7 @@
 """From a cold disk to the first token, against the disk's own speed; or from S3's ranges, next to that.
 
-    python -m bench.load <bundle> [--rounds 3]
-    python -m bench.load <bundle> --s3 1 16 32 64 [--first-byte 0.03 --stream 80]
+    python -m bench.engine.load <bundle> [--rounds 3]
+    python -m bench.engine.load <bundle> --s3 1 16 32 64 [--first-byte 0.03 --stream 80]
 
 Each round puts the bundle out of the page cache, reads it plainly with as many threads as the engine
 has, puts it out again and starts a Python that loads it and tells one token. The target is
@@ -26,12 +26,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.object_server import add_options
+from bench.engine.object_server import add_options
 from storyteller.bucket import Bucket
 from storyteller.engine.bundle import read_manifest
 from storyteller.engine.reading import Part, Reading
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _LOAD = """
 import sys, time
 from storyteller.engine import Sampling, load_engine
@@ -67,7 +67,7 @@ def timed(code: str, *arguments: str) -> float:
 @contextmanager
 def server_of(bundle: Path, first_byte_s: float, stream_mb_s: float) -> Iterator[str]:
     """The address of a server in a process of its own: in this one its threads would take turns with the reader's."""
-    command = [sys.executable, "-m", "bench.object_server", str(bundle)]
+    command = [sys.executable, "-m", "bench.engine.object_server", str(bundle)]
     command += ["--first-byte", str(first_byte_s), "--stream", str(stream_mb_s)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -118,7 +118,7 @@ def measure_s3(bundle: Path, parallel: Sequence[int]) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.load", description="Cold load to the first token.")
+    parser = argparse.ArgumentParser(prog="python -m bench.engine.load", description="Cold load to the first token.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(

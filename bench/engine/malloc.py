@@ -1,8 +1,8 @@
-"""`python -m bench.malloc BUNDLE`: what the allocator's and OpenMP's settings do to the storyteller's memory and speed.
+"""`python -m bench.engine.malloc BUNDLE`: what the allocator's and OpenMP's settings do to memory and speed.
 
 Each setting is an environment in which a fresh Python loads the bundle, reads a prompt of 256 tokens and tells 48, in
 turns with the others, since a shared machine changes from minute to minute. The storyteller's Dockerfile cites it.
-Linux only; random weights do as well (`python -m bench.random_llama bundle 1B FOLDER`).
+Linux only; random weights do as well (`python -m bench.engine.random_llama bundle 1B FOLDER`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, dict[str, str]] = {
     "as it comes": {},
     "two arenas": {"MALLOC_ARENA_MAX": "2"},
@@ -79,7 +79,7 @@ def play(bundle: Path, threads: int, way: str, environment: dict[str, str]) -> d
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and prints a table of medians."""
-    parser = argparse.ArgumentParser(prog="python -m bench.malloc", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.engine.malloc", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("bundle", type=Path, nargs="?", default=ROOT / "build" / "models" / "storyteller")
     parser.add_argument("--image", help="measure in containers of this image, with the bundle in it, instead")
     parser.add_argument("--rounds", type=int, default=5)

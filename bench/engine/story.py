@@ -1,6 +1,6 @@
 """One line to the storyteller, in 16 bits and then in INT4: first token, speed, total time.
 
-    python -m bench.story <folder, GGUF file or hub id> [--bundle B] [--line "Knock on the gate"] [--tokens 128]
+    python -m bench.engine.story <folder, GGUF file or hub id> [--bundle B] [--line "Knock on the gate"] [--tokens 128]
 
 The storyteller's own prompt of the world and one visitor's line. Each model plays several times, in
 turns; the median is told. INT4 plays five times over: plainly, drafting ahead, with the prompt's prefix
@@ -24,7 +24,7 @@ from prologue.prompt import Turn, compose, compose_within
 from prologue.world import World, load_world
 from storyteller.engine import Completion, Engine, EngineError, Sampling, load_engine
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 #: What a visitor says on a walk.
 WALK = (
     "I knock on the green gate and wait.",
@@ -60,7 +60,7 @@ def row(told: list[Completion]) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.story", description="A story's line in 16 bits and in INT4.")
+    parser = argparse.ArgumentParser(prog="python -m bench.engine.story", description="A line in 16 bits and in INT4.")
     parser.add_argument("checkpoint", help="a checkpoint folder, a GGUF file or a hub id")
     parser.add_argument("--bundle", type=Path, help="its bundle (default: pack it now)")
     parser.add_argument("--world", type=Path, default=ROOT / "prologue" / "worlds" / "emerald_city")

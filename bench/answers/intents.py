@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.answer_rules import BUDGETS, Floats, Ints, Scored, at_threshold, curve, nearest, recalls, route_mean
+from bench.answers.rules import BUDGETS, Floats, Ints, Scored, at_threshold, curve, nearest, recalls, route_mean
 from model_build.plots import write_curves
 from prologue.answers.acceptance import fit, score, threshold
 from prologue.answers.answer import Answer

@@ -3,7 +3,7 @@
     python -m bench.engine --shapes 1B 3B 8B [--llama-python PYTHON] [--rounds 5]
 
 Random weights at the real shapes are made under build/bench. llama.cpp plays where a Python with
-`llama-cpp-python` and `gguf` is named (`bench/requirements.txt`); transformers in bf16 at 1B and 3B.
+`llama-cpp-python` and `gguf` is named (`bench/engine/requirements.txt`); transformers in bf16 at 1B and 3B.
 The players take turns, each round's ratio is taken, and the median round is told: on a shared machine
 absolute figures drift, ratios hardly do. Knows players and tables; `players` knows the engines.
 """
@@ -21,44 +21,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.random_llama import write_bundle
+from bench.engine.players import Playing
+from bench.engine.random_llama import write_bundle
 from model_build.plots import write_bars
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROMPT, TOLD = 128, 16
-
-
-class Playing:
-    """A player's process; it ends the bench with a sentence when it ends itself."""
-
-    def __init__(self, python: str, *arguments: str, threads: int, module: str = "bench.players") -> None:
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "lambda"), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}
-        self._process = subprocess.Popen(
-            [python, "-m", module, *arguments, str(threads)],
-            cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        self.load_s = self._answer()["s"]
-
-    def ask(self, order: str) -> dict[str, float]:
-        """One order's answer."""
-        assert self._process.stdin
-        self._process.stdin.write(order + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def end(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
-
-    def _answer(self) -> dict[str, float]:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            self.end()
-            raise SystemExit("A player ended before its time: see its message above.")
-        answer: dict[str, float] = json.loads(line)
-        return answer
 
 
 def read_bandwidth(threads: int) -> float:
@@ -82,7 +50,7 @@ def measure(shape: str, threads: int, rounds: int, llama_python: str | None, fol
     if llama_python:
         gguf = folder / f"{shape}.gguf"
         paths = os.pathsep.join([str(ROOT), str(ROOT / "lambda")])
-        make = [llama_python, "-m", "bench.random_llama", "gguf", shape, str(gguf)]
+        make = [llama_python, "-m", "bench.engine.random_llama", "gguf", shape, str(gguf)]
         subprocess.run(make, check=True, cwd=ROOT, stdout=sys.stderr, env={**os.environ, "PYTHONPATH": paths})
         players["llama.cpp"] = Playing(llama_python, "llama.cpp", str(gguf), threads=threads)
     if shape in ("1B", "3B"):

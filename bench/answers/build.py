@@ -1,7 +1,7 @@
 """What building large books costs, and what a writer's first book finds.
 
-    python -m bench.answers_build --answers 5000 --phrasings 3
-    python -m bench.answers_build --first
+    python -m bench.answers.build --answers 5000 --phrasings 3
+    python -m bench.answers.build --first
 
 The first builds a book of made-up questions, each about another thing, in a process of its own: seconds and the peak
 of its memory. `--first` takes 15 answers of the Emerald City with 3 phrasings each, drawn ten times, and asks the
@@ -28,10 +28,10 @@ from prologue.answers.builder import build_answer_index
 from prologue.answers.index import load_answer_index
 from prologue.answers.measure import Labelled, measure
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EMBEDDER = ROOT / "build" / "embedder"
 ANSWERS = ROOT / "prologue" / "worlds" / "emerald_city" / "answers.yaml"
-BLIND = Path(__file__).with_name("data") / "emerald_city_blind.jsonl"
+BLIND = Path(__file__).parents[1] / "data" / "emerald_city_blind.jsonl"
 DRAWS, FIRST_ANSWERS, FIRST_PHRASINGS = 10, 15, 3
 
 _THINGS = """
@@ -133,7 +133,7 @@ def first_book() -> list[dict[str, float]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m bench.answers_build", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.answers.build", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--answers", type=int, default=0, metavar="N", help="build a book of N answers")
     parser.add_argument("--phrasings", type=int, default=3, help="of each, 1 to 10 (default 3)")
     parser.add_argument("--first", action="store_true", help="ask books of 15 answers and 3 phrasings")

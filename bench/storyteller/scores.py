@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.storyteller_lines import OPENING, QUESTION
+from bench.storyteller.lines import OPENING, QUESTION
 
 #: How many times dialogues are drawn for an interval, and replies that a line is compared with.
 DRAWS, RIVALS = 2000, 19

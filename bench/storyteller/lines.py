@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LINES, CAST = ROOT / "tests" / "hand_written" / "lines.yaml", ROOT / "bench" / "data" / "storyteller.yaml"
 #: Hand-written lines that a visitor says, after the opening and before the question.
 LINES_EACH = 5

@@ -6,7 +6,7 @@ On an arm64 Linux machine (a Graviton, say) it times tokens and prompts, the way
 counts the instructions of a token on emulated arm64 (a Neoverse N1, which is Graviton2's core), which needs
 Linux and root; `scripts/arm64` installs the rest. A token is counted with one layer and with two, each layer is
 the same work, and so the whole model's token is known without running all of it. Random weights; knows
-tables and plots, `kleidiai_player` knows the engine.
+tables and plots, `player` knows the engine.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.engine import Playing
-from bench.random_llama import SHAPES
+from bench.engine.players import Playing
+from bench.engine.random_llama import SHAPES
 from model_build.plots import write_bars
 from storyteller.engine.loading import usable_cpus
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WAYS = ("KleidiAI", "fallback", "float32")
 BEFORE, AFTER = "fallback", "KleidiAI"
 PROMPT, TOLD = 64, 8
@@ -68,7 +68,7 @@ def count(shape: str, way: str, folder: Path) -> Counted:
     found = []
     for layers in (1, 2):
         file = folder / "counts"
-        player = ["-m", "bench.kleidiai_player", "count", shape, way, str(layers), str(AT), str(ROWS)]
+        player = ["-m", "bench.kleidiai.player", "count", shape, way, str(layers), str(AT), str(ROWS)]
         done = subprocess.run(["scripts/arm64", "count", str(file), *player], cwd=ROOT, stdout=sys.stderr)
         if done.returncode:
             raise BenchError(f"{way} could not be counted at {shape}: see above.")
@@ -91,7 +91,7 @@ def time_all(shapes: Sequence[str], ways: Sequence[str], threads: int, rounds: i
     """Every shape's and way's tokens a second and seconds to the first token, in turns, on this machine."""
     results: Results = {}
     for shape in shapes:
-        module = "bench.kleidiai_player"
+        module = "bench.kleidiai.player"
         players = {way: Playing(sys.executable, "play", shape, way, threads=threads, module=module) for way in ways}
         seen: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
         for number in range(rounds + 1):

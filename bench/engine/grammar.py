@@ -1,6 +1,6 @@
 """What holding replies to a form costs: the processor's time for a token with and without it, in turns.
 
-    python -m bench.grammar MODEL [--rounds 20] [--tokens 160]
+    python -m bench.engine.grammar MODEL [--rounds 20] [--tokens 160]
 
 MODEL is a bundle or a checkpoint folder. One thread tells the same lines of a walk with the form of the world and
 without, in turns; each round's ratio is taken, and the median told with its quartiles. It is the process's own time,
@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.story import WALK
+from bench.engine.story import WALK
 from model_build.resolve import add_model, model_folder
 from prologue.prompt import Turn, compose
 from prologue.world import load_world
 from storyteller.engine import Completion, Engine, EngineError, Grammar, Sampling, load_engine
 from storyteller.engine.grammar import Grammars
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Told(NamedTuple):
@@ -98,7 +98,7 @@ def report(found: dict[str, float]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.grammar", description="What a form of replies costs.")
+    parser = argparse.ArgumentParser(prog="python -m bench.engine.grammar", description="What a form of replies costs.")
     add_model(parser)
     parser.add_argument("--world", type=Path, default=ROOT / "prologue" / "worlds" / "emerald_city")
     parser.add_argument("--rounds", type=int, default=20)

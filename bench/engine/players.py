@@ -14,12 +14,16 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Player(Protocol):
@@ -98,7 +102,7 @@ class Transformers:
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
 
-        from bench.random_llama import SHAPES
+        from bench.engine.random_llama import SHAPES
 
         torch.set_num_threads(threads)
         settings = {key: value for key, value in SHAPES[shape].items() if key != "model_type"}
@@ -127,6 +131,39 @@ class Transformers:
         with self._torch.inference_mode():
             out = self._model(ids, past_key_values=self._past, use_cache=True, logits_to_keep=1)
         self._past, self._token = out.past_key_values, out.logits[:, -1].argmax(-1, keepdim=True)
+
+
+class Playing:
+    """A player's process, from the bench's side; it ends the bench with a sentence when it ends itself."""
+
+    def __init__(self, python: str, *arguments: str, threads: int, module: str = "bench.engine.players") -> None:
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "lambda"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)}
+        self._process = subprocess.Popen(
+            [python, "-m", module, *arguments, str(threads)],
+            cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self.load_s = self._answer()["s"]
+
+    def ask(self, order: str) -> dict[str, float]:
+        """One order's answer."""
+        assert self._process.stdin
+        self._process.stdin.write(order + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+    def _answer(self) -> dict[str, float]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            self.end()
+            raise SystemExit("A player ended before its time: see its message above.")
+        answer: dict[str, float] = json.loads(line)
+        return answer
 
 
 def play(make: Callable[[], Player]) -> None:

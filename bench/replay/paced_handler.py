@@ -1,8 +1,8 @@
-"""The storyteller's own handler with the engine of `bench.paced`."""
+"""The storyteller's own handler with the engine of `bench.replay.paced`."""
 
 from __future__ import annotations
 
-from bench.paced import load_paced
+from bench.replay.paced import load_paced
 from storyteller import engine
 
 engine.load_engine = load_paced  # type: ignore[assignment]

@@ -3,7 +3,7 @@
     python -m bench.replay [SCENARIO.yaml] [--speed 5] [--visits 8] [--seed 2]
 
 The local stack runs the deployed handlers with real frames, sessions, leases, slots and environments; only the
-engine is a clock (bench/paced.py). Every time of the scenario is divided by `--speed`, in both. What the machine
+engine is a clock (bench/replay/paced.py). Every time of the scenario is divided by `--speed`, in both. What the machine
 itself takes for a start and for a line is first measured on one visitor alone, and told to the simulation.
 Prints p95 waits and the share of cold visits, predicted and played; writes build/bench/replay.json.
 """
@@ -121,7 +121,7 @@ def stack_of(system: System) -> Plan:
     """The play's plan with the system's times, and an engine that is a clock."""
     plan = overture(model=Path("none"), wait_s=system.start_s, concurrency=system.cap or 100).change(
         "storyteller",
-        handler="bench.paced_handler.lambda_handler",
+        handler="bench.replay.paced_handler.lambda_handler",
         environment={
             "PACED_FIRST_S": str(system.first_fixed_s),
             "PACED_TOKENS_PER_S": str(system.tokens_per_s),

@@ -1,6 +1,6 @@
 """A local HTTP server that answers GETs as S3 does: ranges, ETags, If-Match, errors in XML.
 
-    python -m bench.object_server FOLDER [--first-byte 0.03] [--stream 80]     # says its address
+    python -m bench.engine.object_server FOLDER [--first-byte 0.03] [--stream 80]     # says its address
 
 It serves one folder under any bucket and prefix (`/bucket/any/prefix/NAME`). `first_byte_s` and `stream_mb_s` imitate
 the distance: how long each answer takes to begin, and how fast each connection is. It checks no signature.
@@ -142,7 +142,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command: serves until it is ended."""
-    parser = argparse.ArgumentParser(prog="python -m bench.object_server", description="S3's GETs, for one folder.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.engine.object_server", description="S3's GETs, for one folder."
+    )
     parser.add_argument("folder", type=Path)
     add_options(parser)
     options = parser.parse_args(arguments)
