@@ -24,7 +24,7 @@ from model_build.resolve import add_model, model_folder
 from prologue.prompt import Turn, compose
 from prologue.world import load_world
 from storyteller.engine import Completion, Engine, EngineError, Grammar, Sampling, load_engine
-from storyteller.engine.grammar import Grammars
+from storyteller.engine.text.grammar import Grammars
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from bench.engine.object_server import add_options
 from storyteller.bucket import Bucket
-from storyteller.engine.bundle import read_manifest
-from storyteller.engine.reading import Part, Reading
+from storyteller.engine.files.bundle import read_manifest
+from storyteller.engine.files.reading import Part, Reading
 
 ROOT = Path(__file__).resolve().parents[2]
 _LOAD = """

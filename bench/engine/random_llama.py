@@ -23,10 +23,10 @@ import numpy.typing as npt
 from model_build.bundle import sha256, write_json, write_tensors
 from model_build.layout import bfloat16_bits, pack
 from model_build.pack import plan_files
-from storyteller.engine.bundle import FORMAT, MANIFEST, VERSION, Form, expected
-from storyteller.engine.checkpoint import expected_tensors
-from storyteller.engine.config import LlamaConfig, parse_config
-from storyteller.engine.layout import LAYOUT
+from storyteller.engine.files.bundle import FORMAT, MANIFEST, VERSION, Form, expected
+from storyteller.engine.files.checkpoint import expected_tensors
+from storyteller.engine.files.config import LlamaConfig, parse_config
+from storyteller.engine.files.layout import LAYOUT
 
 _LLAMA_3 = {"model_type": "llama", "vocab_size": 128256, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5}
 

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from bench.engine.players import play
 from bench.engine.random_llama import random_packed, shape_config
-from storyteller.engine.bundle import head_rows, matrices
-from storyteller.engine.config import LlamaConfig
+from storyteller.engine.files.bundle import head_rows, matrices
+from storyteller.engine.files.config import LlamaConfig
+from storyteller.engine.files.layout import GROUP, packed_bytes
 from storyteller.engine.kernels import choose_kernel
-from storyteller.engine.layout import GROUP, packed_bytes
 from storyteller.engine.linears import Dense, Kleidi, Linear
 from storyteller.engine.model import Layer, Llama
 from storyteller.engine.ops import Operations, TorchOperations

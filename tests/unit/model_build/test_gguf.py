@@ -20,9 +20,9 @@ from model_build.sources import SourceError, open_source
 from model_build.sources.gguf import GgufSource
 from model_build.sources.gguf_tokenizer import GgufTokenizer
 from storyteller.engine import Sampling, load_engine
-from storyteller.engine.bundle import read_manifest
-from storyteller.engine.checkpoint import expected_tensors
-from storyteller.engine.config import read_config
+from storyteller.engine.files.bundle import read_manifest
+from storyteller.engine.files.checkpoint import expected_tensors
+from storyteller.engine.files.config import read_config
 from tests.tiny_gguf import llama_3_divisors, same, write_gguf
 from tests.tiny_llama import LLAMA_3_1, LLAMA_3_2, write_tiny_llama
 

@@ -20,7 +20,7 @@ from model_build.prefix import write_prefix
 from model_build.sources import open_source
 from storyteller.bucket import Bucket, opened
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
-from storyteller.engine.reading import Part, Reading
+from storyteller.engine.files.reading import Part, Reading
 from tests.tiny_llama import LLAMA_3_1, write_tiny_llama
 
 ROOT = Path(__file__).resolve().parents[3]

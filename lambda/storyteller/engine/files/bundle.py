@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import EngineError
 from .config import LlamaConfig, parse_config, read_json
-from .errors import EngineError
 from .layout import GROUP, LAYOUT, ROWS, packed_bytes
 from .reading import Part, Progress, Reading
 from .store import Store
@@ -27,8 +27,8 @@ from .tensorfile import TensorSpan, open_tensor_file, read_tensor_header
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .model import Llama
-    from .prefix_cache import CachedPrefix
+    from ..model import Llama
+    from ..prefix_cache import CachedPrefix
 
 MANIFEST, FORMAT, VERSION = "bundle.json", "overture-bundle", 1
 PREFIX = "prefix.safetensors"
@@ -317,9 +317,9 @@ class BundleReading:
 
     def build(self, *, context: int, threads: int, kernel: KernelName) -> Llama:
         """Waits for the bytes, then the model over them."""
-        from .kernels import choose_kernel
-        from .linears import Sum
-        from .model import Layer, Llama
+        from ..kernels import choose_kernel
+        from ..linears import Sum
+        from ..model import Layer, Llama
 
         config = self._manifest.config
         chosen = choose_kernel(kernel, config, threads)
@@ -367,7 +367,7 @@ class BundleReading:
 
     def prefix(self, model: Llama) -> CachedPrefix | None:
         """The shipped prefix in a cache of its own; None where there is none or it does not fit the context."""
-        from .prefix_cache import CachedPrefix
+        from ..prefix_cache import CachedPrefix
 
         if PREFIX not in self._manifest.files:
             return None
@@ -381,7 +381,7 @@ class BundleReading:
     def _embedding(self) -> Callable[[Tensor], Tensor]:
         import torch
 
-        from .linears import unpack_rows
+        from ..linears import unpack_rows
 
         config, form = self._manifest.config, self._manifest.form
         if form.embedding == "int8":

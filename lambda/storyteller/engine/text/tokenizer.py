@@ -14,9 +14,9 @@ from typing import Any
 
 from tokenizers import Tokenizer as Vocabulary
 
+from ..errors import EngineError
+from ..files.config import read_json
 from .chat_template import ChatTemplate, ChatTemplateError
-from .config import read_json
-from .errors import EngineError
 
 _HALF = "\N{REPLACEMENT CHARACTER}"
 #: Stands around what only looks like a control token while a prompt is rendered. From Unicode's private use area.

@@ -12,8 +12,8 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .errors import EngineError
-from .request import Grammar
+from ..errors import EngineError
+from ..request import Grammar
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:

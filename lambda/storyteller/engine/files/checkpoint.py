@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import EngineError
 from .config import LlamaConfig, read_config
-from .errors import EngineError
 from .reading import Part, Progress, Reading
 from .tensorfile import TensorSpan, open_checkpoint
 

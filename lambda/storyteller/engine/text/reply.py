@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .request import Reason, Sampling
+from ..request import Reason, Sampling
 from .tokenizer import TextStream, Tokenizer
 
 #: Where a sentence ends: after its mark and closing quotes, or at the end of a line.
