@@ -187,7 +187,7 @@ def play(make: Callable[[], Player]) -> None:
 
 
 def main() -> None:
-    """`players.py KIND PATH-OR-SHAPE THREADS`."""
+    """`python -m bench.engine.players KIND PATH-OR-SHAPE THREADS`."""
     kind, what, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
     makers: dict[str, Callable[[], Player]] = {
         "ours": lambda: Ours(Path(what), threads),

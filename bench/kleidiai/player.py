@@ -1,7 +1,7 @@
 """One Llama of random weights on arm64, its matrices multiplied in one of several ways: what `bench.kleidiai` runs.
 
-    kleidiai_player.py count SHAPE WAY LAYERS AT ROWS    marks a token and a prompt for the counting plugin
-    kleidiai_player.py play SHAPE WAY THREADS            takes orders as `players` do, on a real machine
+    python -m bench.kleidiai.player count SHAPE WAY LAYERS AT ROWS    marks a token and a prompt for the counting plugin
+    python -m bench.kleidiai.player play SHAPE WAY THREADS            takes orders as `players` do, on a real machine
 
 The ways: `KleidiAI`, torch's INT4 operator on bytes in KleidiAI's layout, as the engine runs it; `fallback`,
 the same operator on what torch packs where KleidiAI is not to be had; `float32`, weights that were never
@@ -141,7 +141,7 @@ def count(shape: str, way: str, layers: int, at: int, rows: int) -> None:
 
 
 def main() -> None:
-    """`kleidiai_player.py count|play …`."""
+    """The command: `count` or `play`, and what each takes."""
     what, shape, way, *numbers = sys.argv[1:]
     if what == "count":
         count(shape, way, *map(int, numbers))
