@@ -59,7 +59,7 @@ def steps(shapes: Sequence[str], text: Path, threads: int) -> list[Step]:
         Step("Speed", ["-m", "bench.engine", "--threads", str(threads), "--shapes", *shapes]),
         Step("KleidiAI", ["-m", "bench.kleidiai", "--shapes", *shapes]),
         Step("What rounding costs", ["-m", "bench.quality", "smollm2", "--text", str(text), "--passages", "12"]),
-        Step("Loading the default storyteller", ["-m", "bench.load", str(BUNDLE)]),
+        Step("Loading the default storyteller", ["-m", "bench.engine.load", str(BUNDLE)]),
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from storyteller.engine.tensorfile import WIDTHS
+from storyteller.engine.files.tensorfile import WIDTHS
 
 #: Where in a file data may begin: a page for the first tensor, a cache line for every other.
 _PAGE, _LINE = 4096, 64

@@ -19,7 +19,7 @@ from storyteller.engine.errors import EngineError
 from storyteller.engine.linears import Dense
 from storyteller.engine.model import rope_angles
 from storyteller.engine.ops import TorchOperations
-from storyteller.engine.tokenizer import Tokenizer
+from storyteller.engine.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from model_build.dialogues import Dialogue

@@ -18,7 +18,7 @@ from prologue.prompt import Turn, compose
 from prologue.world import World, load_world
 
 if TYPE_CHECKING:
-    from storyteller.engine.tokenizer import Tokenizer
+    from storyteller.engine.text.tokenizer import Tokenizer
 
 WORLDS = Path("prologue/worlds")
 

@@ -146,7 +146,7 @@ def finetune(
 def read_rows(folder: Path, files: Sequence[Path], world: Path | None) -> list[Row]:
     """Every dialogue of the files as a row for this model's tokenizer and chat template."""
     from prologue.world import load_world
-    from storyteller.engine.config import read_config
+    from storyteller.engine.files.config import read_config
     from storyteller.engine.loading import load_tokenizer
 
     config = read_config(folder)

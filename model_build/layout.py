@@ -1,4 +1,4 @@
-"""Writes the one byte layout of INT4 weights (see `storyteller.engine.layout`) on any machine.
+"""Writes the one byte layout of INT4 weights (see `storyteller.engine.files.layout`) on any machine.
 
 Pure numpy, and equal byte for byte to what `aten._dyn_quant_pack_4bit_weight` makes with KleidiAI
 on arm64 (`tests/arm64` shows it). Knows nothing of how weights are rounded.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from storyteller.engine.layout import GROUP, ROWS
+from storyteller.engine.files.layout import GROUP, ROWS
 
 
 def pack(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from model_build.bundle import Progress, sha256, write_json, write_tensors
-from storyteller.engine.bundle import (
+from storyteller.engine.files.bundle import (
     FORMAT,
     MANIFEST,
     PREFIX,
@@ -33,11 +33,11 @@ from storyteller.engine.bundle import (
     read_manifest,
     verify,
 )
-from storyteller.engine.config import LlamaConfig, read_json
-from storyteller.engine.layout import LAYOUT
+from storyteller.engine.files.config import LlamaConfig, read_json
+from storyteller.engine.files.layout import LAYOUT
+from storyteller.engine.files.tensorfile import WIDTHS
 from storyteller.engine.loading import load_tokenizer, stop_ids
-from storyteller.engine.tensorfile import WIDTHS
-from storyteller.engine.tokenizer import Tokenizer
+from storyteller.engine.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from model_build.sources import Source

@@ -14,7 +14,7 @@ from model_build.calibrate import Calibration
 from model_build.layout import pack
 from model_build.quantize import Report, dequantize, round_embedding, round_weights
 from model_build.sources import Source, stack
-from storyteller.engine.bundle import RESIDUAL, head_rows
+from storyteller.engine.files.bundle import RESIDUAL, head_rows
 
 #: Rows of an embedding or a head worked on at a time.
 _ROWS = 4096

@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storyteller.engine.bundle import MANIFEST, PREFIX, read_manifest
 from storyteller.engine.errors import EngineError
+from storyteller.engine.files.bundle import MANIFEST, PREFIX, read_manifest
 
 if TYPE_CHECKING:
     from storyteller.engine import Engine

@@ -20,8 +20,8 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storyteller.engine.bundle import is_bundle
-from storyteller.engine.checkpoint import expected_tensors
+from storyteller.engine.files.bundle import is_bundle
+from storyteller.engine.files.checkpoint import expected_tensors
 
 if TYPE_CHECKING:
     from model_build.sources import Source

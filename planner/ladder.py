@@ -31,7 +31,7 @@ STEPS: list[tuple[str, dict[str, object], str]] = [
         "bytes of the weights; llama.cpp by bench.engine",
     ),
     ("this engine's kernel", {"model.engine": "ours"}, "published: 25 tokens/s with KleidiAI; bench.engine"),
-    ("the shipped prefix", {"model.prefix_shipped": True}, "bench.story: 36 of 190 tokens are left to compute"),
+    ("the shipped prefix", {"model.prefix_shipped": True}, "bench.engine.story: 36 of 190 tokens are left to compute"),
     ("the book", {"visit.book_share": BOOK_SHARE}, "an assumption: one line in ten"),
     ("serverless", {"place.kind": "lambda"}, "published: 2.5 tokens/s and a start of 50 s"),
 ]

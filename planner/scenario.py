@@ -89,7 +89,11 @@ class Visit(Struct, forbid_unknown_fields=True, frozen=True):
     ] = 240.0
     prompt_tokens: Annotated[
         int,
-        Meta(ge=1, description="Tokens of a line's prompt before any history.", extra={"source": "bench.story: 190"}),
+        Meta(
+            ge=1,
+            description="Tokens of a line's prompt before any history.",
+            extra={"source": "bench.engine.story: 190"},
+        ),
     ] = 190
     reused: Annotated[
         float,
@@ -97,7 +101,7 @@ class Visit(Struct, forbid_unknown_fields=True, frozen=True):
             ge=0,
             le=1,
             description="Share of these that the shipped prefix has ready.",
-            extra={"source": "bench.story: 36 of 190 are left to compute"},
+            extra={"source": "bench.engine.story: 36 of 190 are left to compute"},
         ),
     ] = 0.81
     think_s: Annotated[

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from storyteller.engine.checkpoint import expected_tensors
-from storyteller.engine.config import parse_config
+from storyteller.engine.files.checkpoint import expected_tensors
+from storyteller.engine.files.config import parse_config
 
 BEGIN, END_TEXT, END_TURN = "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"
 SPECIALS = (BEGIN, END_TEXT, "<|start_header_id|>", "<|end_header_id|>", END_TURN)

@@ -48,7 +48,7 @@ def _say(controller: Controller, rest: str) -> None:
 
 
 def _skip(controller: Controller, rest: str) -> None:
-    controller.end_prologue()
+    controller.prologue.end()
     controller.play.skip()
 
 
@@ -105,7 +105,7 @@ def _earlier(controller: Controller, rest: str) -> None:
 
 def _save(controller: Controller, rest: str) -> None:
     file = Path(rest or time.strftime("overture-%Y%m%d-%H%M%S.md")).expanduser()
-    write_new(controller, file, as_markdown(controller.play.title, controller.play.turns, controller.prologue))
+    write_new(controller, file, as_markdown(controller.play.title, controller.play.turns, controller.prologue.entries))
 
 
 def write_new(controller: Controller, file: Path, text: str) -> bool:

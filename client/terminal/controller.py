@@ -1,7 +1,7 @@
 """A play on a screen: what happens becomes words; what is typed becomes actions.
 
-It paces the prologue and counts the waiting. The commands are in `commands`; a `Screen` shows, and the code that
-reads the keyboard calls `typed` and `interrupt`.
+It counts the waiting; `prologue` paces the prologue, and the commands are in `commands`. A `Screen` shows, and the code
+that reads the keyboard calls `typed` and `interrupt`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from client.session.events import (
     Welcomed,
     Woke,
 )
-from client.session.protocol import Beat
 from client.session.story import Altered, Anew, Appeared, Change, Ended, Removed, Told, Turn
 from client.terminal import commands
 from client.terminal.countdown import Countdown, Reading
 from client.terminal.figures import reply_in_brief, spared
+from client.terminal.prologue import Prologue
 from client.terminal.screen import Screen
 from client.terminal.stories import Stories
 from client.terminal.story_file import Entry, StoryFile, file_turns, restore_takes
@@ -46,21 +46,16 @@ class Controller:
         self.next_session: str | None = None
         #: What this computer keeps of the story: the server has neither the prologue's lines nor former takes.
         self._kept = stories.story(play.session) if play.session else None
-        self.prologue: list[Entry] = list(self._kept.prologue) if self._kept else []
+        self.prologue = Prologue(play, screen, self._kept.prologue if self._kept else (), clock)
         self._world = ""
         self._clock = clock
         self._countdown = Countdown(clock())
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._asked: Beat | None = None
-        self._reply_id = ""  # of what was said to the question last
-        self._pacer: asyncio.Task[None] | None = None
         self._choices: list[str] = []
         self._waiting_since = self._heard_at = clock()
         self._lost: tuple[str, float] | None = None
         self._stopped: Turn | None = None
         self._last_input_over = False
-        # Who gives the written answers.
-        self._answerer = next((entry.speaker for entry in reversed(self.prologue) if entry.speaker), None)
         self._asked_for_memory = self._curtain = self._entered = False
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -75,7 +70,7 @@ class Controller:
                     watcher.result()  # raises what went wrong
             return self._over.result() if self._over.done() else "quit"
         finally:
-            self._stop_pacing()
+            self.prologue.stop()
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
@@ -90,8 +85,8 @@ class Controller:
         if line.startswith("/"):
             command, _, rest = line[1:].partition(" ")
             commands.run(self, command.lower(), rest.strip())
-        elif self._asked:
-            self._reply(line)
+        elif self.prologue.asked:
+            self.prologue.reply(line)
         elif line:
             is_number = line.isascii() and line.isdigit() and len(line) < 3
             if is_number and self.play.story.live and not self._choices:
@@ -119,22 +114,6 @@ class Controller:
         self._waiting_since = self._clock()
         self.play.say(line)
 
-    def _reply(self, line: str) -> None:
-        beat = self._asked
-        assert beat is not None
-        assert beat.ask is not None
-        if not line:
-            self._asked = None
-            self.play.next(beat.id)
-            return
-        choices = beat.ask.choices or []
-        if line.isascii() and line.isdigit() and 0 < int(line) <= len(choices):
-            line = choices[int(line) - 1]
-        self._asked = None
-        self.screen.say(line)
-        self._reply_id = self.play.say(line, ask=beat.ask.key).id
-        self.prologue += [Entry(asked=beat.ask.text), Entry(said=line)]
-
     def stop(self) -> None:
         """Stops the reply that is being told."""
         live = self.play.story.live
@@ -153,7 +132,7 @@ class Controller:
         """The story as it can be taken elsewhere."""
         play = self.play
         name = next((story.name for story in self.stories.all() if story.session == play.session), "")
-        return StoryFile(1, name, play.title, self._world, play.session, self.prologue, file_turns(play.turns))
+        return StoryFile(1, name, play.title, self._world, play.session, self.prologue.entries, file_turns(play.turns))
 
     def keep(self) -> None:
         """Keeps the story on this computer as it now is."""
@@ -218,45 +197,41 @@ class Controller:
                 self._asked_for_memory = False
                 screen.table("What the storyteller knows of you", self._known())
             case BeatCame(beat=beat):
-                self._stop_pacing()
-                self._asked = None
-                self._pacer = asyncio.create_task(self._pace(beat))
+                self.prologue.begin(beat)
             case Woke(wake=wake):
                 self._countdown.hear(wake, self._clock())
             case Forgotten(unsent=unsent):
-                self.end_prologue()
-                self.prologue.clear()
+                self.prologue.end()
+                self.prologue.entries.clear()
                 self._kept = None
                 self._choices = []
                 screen.note("The server no longer has the story you were in; this is a new one.", style="red")
                 for line in unsent:
                     screen.note(f"This line was not sent: {line}")
             case AnswerCame(turn=turn):
-                self._no_reply(turn)
+                self.prologue.ask_again_unless_reply(turn)
                 if not self.play.story.begun:
-                    self.prologue.append(Entry(turn=turn.id))
-                if self._answerer:
-                    screen.speak(turn.reply, self._answerer)
+                    self.prologue.entries.append(Entry(turn=turn.id))
+                if self.prologue.speaker:
+                    screen.speak(turn.reply, self.prologue.speaker)
                 else:
                     screen.note(turn.reply, style="cyan")
                 saved = turn.answer.saved if turn.answer else None
                 which = f", which saved {spared([saved])}" if saved and saved.tokens else ""
                 screen.note(f"A written answer, without the storyteller{which}.")
-                if self._asked:
-                    self._show_question(self._asked)
+                self.prologue.show_question()
             case AsideCame(turn=turn):
-                self._no_reply(turn)
-                self.prologue.append(Entry(turn=turn.id))
+                self.prologue.ask_again_unless_reply(turn)
+                self.prologue.entries.append(Entry(turn=turn.id))
                 if turn.reply:
-                    screen.speak(turn.reply, self._answerer)
+                    screen.speak(turn.reply, self.prologue.speaker)
                 if turn.kept:
                     screen.note("Kept for when the storyteller wakes: the story begins with it.")
-                if self._asked:
-                    self._show_question(self._asked)
+                self.prologue.show_question()
             case Appeared(turn=turn) if not turn.live or turn.reply:
                 self._recall(turn)
             case Appeared(turn=turn) | Altered(turn=turn) if turn.live and self.play.story.begun:
-                self.end_prologue()
+                self.prologue.end()
                 self._waiting_since = self._clock()
             case Anew(turn=turn):
                 screen.pause()
@@ -266,7 +241,7 @@ class Controller:
                 if turn.state == "answered":
                     screen.note(text, style="cyan")
                     return
-                self.end_prologue()
+                self.prologue.end()
                 if not self._curtain:
                     self._curtain = True
                     screen.note("◆", style="green")
@@ -294,7 +269,7 @@ class Controller:
         """Shows a turn of an earlier visit, or one said in another window."""
         self.screen.pause()
         if turn.state != "answered":
-            self.end_prologue()
+            self.prologue.end()
         if turn.said:
             self.screen.say(turn.said)
 
@@ -309,7 +284,7 @@ class Controller:
             self.screen.offer(self._choices)
 
     def _end(self, turn: Turn) -> None:
-        self.end_prologue()
+        self.prologue.end()
         self.screen.pause()
         self._stopped = None
         match turn.state:
@@ -330,11 +305,8 @@ class Controller:
         if failure.turn is not None and failure.turn.error:
             return  # its end says so
         self.screen.note(failure.message, style="red")
-        beat = self.play.beat
-        if action.get("ask") and beat and beat.ask and beat.ask.key == action["ask"] and not self.play.story.begun:
-            self._asked = beat
-            self._forget_reply(action["text"])
-            self._show_question(beat)
+        if action.get("ask"):
+            self.prologue.refused(action["ask"], action["text"])
 
     def _connection(self, event: Connection) -> None:
         self._lost = (event.sentence, self._clock() + event.retry_s) if event.retry_s is not None else None
@@ -348,65 +320,14 @@ class Controller:
                 self.screen.pause()
                 self.screen.note(event.sentence)
 
-    # --- the prologue's pace ------------------------------------------------------------
-
-    async def _pace(self, beat: Beat) -> None:
-        began = self._clock()
-        kept = sum(entry.beat == beat.id for entry in self.prologue)  # on an earlier visit
-        for place, line in enumerate(sorted(beat.lines, key=lambda line: line.at_s)):
-            await asyncio.sleep(max(0.0, began + line.at_s - self._clock()))
-            self.screen.speak(line.text, beat.speaker)
-            if place >= kept:
-                self.prologue.append(Entry(beat=beat.id, speaker=beat.speaker, text=line.text))
-            self._answerer = beat.speaker or self._answerer
-        # A question follows its last line closely; the visitor decides how long it stands.
-        end = beat.length_s - 0.6 if beat.ask else beat.length_s
-        await asyncio.sleep(max(0.0, began + end - self._clock()))
-        if beat.ask:
-            self._asked = beat
-            self._show_question(beat)
-        else:
-            self.play.next(beat.id)
-
-    def _no_reply(self, turn: Turn) -> None:
-        """Where a line was said to a question and is no reply to it, the question stands again."""
-        if turn.id == self._reply_id and not self.play.story.begun:
-            self._reply_id = ""
-            self._asked = self.play.beat
-            self._forget_reply(turn.said)
-
-    def _forget_reply(self, line: str) -> None:
-        """Takes the question and what was said to it out of the prologue as it is kept."""
-        place = next((n for n in reversed(range(len(self.prologue))) if self.prologue[n].said == line), None)
-        if place is not None:
-            del self.prologue[max(0, place - 1) : place + 1]
-
-    def _show_question(self, beat: Beat) -> None:
-        assert beat.ask is not None
-        self.screen.note(beat.ask.text, style="bold")
-        if beat.ask.choices:
-            self.screen.offer(list(beat.ask.choices))
-        else:
-            self.screen.note("(/say says something else)")
-
-    def end_prologue(self) -> None:
-        """No more of the prologue is shown, and its question no longer stands."""
-        self._stop_pacing()
-        self._asked = None
-
-    def _stop_pacing(self) -> None:
-        if self._pacer:
-            self._pacer.cancel()
-            self._pacer = None
-
     # --- what is being waited for -------------------------------------------------------
 
     async def _tick(self) -> None:
         while True:
             self.screen.status(*self._status())
             await asyncio.sleep(0.25)
-            idle = not self.play.story.live and not self.play.busy
-            if self._last_input_over and idle and not self._asked_for_memory and (self._asked or self.play.story.begun):
+            idle = not self.play.story.live and not self.play.busy and not self._asked_for_memory
+            if self._last_input_over and idle and (self.prologue.asked or self.play.story.begun):
                 self.leave("quit")
 
     def _status(self) -> tuple[str, str, float | None]:
@@ -424,7 +345,7 @@ class Controller:
             return f"The storyteller draws breath… {now - self._waiting_since:.0f} s", "", None
         if reading.state == "ready" and self.play.owed_s >= 1:
             return f"One moment… {self.play.owed_s:.0f} s", "", None
-        if self._asked and reading.state == "ready":
+        if self.prologue.asked and reading.state == "ready":
             return "The storyteller is awake, and waits for your reply", "", None
         if live or not self.play.story.begun:
             return reading.words, reading.figures, reading.progress

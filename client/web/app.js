@@ -6,7 +6,7 @@ import { Backstage } from "./panels/backstage.js";
 import { Slideshow } from "./scenery/city.js";
 import { Composer, isComposing } from "./view/composer.js";
 import { Countdown, inWords } from "./view/countdown.js";
-import { byId, make, setText } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { Keeping } from "./stories/keeping.js";
 import { Log } from "./view/log.js";
 import { Memory } from "./panels/memory.js";
@@ -21,6 +21,7 @@ import { NO_ROOM, newRecord, plainTurns, restoreTakes, stories } from "./stories
 import { OPENING } from "./session/story.js";
 import { TitleScreen } from "./view/title_screen.js";
 import { Wait } from "./view/wait.js";
+import { showWaking, waitInWords } from "./view/waiting.js";
 
 const SAVE_MS = 300;
 
@@ -382,33 +383,12 @@ setInterval(tick, 500);
 
 function tick() {
   const waking = countdown.read(now());
-  const [words, figures] = inWords(waking);
-  const { begun, live } = play.story;
-  const isWaiting = waking.state !== "ready" && (!begun || live?.state === "waiting");
-  byId("waking").hidden = begun && !isWaiting;
-  setText(byId("waking-words"), words);
-  // Awake, but the next scene is slow in coming.
-  setText(byId("waking-figures"), figures || (play.queue.owedS >= 1 ? `One moment, ${Math.floor(play.queue.owedS)} s` : ""));
-  const bar = byId("waking-bar");
-  bar.setAttribute("aria-valuenow", Math.round(waking.progress * 100));
-  bar.setAttribute("aria-valuetext", words);
+  const { turns, begun } = play.story;
+  showWaking(waking, play);
   sound.music.mood = begun ? "story" : waking.state === "ready" || (waking.leftS ?? 99) < 6 ? "nearly" : "prologue";
-  bar.firstElementChild.style.transform = `scaleX(${waking.progress})`;
-  for (const turn of play.story.turns) if (turn.live) log.wait(turn, waitInWords(turn, turn === live, waking));
+  for (const turn of turns) if (turn.live) log.wait(turn, waitInWords(turn, { play, waking, lastNews }));
   countDown();
-  titleScreen.say(noticed() || words);
-}
-
-function waitInWords(turn, isNext, waking) {
-  if (!play.connected) {
-    if (!play.queue.lines.has(turn.id)) return "Waiting for the connection…";
-    return navigator.onLine ? "Not connected. Your line is kept, and sent when the connection is back." : "You are offline. Your line is kept, and sent when you are back.";
-  }
-  if (!isNext) return "Kept for when this was told.";
-  const silent = Math.floor((Date.now() - Math.max(turn.since, turn.state === "telling" ? lastNews : 0)) / 1000);
-  if (turn.state === "telling") return silent >= 2 ? `The storyteller looks for a word… ${silent} s` : "";
-  if (waking.state !== "ready") return `${inWords(waking)[0]}…`;
-  return `The storyteller draws breath…${silent >= 1 ? ` ${silent} s` : ""}`;
+  titleScreen.say(noticed() || inWords(waking)[0]);
 }
 
 function now() {

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from storyteller.engine.checkpoint import find_tensors, read_checkpoint_config
-from storyteller.engine.config import LlamaConfig
+from storyteller.engine.files.checkpoint import find_tensors, read_checkpoint_config
+from storyteller.engine.files.config import LlamaConfig
 
 #: What of a repository is needed; other formats of the same weights are not.
 _PATTERNS = ["*.json", "model*.safetensors", "*.jinja", "LICENSE*", "USE_POLICY*"]

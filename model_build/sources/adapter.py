@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from model_build.sources import Source, SourceError
-from storyteller.engine.checkpoint import expected_tensors
+from storyteller.engine.files.checkpoint import expected_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 #: Settings of PEFT's that must be off for a plain LoRA, and what they are called by those who use them.

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from model_build.sources import Source, SourceError
 from model_build.sources.gguf_tokenizer import GgufTokenizer
-from storyteller.engine.checkpoint import expected_tensors
-from storyteller.engine.config import parse_config
+from storyteller.engine.files.checkpoint import expected_tensors
+from storyteller.engine.files.config import parse_config
 
 #: Hugging Face's names of a layer's parts, and llama.cpp's.
 _PARTS = {

@@ -2,7 +2,7 @@
 
 "Can I save" and "can't I save" lie close; they are not the same. What a disagreement weighs is learned
 (see `acceptance`). Guards for opposites, speech, names, numbers, persons and forms of speech were tried as well:
-on lines held out none of them separated better than the scores without it (`bench.answers_guards`).
+on lines held out none of them separated better than the scores without it (`bench.answers.guards`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bench.replay import SCENARIO, SEED, Compared, compare, replay
+from bench.replay.__main__ import SCENARIO, SEED, Compared, compare, replay
 from planner.scenario import load
 
 FIGURES = ("p95 wait beyond the prologue, s", "p95 wait of a later line, s", "cold share of the visits", "starts")

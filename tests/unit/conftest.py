@@ -6,10 +6,15 @@ from typing import Any, cast
 
 import pytest
 from aws_lambda_powertools import Logger
+from hypothesis import settings
 
 from overture.sessions import Sessions
 from overture.table import Table
 from tests.unit.fakes import TABLE, FakeConnections, FakeLambda, MemoryClient
+
+# Nothing is timed in a test: a loaded machine takes longer for an example than Hypothesis lets it by default.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 #: The handlers make this logger; the modules' own are its children.
 logger = Logger()

@@ -7,12 +7,13 @@
 import { ActionQueue, TIMEOUTS, lineProblem } from "./queue.js";
 import { ConnectError, explainClose, findSocket } from "./connect.js";
 import { OPENING, Story } from "./story.js";
+import { Timers } from "../timers.js";
 
 export const PROTOCOL = 1;
 
 export class Play {
   #socket = null;
-  #timers = new Set();
+  #timers = new Timers();
   #attempt = 0;
   #stopping = new Set();
   #gapSince = 0;
@@ -118,7 +119,7 @@ export class Play {
   leave() {
     this.#left = true;
     clearInterval(this.watcher);
-    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
@@ -133,7 +134,6 @@ export class Play {
   // --- the connection -----------------------------------------------------------------
 
   async #open() {
-    for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
     if (this.#opening) return;
     this.#opening = true;
@@ -191,7 +191,7 @@ export class Play {
     const { retryFirst, retryMost } = this.timeouts;
     const wait = Math.min(retryMost, retryFirst * 2 ** this.#attempt) * (0.5 + Math.random() / 2);
     this.emit({ kind: "connection", state: "lost", sentence, retryMs: wait });
-    this.#after(wait, () => this.#open());
+    this.#timers.after(wait, () => this.#open());
   }
 
   /** Gives this connection up at once: a dead one may take minutes to say that it closed. */
@@ -230,14 +230,6 @@ export class Play {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#sent = Date.now();
     this.#socket.send(JSON.stringify(frame));
-  }
-
-  #after(wait, act) {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      act();
-    }, wait);
-    this.#timers.add(timer);
   }
 
   #enqueue(frame, more) {
@@ -356,7 +348,7 @@ export class Play {
     if (code === "hello_first" || code === "no_session") this.#hello();
     const pauses = this.timeouts.refusedAgain;
     if (retryable && code !== "bad_reply" && pending.tries <= pauses.length) {
-      this.#after(pauses[pending.tries - 1], () => {
+      this.#timers.after(pauses[pending.tries - 1], () => {
         pending.out = false;
         this.#deliver();
       });

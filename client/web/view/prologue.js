@@ -1,11 +1,13 @@
 // The prologue's pace: a beat's lines in their own time, then its question or its end. The server sits
 // idle meanwhile.
 
+import { Timers } from "../timers.js";
+
 /** Reading speed in characters a second, and the bounds of the pause after a beat's last line, in seconds. */
 const READING = { perSecond: 18, least: 1.2, most: 2.5 };
 
 export class Pacer {
-  #timers = [];
+  #timers = new Timers();
 
   /** `onLine(text, beat)`, `onQuestion(beat)` and `onEnd(beat)` are called in time. */
   constructor({ onLine, onQuestion, onEnd }) {
@@ -29,11 +31,10 @@ export class Pacer {
   }
 
   stop() {
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers = [];
+    this.#timers.clear();
   }
 
   #at(seconds, act) {
-    this.#timers.push(setTimeout(act, seconds * 1000));
+    this.#timers.after(seconds * 1000, act);
   }
 }

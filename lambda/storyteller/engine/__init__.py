@@ -13,7 +13,7 @@ from .errors import EngineError
 from .generation import Engine
 from .loading import load_engine
 from .request import Completion, Grammar, Reason, Sampling, TokenLogprob
-from .tokenizer import Tokenizer
+from .text.tokenizer import Tokenizer
 
 __all__ = [
     "Completion",

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .bundle import is_bundle, read_manifest
-from .checkpoint import expected_tensors, find_tensors, read_checkpoint_config
 from .errors import EngineError
+from .files.bundle import is_bundle, read_manifest
+from .files.checkpoint import expected_tensors, find_tensors, read_checkpoint_config
+from .files.tensorfile import open_tensor_file
 from .loading import load_tokenizer
-from .tensorfile import open_tensor_file
 
 
 def look_over(folder: Path) -> str:

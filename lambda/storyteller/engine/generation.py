@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import EngineError
-from .grammar import Grammars, Matcher
 from .prefix_cache import CachedPrefix, PrefixCache
 from .prompt_lookup import PromptLookup
-from .reply import Reply
 from .request import Completion, Grammar, Reason, Sampling, TokenLogprob
-from .tokenizer import Tokenizer
+from .text.grammar import Grammars, Matcher
+from .text.reply import Reply
+from .text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor

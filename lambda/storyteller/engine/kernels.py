@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .bundle import KernelName
-from .config import LlamaConfig
 from .errors import EngineError
+from .files.bundle import KernelName
+from .files.config import LlamaConfig
 from .linears import Kleidi, Linear, Reference, Stock
 from .native import Native, NativeLinear, NativeOperations, find_native, suits
 from .ops import Operations, TorchOperations

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it
 from torch import Tensor
 
 from .errors import EngineError
-from .layout import GROUP, ROWS, packed_bytes, unpack
+from .files.layout import GROUP, ROWS, packed_bytes, unpack
 
 
 class Linear(Protocol):

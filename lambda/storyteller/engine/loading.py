@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from .bundle import (
+from .errors import EngineError
+from .files.bundle import (
     BundleReading,
     KernelName,
     Manifest,
@@ -20,14 +21,13 @@ from .bundle import (
     read_manifest,
     read_stored_manifest,
 )
-from .checkpoint import CheckpointReading, read_checkpoint_config
-from .config import LlamaConfig
-from .errors import EngineError
+from .files.checkpoint import CheckpointReading, read_checkpoint_config
+from .files.config import LlamaConfig
+from .files.reading import Progress
+from .files.store import Store
 from .generation import Engine
-from .grammar import Grammars
-from .reading import Progress
-from .store import Store
-from .tokenizer import Tokenizer
+from .text.grammar import Grammars
+from .text.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it by
 from torch import Tensor
 
-from .config import LlamaConfig, Rope
+from .files.config import LlamaConfig, Rope
 from .linears import Dense, Linear
 from .ops import Cache, Operations, TorchOperations
 

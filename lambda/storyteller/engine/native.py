@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import LlamaConfig
 from .errors import EngineError
-from .layout import packed_bytes
+from .files.config import LlamaConfig
+from .files.layout import packed_bytes
 from .ops import Cache, Pass
 
 #: The interface that this module and the library agree on.

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it by
 from torch import Tensor
 
-from .config import LlamaConfig
+from .files.config import LlamaConfig
 
 #: Elements up to which torch computes an elementwise function in one piece, see `swiglu`.
 _GRAIN = 32_768

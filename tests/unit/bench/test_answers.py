@@ -1,4 +1,4 @@
-"""The rules of bench/answer_rules.py on a handful of vectors: who is named, and where a threshold would lie."""
+"""The rules of bench/answers/rules.py on a handful of vectors: who is named, and where a threshold would lie."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import answers
-from bench.answer_rules import Scored, at_threshold, curve, limit, nearest, recalls, route_mean
-from bench.answers_intents import read_banking
+from bench.answers import __main__ as answers
+from bench.answers.intents import read_banking
+from bench.answers.rules import Scored, at_threshold, curve, limit, nearest, recalls, route_mean
 
 VECTORS = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
 LABELS = np.array([0, 0, 1])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.energy import Stock, measure
-from bench.meter import find
+from bench.energy.__main__ import Stock, measure
+from bench.energy.meter import find
 from storyteller.engine import Sampling, load_engine
 from tests.tiny_llama import write_tiny_llama
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bench import engine as bench
-from bench import players
-from bench.random_llama import write_bundle
+from bench.engine import __main__ as bench
+from bench.engine import players
+from bench.engine.random_llama import write_bundle
 
 
 class Counting:
@@ -81,4 +81,4 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 def test_a_player_that_ends_ends_the_bench() -> None:
     with pytest.raises(SystemExit, match="ended before its time"):
-        bench.Playing(sys.executable, "no such kind", "nothing", threads=1)
+        players.Playing(sys.executable, "no such kind", "nothing", threads=1)

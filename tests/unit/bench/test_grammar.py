@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import grammar
+from bench.engine import grammar
 from tests.tiny_llama import write_tiny_llama
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench import kleidiai
-from bench.kleidiai import BenchError, Counted, ratio, read_counts, table, whole
+from bench.kleidiai import __main__ as kleidiai
+from bench.kleidiai.__main__ import BenchError, Counted, ratio, read_counts, table, whole
 
 
 def test_a_models_count_follows_from_one_layer_and_two() -> None:
@@ -58,8 +58,8 @@ def test_the_command_counts_writes_and_draws(
         Path(command[2]).write_text(f"{cost * (5 + layers)}\n{8 * cost * layers}\n")
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr("bench.kleidiai.platform.machine", lambda: "x86_64")
-    monkeypatch.setattr("bench.kleidiai.subprocess.run", run)
+    monkeypatch.setattr("bench.kleidiai.__main__.platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("bench.kleidiai.__main__.subprocess.run", run)
     assert kleidiai.main(["--shapes", "1B", "--ways", "KleidiAI", "fallback", "--out", str(tmp_path)]) == 0
     assert len(asked) == 4
     said = capsys.readouterr().out
@@ -71,8 +71,8 @@ def test_the_command_counts_writes_and_draws(
 def test_where_nothing_can_be_emulated_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bench.kleidiai.platform.machine", lambda: "x86_64")
-    monkeypatch.setattr("bench.kleidiai.subprocess.run", lambda *_, **__: SimpleNamespace(returncode=1))
+    monkeypatch.setattr("bench.kleidiai.__main__.platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("bench.kleidiai.__main__.subprocess.run", lambda *_, **__: SimpleNamespace(returncode=1))
     assert kleidiai.main(["--out", str(tmp_path)]) == 1
     assert "could not be counted" in capsys.readouterr().err
 
@@ -82,7 +82,7 @@ def test_on_arm64_the_ways_take_turns(tmp_path: Path, monkeypatch: pytest.Monkey
 
     class Playing:
         def __init__(self, python: str, *arguments: str, threads: int, module: str) -> None:
-            assert module == "bench.kleidiai_player"
+            assert module == "bench.kleidiai.player"
             self.way = arguments[-1]
 
         def ask(self, order: str) -> dict[str, float]:
@@ -92,8 +92,8 @@ def test_on_arm64_the_ways_take_turns(tmp_path: Path, monkeypatch: pytest.Monkey
         def end(self) -> None:
             turns.append((self.way, "end"))
 
-    monkeypatch.setattr("bench.kleidiai.platform.machine", lambda: "aarch64")
-    monkeypatch.setattr("bench.kleidiai.platform.system", lambda: "Linux")
+    monkeypatch.setattr("bench.kleidiai.__main__.platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("bench.kleidiai.__main__.platform.system", lambda: "Linux")
     monkeypatch.setattr(kleidiai, "Playing", Playing)
     arguments = ["--ways", "KleidiAI", "fallback", "--rounds", "1", "--threads", "2", "--out", str(tmp_path)]
     assert kleidiai.main(arguments) == 0

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import ladder, meter, results
+from bench import ladder, results
+from bench.energy import meter
 from planner.ladder import climb
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import random_llama
-from bench.random_llama import SHAPES, shape_config, write_bundle, write_checkpoint, write_gguf
+from bench.engine import random_llama
+from bench.engine.random_llama import SHAPES, shape_config, write_bundle, write_checkpoint, write_gguf
 from model_build.pack import pack
 from model_build.sources import FolderSource, open_source
 from storyteller.engine import Sampling, load_engine
-from storyteller.engine.bundle import read_manifest, verify
-from storyteller.engine.checkpoint import expected_tensors
+from storyteller.engine.files.bundle import read_manifest, verify
+from storyteller.engine.files.checkpoint import expected_tensors
 
 
 @pytest.mark.parametrize(("shape", "billions"), [("1B", 1.236), ("3B", 3.213), ("8B", 8.030)])

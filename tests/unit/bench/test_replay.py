@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench.replay import SCENARIO, SEED, Compared, Overhead, compress, crowd_of, predict
+from bench.replay.__main__ import SCENARIO, SEED, Compared, Overhead, compress, crowd_of, predict
 from planner.decisions import system_of
 from planner.scenario import load
 
@@ -30,7 +30,7 @@ def test_an_error_is_relative_to_what_was_played() -> None:
 
 
 def test_the_paced_engine_takes_its_time_and_says_as_many_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.paced import PacedEngine
+    from bench.replay.paced import PacedEngine
     from storyteller.engine import Sampling
 
     now = 0.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import load, story
-from bench.random_llama import write_bundle
+from bench.engine import load, story
+from bench.engine.random_llama import write_bundle
 from storyteller.engine import Completion
 from tests.tiny_llama import write_tiny_llama
 

@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import storyteller
-from bench.storyteller import BenchError, Player, markdown, read_played, resume
-from bench.storyteller_lines import LINES_EACH, OPENING, QUESTION, Dialogue, Line, read_dialogues
-from bench.storyteller_reading import write_pairs, write_singles
-from bench.storyteller_scores import Figure
+from bench.storyteller import __main__ as storyteller
+from bench.storyteller.__main__ import markdown
+from bench.storyteller.lines import LINES_EACH, OPENING, QUESTION, Dialogue, Line, read_dialogues
+from bench.storyteller.player import BenchError, Player, read_played, resume
+from bench.storyteller.reading import write_pairs, write_singles
+from bench.storyteller.scores import Figure
 from overture.settings import Settings
 from prologue.world import load_world
 from storyteller.engine import load_engine

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import storyteller
-from bench import storyteller_scores as scores
-from bench.storyteller_lines import OPENING, QUESTION
-from bench.storyteller_scores import bootstrap, is_english, keeps_form, knows, repeats_itself, to_the_point, wilson
+from bench.storyteller import __main__ as storyteller
+from bench.storyteller import scores
+from bench.storyteller.lines import OPENING, QUESTION
+from bench.storyteller.scores import bootstrap, is_english, keeps_form, knows, repeats_itself, to_the_point, wilson
 
 GOOD = "You walk to the gate, Thessaly.\n\n> Knock.\n> Wait a little."
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from model_build.kernel import build
 from model_build.pack import pack
@@ -24,10 +26,15 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def kernel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library, compiled from this checkout's sources."""
+    """The library, compiled from this checkout's sources by the first of pytest-xdist's workers that asks for it."""
     if not any(map(shutil.which, ("g++", "clang++", "c++"))):
         pytest.skip("no C++ compiler")
-    return build(tmp_path_factory.mktemp("kernel"))
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with FileLock(shared / "kernel.lock"):
+        there = list((shared / "kernel").glob("*.so"))
+        return there[0] if there else build(shared / "kernel")
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import torch
 
 from model_build.prefix import common, write_prefix
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
-from storyteller.engine.bundle import KernelName, read_manifest, verify
-from storyteller.engine.layout import LAYOUT
+from storyteller.engine.files.bundle import KernelName, read_manifest, verify
+from storyteller.engine.files.layout import LAYOUT
 from storyteller.engine.model import Llama
 
 LINE = "Once upon a time there was a gate. Behind the gate there was a gate, and behind the gate a city."
@@ -252,7 +252,7 @@ def test_a_broken_bundle_is_told_in_one_sentence(own: Path, fault: str) -> None:
 
 
 def test_a_large_bundle_is_compared_when_asked(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storyteller.engine.bundle._CHECKED_BYTES", 0)
+    monkeypatch.setattr("storyteller.engine.files.bundle._CHECKED_BYTES", 0)
     flip(own / WEIGHTS)
     load_engine(own)
     with pytest.raises(EngineError, match="sha256 differs"):

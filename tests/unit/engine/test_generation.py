@@ -12,8 +12,8 @@ from torch import Tensor
 
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
 from storyteller.engine.generation import CHUNK
-from storyteller.engine.reply import RepetitionGuard, StopTexts
 from storyteller.engine.sampling import Sampler
+from storyteller.engine.text.reply import RepetitionGuard, StopTexts
 from tests.tiny_llama import END_TEXT, END_TURN, write_tiny_llama
 
 GREEDY = Sampling(temperature=0.0, max_tokens=40)

@@ -11,9 +11,9 @@ import torch.nn.functional as F  # noqa: N812
 
 from model_build.layout import bfloat16_bits, pack
 from storyteller.engine import EngineError
-from storyteller.engine.config import LlamaConfig, Rope
+from storyteller.engine.files.config import LlamaConfig, Rope
+from storyteller.engine.files.layout import packed_bytes, split, unpack
 from storyteller.engine.kernels import choose_kernel
-from storyteller.engine.layout import packed_bytes, split, unpack
 from storyteller.engine.linears import Kleidi, Reference, Stock, unpack_rows
 from storyteller.engine.model import rope_frequencies
 from storyteller.engine.native import Native, NativeLinear, NativeOperations

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from storyteller.engine import EngineError, Sampling, load_engine
-from storyteller.engine.checkpoint import read_checkpoint_config
+from storyteller.engine.files.checkpoint import read_checkpoint_config
 from tests.tiny_llama import write_tiny_llama
 
 

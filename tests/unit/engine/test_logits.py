@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from storyteller.engine.checkpoint import CheckpointReading
-from storyteller.engine.config import read_config
+from storyteller.engine.files.checkpoint import CheckpointReading
+from storyteller.engine.files.config import read_config
 from storyteller.engine.model import Llama, build_dense
 from tests.tiny_llama import LLAMA_2, LLAMA_3, LLAMA_3_1, LLAMA_3_2, TRANSFORMERS_5, write_tiny_llama
 

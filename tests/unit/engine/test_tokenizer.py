@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Vocabulary
 from tokenizers import decoders, models, normalizers
 
 from storyteller.engine import EngineError, Tokenizer
-from storyteller.engine.tokenizer import TextStream
+from storyteller.engine.text.tokenizer import TextStream
 from tests.tiny_llama import BEGIN, CHAT_TEMPLATE, END_TURN, write_tiny_llama
 
 with warnings.catch_warnings():  # theirs, about one another
@@ -50,7 +50,7 @@ def test_a_vocabulary_of_an_absurd_size_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_tiny_llama(tmp_path)
-    monkeypatch.setattr("storyteller.engine.tokenizer.Vocabulary", None)
+    monkeypatch.setattr("storyteller.engine.text.tokenizer.Vocabulary", None)
     with (folder / "tokenizer.json").open("r+b") as file:
         file.truncate((64 << 20) + 1)  # sparse: it takes no room
     with pytest.raises(EngineError, match=r"tokenizer.json is over 64 MB, .*: download it again"):
@@ -118,7 +118,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("trick", HOSTILE)
 def test_a_hostile_template_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trick: str) -> None:
-    monkeypatch.setattr("storyteller.engine.chat_template.SECONDS", 1.0)
+    monkeypatch.setattr("storyteller.engine.text.chat_template.SECONDS", 1.0)
     source, sentence = HOSTILE[trick]
     tokenizer = Tokenizer(write_tiny_llama(tmp_path, template=source))
     with pytest.raises(EngineError, match=sentence) as raised:

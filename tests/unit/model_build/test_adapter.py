@@ -17,8 +17,8 @@ from model_build.pack import pack
 from model_build.resolve import model_folder
 from model_build.sources import SourceError, open_source
 from model_build.sources.adapter import CONFIG, WEIGHTS, AdaptedSource, adapter_digest
-from storyteller.engine.bundle import read_manifest
-from storyteller.engine.checkpoint import expected_tensors
+from storyteller.engine.files.bundle import read_manifest
+from storyteller.engine.files.checkpoint import expected_tensors
 from tests.tiny_gguf import same, write_gguf
 from tests.tiny_llama import write_tiny_llama
 

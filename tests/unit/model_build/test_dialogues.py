@@ -14,7 +14,7 @@ import yaml
 from model_build.dialogues import DialogueError, encode, read_dialogues, world_of
 from prologue.prompt import Turn, compose
 from prologue.world import World, load_world
-from storyteller.engine.tokenizer import Tokenizer
+from storyteller.engine.text.tokenizer import Tokenizer
 from tests.tiny_llama import END_TURN, write_tiny_llama
 
 FILES = sorted(Path("model_build/dialogues").glob("*.jsonl"))

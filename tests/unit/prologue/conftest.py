@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from prologue.answers.builder import Report, build_answer_index
-from prologue.answers.embedder import Embedder
+from prologue.answers.embedder import Embedder, Floats
 from prologue.answers.embedder_build import build_embedder
 
 ANSWERS = """
@@ -23,6 +24,24 @@ ANSWERS = """
   phrasings: [Do you speak German?, Which languages do you know?, Can I play in French?]
   answer: Only English.
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _negatives_are_embedded_once() -> Iterator[None]:
+    """Every build embeds the general negatives, which takes most of a small book's seconds: here the first one does."""
+    embed, known = Embedder.embed, dict[tuple[object, ...], Floats]()
+
+    def remembering(self: Embedder, texts: Sequence[str], batch: int = 32) -> Floats:
+        if len(texts) < 100:
+            return embed(self, texts, batch)
+        key = (self.id, batch, *texts)
+        if key not in known:
+            known[key] = embed(self, texts, batch)
+        return known[key].copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Embedder, "embed", remembering)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from torch import Tensor
 from prologue.form import ReplyForm, sentences
 from prologue.world import load_world
 from storyteller.engine import Engine, Grammar, Sampling, Tokenizer
-from storyteller.engine.grammar import Grammars
+from storyteller.engine.text.grammar import Grammars
 from tests.tiny_llama import END_TURN, write_tokenizer
 
 FORM = ReplyForm(2, 4, 2)

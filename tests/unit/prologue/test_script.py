@@ -83,7 +83,7 @@ def test_the_end_comes_with_the_beat_in_which_the_storyteller_wakes() -> None:
         st.sampled_from(["name", "companion", "reason", "spectacles", "weight"]), st.text(max_size=30)
     ),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_never_stuck_never_still_never_the_same_within_90_s(
     script: Script, wait: float, awake: list[bool], eta: float | None, said: dict[str, str]
 ) -> None:

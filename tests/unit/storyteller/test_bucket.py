@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from bench.object_server import Handler, ObjectServer, serving
+from bench.engine.object_server import Handler, ObjectServer, serving
 from model_build.pack import pack
 from model_build.prefix import write_prefix
 from model_build.sources import open_source
 from storyteller.bucket import Bucket, opened
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
-from storyteller.engine.reading import Part, Reading
+from storyteller.engine.files.reading import Part, Reading
 from tests.tiny_llama import LLAMA_3_1, write_tiny_llama
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,0 +1,1 @@
+"""The planner's simulation against the real handlers (`bench.replay`), whose engine is a clock (`paced`)."""
