@@ -3,7 +3,8 @@
     python -m model_build serve <model> [--port 8000]
 
 Chat and plain completions, streamed or whole, with log-probabilities; a plain prompt may be text or
-token ids, and `echo` gives the prompt's own log-probabilities, which is how lm-eval scores answers.
+token ids, and `echo` gives the prompt's own log-probabilities, which is how lm-eval scores answers (docs/models.md
+has its command).
 An answer may be held to a form: `response_format` (text, json_object, json_schema) as OpenAI names it,
 `guided_json`, `guided_regex`, `guided_choice`, `guided_grammar` or `structured_outputs` as vLLM does.
 Requests are answered one after another, and refused once too many wait. No key is asked for, and it listens on
@@ -162,7 +163,8 @@ class Server:
                     done = await self._generate(request, prompt, sampling, number)
                 answer.count(done, len(prompt))
                 text = (self._engine.tokenizer.decode(prompt) if body.get("echo") else "") + (done.text if done else "")
-                entries = echoed + list(done.logprobs if done else ())
+                # The stop token counts too, though it is no text: lm-eval takes the last entry for the one generated.
+                entries = [*echoed, *(done.logprobs if done else ()), *([done.end] if done and done.end else [])]
                 choices.append(
                     {
                         "index": len(choices),

@@ -94,6 +94,7 @@ class Completion:
 
     The first token, whose time `ttft_s` is, may be a special one: a model that plans says a few that nobody reads.
     `repetitive` says that a sentence came too often, which ended the reply.
+    `end` is the stop token that ended the reply, where log-probabilities were asked for; `logprobs` is without it.
     `refused_tokens` is how many choices the grammar refused, so that another was made.
     """
 
@@ -106,6 +107,7 @@ class Completion:
     total_s: float
     ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    end: TokenLogprob | None = None
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     refused_tokens: int = 0
