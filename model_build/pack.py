@@ -34,6 +34,7 @@ from storyteller.engine.bundle import (
     verify,
 )
 from storyteller.engine.config import LlamaConfig, read_json
+from storyteller.engine.defaults import checkpoint_defaults
 from storyteller.engine.layout import LAYOUT
 from storyteller.engine.loading import load_tokenizer, stop_ids
 from storyteller.engine.tensorfile import WIDTHS
@@ -135,6 +136,7 @@ def pack(
     """
     check_sizes(source.config, source.folder / "config.json")
     tokenizer = load_tokenizer(source.folder, source.config, chat=False)
+    sampling = checkpoint_defaults(source.folder)
     _make_folder(out)
     form = plan_form(source.config, bits, head, embedding)
     text = read_calibration(calibration, source.config, tokenizer, show)
@@ -149,6 +151,7 @@ def pack(
         "layout": LAYOUT,
         **vars(form),
         "eos_ids": list(stop_ids(source.config, tokenizer)),
+        "sampling": sampling,
         "source": source.origin,
         "calibration": {"text": text.name, "sha256": text.digest} if text.passages else None,
         "quantization": report,

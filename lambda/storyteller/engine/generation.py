@@ -68,6 +68,7 @@ class Engine:
         prefix: CachedPrefix | None = None,
         speculate: bool = True,
         grammars: Grammars | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -78,6 +79,8 @@ class Engine:
         self._known = min(model.vocab, tokenizer.size)
         self._chunk = CHUNK
         self._lock = threading.Lock()
+        #: What the model's maker would have its replies sampled with: some of the fields of `Sampling`.
+        self.defaults: Mapping[str, Any] = defaults or {}
 
     @property
     def context(self) -> int:
