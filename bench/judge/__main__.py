@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--judge", required=True, metavar="URL", help="MODEL@URL")
     parser.add_argument("--prompts", type=Path, help="a JSON-lines file of {id, prompt} (default: the visitors' lines)")
     parser.add_argument("--world", type=Path, default=ROOT / "prologue" / "worlds" / "emerald_city")
-    parser.add_argument("--most", type=int, default=100, help="the first so many prompts (default 100)")
+    parser.add_argument("--most", type=int, default=100, help="how many prompts, from the first (default 100)")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "bench" / "judge.jsonl")
     parser.add_argument("--offline", action="store_true", help="take everything from the cache; ask nobody")
     parser.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once (default 4)")

@@ -32,7 +32,7 @@ class Sampling:
     """How the next token is chosen, and when to stop.
 
     `temperature` 0 is greedy. `min_p` leaves out what is less likely than that share of the likeliest
-    token, before the temperature (Nguyen et al., 2024; 0 leaves out nothing), `top_k` all but so many of the
+    token, before the temperature (Nguyen et al., 2024; 0 leaves out nothing), `top_k` all but that many of the
     likeliest (0: none), `top_p` what comes after that share of what is left. `repetition_penalty`
     divides the logits of tokens seen among the last `repetition_window` tokens of prompt and reply (1.0
     is none; multiplied where a logit is negative).
