@@ -17,8 +17,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_model(parser)
     parser.add_argument("--prompt", required=True, help="what to say to it; - reads standard input")
     parser.add_argument("--tokens", type=int, default=256, help="the most tokens to print (default 256)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest (default 0.8)")
-    parser.add_argument("--top-p", type=float, default=0.95)
+    own = "default: what the model says"
+    parser.add_argument("--temperature", type=float, help=f"0 always takes the likeliest ({own}, else 0.8)")
+    parser.add_argument("--top-p", type=float, help=f"{own}, else 0.95")
+    parser.add_argument("--top-k", type=int, help=f"{own}, else none")
+    parser.add_argument("--min-p", type=float, help=f"{own}, else none")
+    parser.add_argument("--repetition-penalty", type=float, help=f"{own}, else none")
     parser.add_argument("--seed", type=int, help="the same seed prints the same text")
     parser.add_argument("--raw", action="store_true", help="go on from the prompt as it is, without a chat template")
     parser.add_argument("--threads", type=int, help="CPU threads (default: as many as there are)")
@@ -28,8 +32,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def run(options: argparse.Namespace) -> None:
     """The command; raises EngineError in a sentence."""
     from storyteller.engine import Sampling, load_engine
+    from storyteller.engine.files.defaults import FIELDS
 
-    sampling = Sampling(options.temperature, options.top_p, seed=options.seed, max_tokens=options.tokens)
+    given = {name: value for name in FIELDS if (value := getattr(options, name)) is not None}
+    given |= {"seed": options.seed, "max_tokens": options.tokens}
+    Sampling(**given)  # refuses before gigabytes are read
     engine = load_engine(
         model_folder(options.model, options.adapter), chat=not options.raw, threads=options.threads, cache_slots=1
     )
@@ -40,5 +47,5 @@ def run(options: argparse.Namespace) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    engine.generate(ids, sampling, emit=show)
+    engine.generate(ids, Sampling(**{**engine.defaults, **given}), emit=show)
     sys.stdout.write("\n")

@@ -34,6 +34,7 @@ from storyteller.engine.files.bundle import (
     verify,
 )
 from storyteller.engine.files.config import LlamaConfig, read_json
+from storyteller.engine.files.defaults import checkpoint_defaults
 from storyteller.engine.files.layout import LAYOUT
 from storyteller.engine.files.tensorfile import WIDTHS
 from storyteller.engine.loading import load_tokenizer, stop_ids
@@ -135,6 +136,7 @@ def pack(
     """
     check_sizes(source.config, source.folder / "config.json")
     tokenizer = load_tokenizer(source.folder, source.config, chat=False)
+    sampling = checkpoint_defaults(source.folder)
     _make_folder(out)
     form = plan_form(source.config, bits, head, embedding)
     text = read_calibration(calibration, source.config, tokenizer, show)
@@ -149,6 +151,7 @@ def pack(
         "layout": LAYOUT,
         **vars(form),
         "eos_ids": list(stop_ids(source.config, tokenizer)),
+        "sampling": sampling,
         "source": source.origin,
         "calibration": {"text": text.name, "sha256": text.digest} if text.passages else None,
         "quantization": report,

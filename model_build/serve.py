@@ -3,9 +3,11 @@
     python -m model_build serve <model> [--port 8000]
 
 Chat and plain completions, streamed or whole, with log-probabilities; a plain prompt may be text or
-token ids, and `echo` gives the prompt's own log-probabilities, which is how lm-eval scores answers.
+token ids, and `echo` gives the prompt's own log-probabilities, which is how lm-eval scores answers (docs/models.md
+has its command).
 An answer may be held to a form: `response_format` (text, json_object, json_schema) as OpenAI names it,
 `guided_json`, `guided_regex`, `guided_choice`, `guided_grammar` or `structured_outputs` as vLLM does.
+What a request does not say of sampling is as the model's generation_config.json has it, else as OpenAI's protocol.
 Requests are answered one after another, and refused once too many wait. No key is asked for, and it listens on
 loopback only.
 """
@@ -162,7 +164,8 @@ class Server:
                     done = await self._generate(request, prompt, sampling, number)
                 answer.count(done, len(prompt))
                 text = (self._engine.tokenizer.decode(prompt) if body.get("echo") else "") + (done.text if done else "")
-                entries = echoed + list(done.logprobs if done else ())
+                # The stop token counts too, though it is no text: lm-eval takes the last entry for the one generated.
+                entries = [*echoed, *(done.logprobs if done else ()), *([done.end] if done and done.end else [])]
                 choices.append(
                     {
                         "index": len(choices),
@@ -241,11 +244,11 @@ class Server:
 
     def _sampling(self, body: dict[str, Any], limit: Any, used: int, logprobs: int | None) -> Sampling:
         room = max(1, self._engine.context - used)
+        own = {"temperature": 1.0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, **self._engine.defaults}
+        top_k = read_number(body, "top_k", own.get("top_k", 0), int)
         return Sampling(
-            temperature=read_number(body, "temperature", 1.0, float),
-            top_p=read_number(body, "top_p", 1.0, float),
-            min_p=read_number(body, "min_p", 0.0, float),
-            repetition_penalty=read_number(body, "repetition_penalty", 1.0, float),
+            **{name: read_number(body, name, own[name], float) for name in own if name != "top_k"},
+            top_k=0 if top_k == -1 else top_k,
             seed=None if body.get("seed") is None else read_number(body, "seed", 0, int),
             max_tokens=room if limit is None else read_number({"max_tokens": limit}, "max_tokens", 16, int),
             stop=read_stops(body.get("stop")),

@@ -13,7 +13,7 @@ from storyteller.engine import Engine
 #: What OpenAI's protocol has and this server has not; a value of the second column asks for nothing.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "tools": ([],), "functions": ([],), "tool_choice": ("none", "auto"), "logit_bias": ({},), "suffix": ("",),
-    "presence_penalty": (0,), "frequency_penalty": (0,), "best_of": (1,), "top_k": (0, -1),
+    "presence_penalty": (0,), "frequency_penalty": (0,), "best_of": (1,),
     "length_penalty": (1,), "use_beam_search": (False,), "modalities": (["text"],), "audio": (),
 }  # fmt: skip
 

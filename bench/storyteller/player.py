@@ -41,10 +41,7 @@ class Player:
     ) -> None:
         self._engine, self._world, self._facts, self._settings = engine, world, facts, settings
         self._sampling = Sampling(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            min_p=settings.min_p,
-            repetition_penalty=settings.repetition_penalty,
+            **settings.sampling(engine.defaults),
             max_tokens=settings.max_tokens,
             grammar=form_of(world) if form else None,
         )

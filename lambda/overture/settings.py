@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,6 +20,9 @@ PREFIX = "OVERTURE_"
 
 #: Front's memory, where a function that is not Front needs it.
 FRONT_MB = 512
+
+#: What a story is drawn with where neither a setting nor the model says otherwise.
+STORY_SAMPLING = {"temperature": 0.7, "top_p": 0.9, "top_k": 0, "min_p": 0.05, "repetition_penalty": 1.0}
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -79,11 +82,14 @@ class Settings(Struct, frozen=True):
     #: 0: one thread a core.
     threads: Count = 0
     max_tokens: Annotated[int, Meta(ge=1)] = 320
-    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
-    top_p: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    #: How a reply is drawn (`sampling`); None: as the model says, else as STORY_SAMPLING.
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    #: 0: no such limit.
+    top_k: Count | None = None
     #: Left out is what is less likely than this share of the likeliest token.
-    min_p: Annotated[float, Meta(ge=0, lt=1)] = 0.05
-    repetition_penalty: Annotated[float, Meta(ge=1, le=2)] = 1.0
+    min_p: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    repetition_penalty: Annotated[float, Meta(ge=1, le=2)] | None = None
 
     #: The storyteller's memory, in MB: what figures of saved replies are computed with.
     storyteller_mb: Annotated[int, Meta(ge=128)] = 10_240
@@ -116,6 +122,11 @@ class Settings(Struct, frozen=True):
         except NoGrid as error:
             raise SettingsError(f"{PREFIX}REGION or AWS_REGION is {settings.region!r}: {error}") from None
         return settings
+
+    def sampling(self, model: Mapping[str, Any]) -> dict[str, Any]:
+        """How a reply is drawn: by the settings, else by what the model says of itself, else by STORY_SAMPLING."""
+        given = {name: value for name in STORY_SAMPLING if (value := getattr(self, name)) is not None}
+        return {**STORY_SAMPLING, **model, **given}
 
     def allows(self, origin: str | None) -> bool:
         """Whether a client from `origin` may come in.

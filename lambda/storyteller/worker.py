@@ -209,10 +209,7 @@ class ReplyWorker:
             done = engine.generate(
                 prompt,
                 Sampling(
-                    temperature=settings.temperature,
-                    top_p=settings.top_p,
-                    min_p=settings.min_p,
-                    repetition_penalty=settings.repetition_penalty,
+                    **settings.sampling(engine.defaults),
                     seed=None,
                     max_tokens=settings.max_tokens,
                     grammar=grammar,

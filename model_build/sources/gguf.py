@@ -185,6 +185,12 @@ class GgufSource(Source):
         (self.folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def kind_of_head(path: Path) -> str:
+    """The type in which a file keeps the head, or the embedding where the two are tied."""
+    kinds = {tensor.name: tensor.tensor_type.name for part in parts_of(path) for tensor in _read(part).tensors}
+    return str(kinds.get("output.weight", kinds["token_embd.weight"]))
+
+
 def parts_of(path: Path) -> list[Path]:
     """All files of a GGUF of which one is given. Raises SourceError when one is missing."""
     match = _SPLIT.fullmatch(path.name)

@@ -68,6 +68,7 @@ class Engine:
         prefix: CachedPrefix | None = None,
         speculate: bool = True,
         grammars: Grammars | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -78,6 +79,8 @@ class Engine:
         self._known = min(model.vocab, tokenizer.size)
         self._chunk = CHUNK
         self._lock = threading.Lock()
+        #: What the model's maker would have its replies sampled with: some of the fields of `Sampling`.
+        self.defaults: Mapping[str, Any] = defaults or {}
 
     @property
     def context(self) -> int:
@@ -154,6 +157,7 @@ class Engine:
         limit = min(sampling.max_tokens, self.context - len(prompt))
         sampler, reply = Sampler(sampling), Reply(self._tokenizer, prompt, self._stop_ids, sampling, limit, emit)
         history, logprobs, first = list(prompt), list[TokenLogprob](), 0.0
+        end: TokenLogprob | None = None
         drafted = accepted = 0
         reason: Reason | None = "stop" if matcher and matcher.complete else None
         while reason is None:
@@ -178,10 +182,14 @@ class Engine:
                 reason = reply.push(token)
                 if matcher and matcher.complete:
                     reason = "stop"
-                if token not in self._stop_ids:
+                scored = []
+                if sampling.logprobs is not None:
+                    scored = token_logprobs(known[None], [token], sampling.logprobs)
+                if token in self._stop_ids:
+                    end = scored[0] if scored else None
+                else:
                     history.append(token)
-                    if sampling.logprobs is not None:
-                        logprobs += token_logprobs(known[None], [token], sampling.logprobs)
+                    logprobs += scored
                 if reason is not None or token != guess:
                     break
                 accepted += 1
@@ -205,6 +213,7 @@ class Engine:
             total_s=ended - began,
             ids=tuple(history[len(prompt) :]),
             logprobs=tuple(logprobs),
+            end=end,
             drafted_tokens=drafted,
             accepted_tokens=accepted,
             refused_tokens=matcher.refused if matcher else 0,

@@ -23,6 +23,7 @@ from .files.bundle import (
 )
 from .files.checkpoint import CheckpointReading, read_checkpoint_config
 from .files.config import LlamaConfig
+from .files.defaults import checkpoint_defaults
 from .files.reading import Progress
 from .files.store import Store
 from .generation import Engine
@@ -78,14 +79,14 @@ def load_engine(
     if not isinstance(folder, str | os.PathLike):
         store = folder
         manifest = read_stored_manifest(store)
-        config = manifest.config
+        config, defaults = manifest.config, manifest.sampling
         weights = BundleReading(manifest, report, pace_s=pace_s, store=store)
     elif is_bundle(path := Path(folder)):
         manifest = read_manifest(path)
-        config = manifest.config
+        config, defaults = manifest.config, manifest.sampling
         weights = BundleReading(manifest, report, pace_s=pace_s, copy=copy, check=check)
     else:
-        config = read_checkpoint_config(path)
+        config, defaults = read_checkpoint_config(path), checkpoint_defaults(path)
         if not (path / "tokenizer.json").exists():
             Tokenizer(path)  # says so, before gigabytes are read
         weights = CheckpointReading(path, config, report, pace_s)
@@ -119,7 +120,14 @@ def load_engine(
         raise
     progress(weights.reading.total, weights.reading.total)
     return Engine(
-        model, tokenizer, stops, cache_slots=cache_slots, prefix=prefix, speculate=speculate, grammars=grammars
+        model,
+        tokenizer,
+        stops,
+        cache_slots=cache_slots,
+        prefix=prefix,
+        speculate=speculate,
+        grammars=grammars,
+        defaults=defaults,
     )
 
 

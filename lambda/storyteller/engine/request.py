@@ -32,7 +32,8 @@ class Sampling:
     """How the next token is chosen, and when to stop.
 
     `temperature` 0 is greedy. `min_p` leaves out what is less likely than that share of the likeliest
-    token, before the temperature (Nguyen et al., 2024; 0 leaves out nothing). `repetition_penalty`
+    token, before the temperature (Nguyen et al., 2024; 0 leaves out nothing), `top_k` all but that many of the
+    likeliest (0: none), `top_p` what comes after that share of what is left. `repetition_penalty`
     divides the logits of tokens seen among the last `repetition_window` tokens of prompt and reply (1.0
     is none; multiplied where a logit is negative).
     A `seed` makes the reply the same every time; None draws a new one. `stop` are texts at which the
@@ -61,12 +62,15 @@ class Sampling:
     grammar: Grammar | None = None
     begun: str = ""
     sentence_limit: int = 2
+    top_k: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 100.0:
             raise EngineError(f"temperature is {self.temperature}; give a number from 0 (greedy) to 100.")
         if not 0.0 < self.top_p <= 1.0:
             raise EngineError(f"top_p is {self.top_p}; give a number above 0 and up to 1.")
+        if self.top_k < 0:
+            raise EngineError(f"top_k is {self.top_k}; give 0 (none) or more.")
         if not 0.0 <= self.min_p < 1.0:
             raise EngineError(f"min_p is {self.min_p}; give a number from 0 up to 1.")
         if not 0.01 <= self.repetition_penalty <= 100.0:
@@ -94,6 +98,7 @@ class Completion:
 
     The first token, whose time `ttft_s` is, may be a special one: a model that plans says a few that nobody reads.
     `repetitive` says that a sentence came too often, which ended the reply.
+    `end` is the stop token that ended the reply, where log-probabilities were asked for; `logprobs` is without it.
     `refused_tokens` is how many choices the grammar refused, so that another was made.
     """
 
@@ -106,6 +111,7 @@ class Completion:
     total_s: float
     ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    end: TokenLogprob | None = None
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     refused_tokens: int = 0

@@ -38,6 +38,8 @@ class Sampler:
         if s.min_p > 0.0:
             # before the temperature, so that a warm story still never takes what the model hardly believes
             logits = logits.masked_fill(logits < logits.max() + math.log(s.min_p), -math.inf)
+        if 0 < s.top_k < len(logits):
+            logits = logits.masked_fill(logits < logits.topk(s.top_k).values[-1], -math.inf)
         weights = torch.softmax(logits / s.temperature, dim=-1)
         if s.top_p < 1.0:
             weights, ids = _nucleus(weights, s.top_p)

@@ -230,6 +230,20 @@ def test_what_is_far_less_likely_than_the_likeliest_is_left_out_however_warm_the
     assert min(counts[:3]) > 800
 
 
+def test_only_the_likeliest_k_are_drawn_and_the_nucleus_is_of_them() -> None:
+    logits = torch.log(torch.tensor([0.1, 0.4, 0.2, 0.3]))
+    drawn = [0, 0, 0, 0]
+    sampler = Sampler(Sampling(temperature=1.0, top_p=1.0, top_k=2, seed=0))
+    for _ in range(2000):
+        drawn[sampler.sample(logits, [])] += 1
+    assert drawn[0] == drawn[2] == 0
+    assert abs(drawn[1] / 2000 - 4 / 7) < 0.04
+    narrow = Sampler(Sampling(temperature=1.0, top_p=0.55, top_k=2, seed=0))
+    assert {narrow.sample(logits, []) for _ in range(50)} == {1}
+    everything = Sampler(Sampling(temperature=1.0, top_p=1.0, top_k=9, seed=0))
+    assert {everything.sample(logits, []) for _ in range(300)} == {0, 1, 2, 3}
+
+
 def test_a_wide_nucleus_is_found_past_the_first_look() -> None:
     sampler = Sampler(Sampling(temperature=1.0, top_p=0.99, seed=0))
     drawn = {sampler.sample(torch.zeros(5000), []) for _ in range(500)}
@@ -251,6 +265,7 @@ def test_logprobs_are_those_of_the_plain_softmax(engine: Engine) -> None:
         ({"temperature": -1.0}, "temperature"),
         ({"top_p": 0.0}, "top_p"),
         ({"min_p": 1.0}, "min_p"),
+        ({"top_k": -1}, "top_k"),
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"stop": ("",)}, "stop"),

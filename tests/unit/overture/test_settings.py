@@ -25,6 +25,7 @@ def test_reads_types_from_text() -> None:
         ("OVERTURE_LEASE_S", "long"),
         ("OVERTURE_CONCURRENCY", "-1"),
         ("OVERTURE_TOP_P", "0"),
+        ("OVERTURE_TEMPERATURE", "warm"),
         ("OVERTURE_CONTEXT", "3.5"),
         ("OVERTURE_SESSION_DAYS", "0"),
     ],
@@ -32,6 +33,19 @@ def test_reads_types_from_text() -> None:
 def test_refuses_what_does_not_fit(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
         Settings.read({name: value})
+
+
+def test_a_reply_is_drawn_as_settings_say_else_as_the_model_says_else_as_a_story() -> None:
+    story = {"temperature": 0.7, "top_p": 0.9, "top_k": 0, "min_p": 0.05, "repetition_penalty": 1.0}
+    assert Settings.read({}).sampling({}) == story
+    assert Settings.read({}).sampling({"temperature": 0.6, "top_k": 40}) == {**story, "temperature": 0.6, "top_k": 40}
+    settings = Settings.read({"OVERTURE_TEMPERATURE": "0", "OVERTURE_TOP_K": "9"})
+    assert settings.sampling({"temperature": 0.6, "min_p": 0.1}) == {
+        **story,
+        "temperature": 0,
+        "top_k": 9,
+        "min_p": 0.1,
+    }
 
 
 @pytest.mark.parametrize(

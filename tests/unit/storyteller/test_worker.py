@@ -35,6 +35,7 @@ class FakeEngine:
     context = 1024
 
     def __init__(self, words: list[str] | None = None) -> None:
+        self.defaults: dict[str, float] = {}
         self.words = words or ["You ", "stand ", "at ", "the ", "gate."]
         self.prompts: list[list[dict[str, str]]] = []
         self.went_on: list[bool] = []
@@ -362,6 +363,16 @@ def test_every_line_is_held_to_the_form_of_the_world_from_where_it_stands(shift:
     assert first.grammar.text == WORLD.reply.first_part()
     assert (first.begun, continued.begun) == ("", "You stand at the gate.")
     assert continued.grammar is not None
+
+
+def test_a_reply_is_drawn_as_the_model_says_unless_a_setting_does(shift: Shift) -> None:
+    shift.work(shift.say("a"))
+    shift.engine.defaults = {"temperature": 0.3, "top_k": 5, "min_p": 0.2}
+    shift.settings = msgspec.structs.replace(SETTINGS, temperature=1.0)
+    shift.work(shift.say("b"))
+    story, told = shift.engine.sampled
+    assert (story.temperature, story.top_p, story.top_k, story.min_p) == (0.7, 0.9, 0, 0.05)
+    assert (told.temperature, told.top_p, told.top_k, told.min_p) == (1.0, 0.9, 5, 0.2)
 
 
 def test_a_reply_that_had_ended_gets_another_paragraph(shift: Shift) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import EngineError
 from .config import LlamaConfig, parse_config, read_json
+from .defaults import read_defaults
 from .layout import GROUP, LAYOUT, ROWS, packed_bytes
 from .reading import Part, Progress, Reading
 from .store import Store
@@ -69,6 +70,8 @@ class Manifest:
     config: LlamaConfig
     form: Form
     files: dict[str, tuple[int, str]]
+    #: The model's own defaults of sampling; none in bundles that were packed before they were kept.
+    sampling: dict[str, Any]
 
     @property
     def weights(self) -> list[Path]:
@@ -173,7 +176,10 @@ def parse_manifest(raw: dict[str, Any], path: Path | str, folder: Path) -> Manif
     for name in files:
         if Path(name).name != name:
             raise EngineError(f"{path} names {name!r}, which is no file of its folder: {again}")
-    return Manifest(folder, raw, config, form, files)
+    sampling = raw.get("sampling", {})
+    if not isinstance(sampling, dict):
+        raise EngineError(f"{path}: sampling is {sampling!r}, but must be an object: {again}")
+    return Manifest(folder, raw, config, form, files, read_defaults(sampling, path))
 
 
 def read_stored_manifest(store: Store) -> Manifest:
