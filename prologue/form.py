@@ -34,10 +34,14 @@ _LETTER = r"[\p{L}\p{N}]"
 _TITLE = "(?:Mr|Mrs|Ms|Dr|St)"
 _GOES_ON = rf"(?:[!?…][{_END}{_CLOSING}]{{0,7}}|\.[{_CLOSING}]{{1,7}}) \p{{Ll}}"
 _ABBREVIATED = rf" ?(?:{_TITLE}|\p{{Lu}})\. [^{_END}> {_CONTROL}]"
+#: No number stands after an end mark: a model kept from a choice would else say it again as "Go in. 1. 2.".
+_NUMBER = r" ?(?:\p{N}\.\p{N}|No\. \p{N})"
 _CHOICE = (
     rf"[\"'“‘«„¿¡(]?{_LETTER}"
-    rf"(?: ?[^{_END}> {_CONTROL}]|{_ABBREVIATED}|\. ?\p{{N}}|{_GOES_ON})*(?: ?{_MARK})?"
+    rf"(?: ?[^{_END}> {_CONTROL}]|{_ABBREVIATED}|{_NUMBER}|{_GOES_ON})*(?: ?{_MARK})?"
 )
+#: A sentence that must end soon.
+_SOON = rf"(?: ?{_PLAIN}){{0,60}} ?{_MARK}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,33 @@ class ReplyForm:
         """The grammar of what follows `text`, the parts so far; None when that is the whole reply."""
         told = _choices(text)
         return None if len(told) >= self.choices else f"start: CHOICE\n{self._choice(told)}"
+
+    def last_part(self, text: str) -> str | None:
+        """The grammar of the shortest end after `text`; None where the choices have begun, which are short anyway.
+
+        It ends the sentence that is under way, adds those that are wanting, and goes over to the choices.
+        """
+        scene, blank, _ = text.partition("\n\n")
+        if blank:
+            return None
+        if scene.endswith("\n"):
+            return f'start: "\\n" CHOICE\n{self._choice([])}'
+        told = len(sentences(scene)) if scene.strip() else 0
+        new = rf"[^{_END}\p{{Ll}} {_CONTROL}]{_SOON}"
+        if not told:
+            told, rest = 1, new
+        elif re.search(rf"[{_END}][{_END}{_CLOSING}]* $", scene):
+            # After an end mark a capital begins a sentence, and a small letter goes on with this one.
+            told, rest = (told + 1, new) if told < self.most else (told, rf"\p{{Ll}}{_SOON}")
+        elif re.search(rf"[{_END}][{_END}{_CLOSING}]*$", scene):
+            rest = rf"[{_CLOSING}]{{0,2}}"
+        else:
+            rest = _PLAIN + _SOON if scene.endswith(" ") else _SOON
+        rest += rf" {new}" * (self.least - told)
+        if not self.choices:
+            return f"start: SCENE\nSCENE: {_slashes(rest)}"
+        scene_end = _slashes(rf"{rest}\n\n")
+        return f"start: SCENE CHOICE\nSCENE: {scene_end}\n{self._choice([])}"
 
     def begun(self, reply: str) -> str:
         """The unfinished end of a reply; one that was continued after its end has whole ones before that."""
@@ -118,7 +149,9 @@ def _is_within(text: str, mark: re.Match[str]) -> bool:
         return after[0] == " " and unicodedata.category(after[1]) == "Ll"
     before = text[: mark.start()]
     abbreviated = unicodedata.category(before[-1]) == "Lu" or re.search(rf"{_TITLE}$", before) is not None
-    return (abbreviated and after[0] == " ") or unicodedata.category(after.lstrip(" ")[0]).startswith("N")
+    decimal = unicodedata.category(before[-1]).startswith("N") and unicodedata.category(after[0]).startswith("N")
+    numbered = before.endswith("No") and re.match(r" [^\W_]", after) and unicodedata.category(after[1]).startswith("N")
+    return (abbreviated and after[0] == " ") or decimal or bool(numbered)
 
 
 def _core(choice: str) -> str:

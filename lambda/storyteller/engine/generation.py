@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CHUNK = 64
 #: Where it could not: about as many as take this long, so that a cancel or a deadline acts soon.
 _CHUNK_S, _CHUNK_LEAST, _CHUNK_MOST = 0.25, 8, 256
+#: How many tokens before its limit a reply goes over to the end that its grammar has ready.
+_CLOSING = 96
 
 
 class ModelProtocol(Protocol):
@@ -155,6 +157,7 @@ class Engine:
         matcher = self._grammars.matcher(sampling.grammar, sampling.begun) if sampling.grammar else None
         cached, reused = self._prefix_cache.take(prompt)
         limit = min(sampling.max_tokens, self.context - len(prompt))
+        closing = min(_CLOSING, limit // 2)
         sampler, reply = Sampler(sampling), Reply(self._tokenizer, prompt, self._stop_ids, sampling, limit, emit)
         history, logprobs, first = list(prompt), list[TokenLogprob](), 0.0
         end: TokenLogprob | None = None
@@ -182,6 +185,8 @@ class Engine:
                 reason = reply.push(token)
                 if matcher and matcher.complete:
                     reason = "stop"
+                elif matcher and limit - reply.tokens <= closing:
+                    matcher.close()
                 scored = []
                 if sampling.logprobs is not None:
                     scored = token_logprobs(known[None], [token], sampling.logprobs)

@@ -20,11 +20,14 @@ class Grammar:
     llguidance's dialect of Lark (or llama.cpp's GBNF), or a JSON schema. `then` lets a later part depend on an
     earlier one: when nothing more may follow in this grammar, it is given the whole text so far and returns the
     next part's `text`, or None at the end. A part that another may follow must end by itself, as with a line break.
+    `close` is asked once, when few tokens are left: given the text so far, it returns the `text` of the shortest end
+    after it, which takes the place of this part, or None where this part is to go on.
     """
 
     kind: Literal["regex", "lark", "json_schema"]
     text: str
     then: Callable[[str], str | None] | None = None
+    close: Callable[[str], str | None] | None = None
 
 
 @dataclass(frozen=True)

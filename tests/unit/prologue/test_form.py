@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from prologue.form import ReplyForm, sentences
 from prologue.world import load_world
-from storyteller.engine import Engine, Grammar, Sampling, Tokenizer
+from storyteller.engine import Completion, Engine, Grammar, Sampling, Tokenizer, generation
 from storyteller.engine.text.grammar import Grammars
 from tests.tiny_llama import END_TURN, write_tokenizer
 
@@ -77,7 +78,7 @@ def end_of(tokenizer: Tokenizer) -> int:
 
 
 def grammar(form: ReplyForm) -> Grammar:
-    return Grammar("lark", form.first_part(), form.next_part)
+    return Grammar("lark", form.first_part(), form.next_part, form.last_part)
 
 
 def reader(tokenizer: Tokenizer, form: ReplyForm) -> Callable[[str], bool]:
@@ -116,14 +117,27 @@ class Noise:
         raise NotImplementedError
 
 
-def tell(tokenizer: Tokenizer, form: ReplyForm, seed: int, liked: str, begun: str = "", strong: int = 5) -> str:
+def generate(
+    tokenizer: Tokenizer,
+    form: ReplyForm,
+    seed: int,
+    liked: str,
+    begun: str = "",
+    strong: int = 5,
+    max_tokens: int = 12_000,
+    held: Grammar | None = None,
+) -> Completion:
     vocabulary = tokenizer.vocabulary.get_vocab()
     # no rare characters, of four bytes: the grammar's Unicode is newer than Python's, and knows more small letters
     banned = [vocabulary[chr(byte)] for byte in range(0xF0, 0xF5) if chr(byte) in vocabulary]
     model = Noise(seed, len(vocabulary), tokenizer.encode(liked, special=False), banned, strong)
     engine = Engine(model, tokenizer, [end_of(tokenizer)])
-    sampling = Sampling(seed=seed, top_p=0.95, max_tokens=12_000, grammar=grammar(form), begun=begun)
-    done = engine.generate([1, 2, 3], sampling)
+    sampling = Sampling(seed=seed, top_p=0.95, max_tokens=max_tokens, grammar=held or grammar(form), begun=begun)
+    return engine.generate([1, 2, 3], sampling)
+
+
+def tell(tokenizer: Tokenizer, form: ReplyForm, seed: int, liked: str, begun: str = "", strong: int = 5) -> str:
+    done = generate(tokenizer, form, seed, liked, begun, strong)
     assert done.reason == "stop"
     return begun + done.text
 
@@ -167,6 +181,42 @@ def test_choices_are_never_the_same_even_for_a_model_that_repeats_itself(tiny: T
         assert form.kept_by(reply), reply
 
 
+@pytest.mark.parametrize("form", [FORM, ReplyForm(3, 9, 2), ReplyForm(2, 8)], ids=str)
+def test_a_reply_that_nears_its_limit_is_ended_in_its_form(
+    tiny: Tokenizer, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "_CLOSING", 500)  # this vocabulary has a token for each byte
+    cut = 0
+    for seed in range(12):
+        done = generate(tiny, form, seed, "abcdefgh ,.", max_tokens=1_000)
+        assert done.reason == "stop"
+        assert form.kept_by(done.text), done.text
+        unended = replace(grammar(form), close=None)
+        cut += generate(tiny, form, seed, "abcdefgh ,.", max_tokens=1_000, held=unended).reason == "length"
+    assert cut  # so without that end some would not have one
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "The", "The ", "The gate.", "The gate. ", "The gate. It", "A. B. C. D. ", "“Hm.", "Hm? no", "A. B.\n", "3."],
+)
+def test_every_text_has_an_end(tiny: Tokenizer, text: str) -> None:
+    grammars = Grammars(tiny, tiny.vocabulary.get_vocab_size(), [end_of(tiny)])
+    end = FORM.last_part(text)
+    assert end is not None
+    said = "Soon. Now it is.\n\n> Go.\n> Wait."
+    ends = [said[at:] for at in range(len(said)) if FORM.kept_by(text + said[at:])]
+    ends += [f"{before}{one}" for one in ends for before in ("it", " it", ".", "g.")]
+    kept = [one for one in ends if FORM.kept_by(text + one)]
+    allowed = [one for one in kept if grammars.matcher(Grammar("lark", end, FORM.next_part), one) is not None]
+    assert allowed
+
+
+def test_choices_that_have_begun_go_on(tiny: Tokenizer) -> None:
+    assert FORM.last_part(f"{SCENE}\n\n") is None
+    assert FORM.last_part(f"{SCENE}\n\n> Go in.\n> Wa") is None
+
+
 @pytest.mark.parametrize("cut", [1, 8, 15, 40, 57, 60, 66, 68, 70])
 def test_a_reply_cut_anywhere_is_continued_in_its_form(tiny: Tokenizer, cut: int) -> None:
     for seed in range(4):
@@ -201,7 +251,9 @@ def test_a_choice_is_one_sentence(tiny: Tokenizer, choice: str) -> None:
     assert reader(tiny, FORM)(reply)
 
 
-@pytest.mark.parametrize("choice", ["Ask what it is for.LEGATO", "Ask him. Then go", "Go in. and out"])
+@pytest.mark.parametrize(
+    "choice", ["Ask what it is for.LEGATO", "Ask him. Then go", "Go in. and out", "Go in. 1. 2.", "Go in.5", "Wait. 2."]
+)
 def test_a_choice_does_not_go_on_after_its_end(tiny: Tokenizer, choice: str) -> None:
     reply = f"{SCENE}\n\n> Go in.\n> {choice}"
     assert not FORM.kept_by(reply)

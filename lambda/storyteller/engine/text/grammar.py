@@ -102,6 +102,20 @@ class Matcher:
         self._matcher = grammars._compile(grammar)
         self._tokens: list[int] = []
         self.complete, self.refused = False, 0
+        self._closing = grammar.close is None
+
+    def close(self) -> None:
+        """Goes over to the grammar's shortest end, the first time that it is asked to between two characters."""
+        if self._closing or self._grammar.close is None:
+            return
+        text = self._grammars.prepare().decode_str(self._tokens)
+        if text.endswith("\ufffd"):
+            return
+        self._closing = True
+        rest = self._grammar.close(text)
+        if rest is not None:
+            self._grammar = replace(self._grammar, text=rest)
+            self._matcher = self._grammars._compile(self._grammar)
 
     def accept(self, token: int) -> bool:
         """Takes `token` as the next one if the grammar allows it; an end token where the grammar may end."""
