@@ -86,7 +86,9 @@ class Simulation:
         self.settings = Settings(concurrency=slots, waiting_limit=limit)
         self.client = SimulatedDynamoDB(self.clock, TABLE, seed)
         self.sessions = sessions.Sessions(table.Table(TABLE, cast(Any, self.client)))
-        self.invoker = StorytellerInvoker(self.settings, self.sessions, Silence(), cast(Any, self))
+        self.invoker = StorytellerInvoker(
+            self.settings, self.sessions, Silence(), cast(Any, self), sleep=self.clock.sleep
+        )
         self._joined: dict[str, float] = {}
 
     def run(self, *, seconds: float, settle_s: float) -> Result:

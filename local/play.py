@@ -41,10 +41,11 @@ def overture(
 
     `wait_s` is the least time that the storyteller's loading takes (simulated: the model here is small),
     `concurrency` how many storytellers may be at work, `environments` how many of each other function there may
-    be, `origins` the pages elsewhere that may open a connection.
+    be (Front has one more, as a sweep may wait in one), `origins` the pages elsewhere that may open a connection.
     """
     short: dict[str, Any] = {"memory_mb": 512, "prestart": 1, "concurrency": environments, "queue_s": 29.0}
     front = Function("front", "front.handler.lambda_handler", timeout_s=29, retries=2, **short)
+    front = replace(front, concurrency=environments + 1)
     ticket = Function("ticket", "front.ticket.lambda_handler", timeout_s=10, **short)
     authorizer = Function("authorizer", "front.authorizer.lambda_handler", timeout_s=10, **short)
     storyteller = Function(

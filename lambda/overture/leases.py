@@ -23,6 +23,8 @@ from overture.slots import Slot
 TRIES = 2
 #: A reservation that nobody confirmed for so long is invoked again, with the same token.
 UNCONFIRMED_S = 15.0
+#: A holder renews its lease so many times in a lease's life. Who is half a renewal late may be dead.
+RENEWALS, LATE_RENEWALS = 4, 1.5
 #: Clocks of two machines may differ by so much.
 CLOCKS_DIFFER_S = 1.0
 
@@ -55,10 +57,14 @@ class Taken(NamedTuple):
 
 
 class Settled(Struct):
-    """What an invocation that is over left to be done: for the story a reservation, for the visitor the rest."""
+    """What an invocation that is over left to be done: for the story a reservation, for the visitor the rest.
+
+    `live`: the invocation is not over as far as can be seen, and this is its lease.
+    """
 
     connection: str | None = None
     reservation: Reservation = HELD
+    live: Lease | None = None
     #: The turn that was being told.
     interrupted: str | None = None
     given_up: Turn | None = None
@@ -220,9 +226,9 @@ def mend(tx: SessionTransaction, settings: Settings) -> Settled:
     if lease is not None:
         _cut_short(lease, tx.now, settings)
     if lease is not None and lease.until > tx.now:
-        if lease.fence is None and tx.now - lease.since > UNCONFIRMED_S:
+        if lease.fence is None and tx.now >= lease.since + UNCONFIRMED_S:
             return Settled(session.connection, Reservation("reserved", lease.token, session.slot))
-        return Settled()
+        return Settled(live=lease)
     if lease is not None:
         return _settle(tx, settings, failed=True, tried=lease.fence is not None)
     left = Settled(session.connection, ended=session.ended)
@@ -232,6 +238,15 @@ def mend(tx: SessionTransaction, settings: Settings) -> Settled:
     elif not session.capped and session.waiting is None:
         left.reservation = reserve(tx, settings)
     return left
+
+
+def due(lease: Lease, now: float, settings: Settings) -> float:
+    """When a live lease should have changed: been confirmed, or renewed; where that is late, when it ends."""
+    if lease.fence is None:
+        return lease.since + UNCONFIRMED_S
+    renewed = lease.until - settings.lease_s
+    late = renewed + settings.lease_s / RENEWALS * LATE_RENEWALS
+    return late if late > now else lease.until
 
 
 def _cut_short(lease: Lease, now: float, settings: Settings) -> None:

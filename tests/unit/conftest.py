@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 
 from overture.sessions import Sessions
 from overture.table import Table
-from tests.unit.fakes import TABLE, FakeConnections, FakeLambda, MemoryClient
+from tests.unit.fakes import TABLE, FakeConnections, FakeLambda, MemoryClient, SteppedClock
 
 #: The handlers make this logger; the modules' own are its children.
 logger = Logger()
@@ -38,3 +38,8 @@ def connections() -> FakeConnections:
 @pytest.fixture
 def aws_lambda() -> FakeLambda:
     return FakeLambda()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SteppedClock:
+    return SteppedClock(monkeypatch)
