@@ -235,8 +235,7 @@ class StorytellerInvoker:
             head = self._sessions.waiting_line.choose(heads, misses)
             try:
                 reservation = self._sessions.update(
-                    head.session,
-                    lambda tx: leases.reserve_waiting(tx, self._settings, slot.number, slot.version),
+                    head.session, lambda tx: leases.reserve_waiting(tx, self._settings, slot)
                 )
             except NoSession:
                 reservation = None

@@ -85,10 +85,10 @@ def reserve(tx: SessionTransaction, settings: Settings) -> Reservation:
     return _reserve(tx, settings, slot) if slot is not None else _wait(tx, settings)
 
 
-def reserve_waiting(tx: SessionTransaction, settings: Settings, number: int, version: int) -> Reservation | None:
-    """Reserves for a session of the waiting line, with the slot `number`; None if it does not wait any more.
+def reserve_waiting(tx: SessionTransaction, settings: Settings, slot: Slot) -> Reservation | None:
+    """Reserves for a session of the waiting line, with this slot; None if it does not wait any more.
 
-    `version` is that of the slot's document: `HELD` when somebody else has the slot by now.
+    `HELD` when the slot is not as it was read: somebody else has it by now.
     """
     session = tx.session
     if session.waiting is None:
@@ -96,8 +96,8 @@ def reserve_waiting(tx: SessionTransaction, settings: Settings, number: int, ver
     if session.connection is None or session.has_lease(tx.now):
         _leave_line(tx)
         return None
-    slot = tx.slots.read(number)
-    if slot.version != version:
+    # Not the version alone: a slot that was freed and taken again begins with the same one.
+    if tx.slots.read(slot.number) != slot:
         return HELD
     return _reserve(tx, settings, slot)
 
