@@ -21,8 +21,8 @@ from overture.slots import Slot
 
 #: A line, or a wake without a line, that failed this often is given up.
 TRIES = 2
-#: A reservation that nobody confirmed for so long is invoked again, with the same token.
-UNCONFIRMED_S = 15.0
+#: A reservation that nobody confirmed for so long is invoked again, with the same token; most are confirmed in a fifth.
+UNCONFIRMED_S, SOON = 15.0, 0.2
 #: A holder renews its lease so many times in a lease's life. Who is half a renewal late may be dead.
 RENEWALS, LATE_RENEWALS = 4, 1.5
 #: Clocks of two machines may differ by so much.
@@ -241,12 +241,13 @@ def mend(tx: SessionTransaction, settings: Settings) -> Settled:
 
 
 def due(lease: Lease, now: float, settings: Settings) -> float:
-    """When a live lease should have changed: been confirmed, or renewed; where that is late, when it ends."""
+    """When a live lease should have changed (been confirmed, or renewed); if it is past that, when it may be mended."""
     if lease.fence is None:
-        return lease.since + UNCONFIRMED_S
-    renewed = lease.until - settings.lease_s
-    late = renewed + settings.lease_s / RENEWALS * LATE_RENEWALS
-    return late if late > now else lease.until
+        changed, over = lease.since + UNCONFIRMED_S * SOON, lease.since + UNCONFIRMED_S
+    else:
+        renewed = lease.until - settings.lease_s
+        changed, over = renewed + settings.lease_s / RENEWALS * LATE_RENEWALS, lease.until
+    return changed if changed > now else over
 
 
 def _cut_short(lease: Lease, now: float, settings: Settings) -> None:

@@ -154,7 +154,7 @@ class SteppedClock:
         self.off_s = 0.0
         self.slept: list[float] = []
         #: Called with each sleep, before it is over.
-        self.meanwhile: Callable[[], None] = lambda: None
+        self.meanwhile: Callable[[], object] = lambda: None
         for name in ("time", "monotonic"):
             patch.setattr(f"time.{name}", self._shifted(getattr(time, name)))
 

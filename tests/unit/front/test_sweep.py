@@ -89,6 +89,14 @@ def test_a_holder_that_renews_its_lease_is_left_alone_and_waited_for_no_longer(
     assert sum(clock.slept) <= story.settings.lease_s * leases.LATE_RENEWALS / leases.RENEWALS
 
 
+def test_a_reservation_that_is_confirmed_soon_is_not_waited_for(story: Play, clock: SteppedClock) -> None:
+    sent = say(story)
+    clock.meanwhile = lambda: confirm(story)
+    story.invoker.sweep()
+    assert len(story.aws_lambda.sent) == sent
+    assert sum(clock.slept) <= leases.UNCONFIRMED_S * leases.SOON
+
+
 def test_a_sweep_with_nothing_pending_waits_for_nothing(story: Play, clock: SteppedClock) -> None:
     assert story.invoker.sweep() == 0
     say(story)
