@@ -54,7 +54,7 @@ FRONT_GB, ALARMS, ALARM_METRICS = FRONT.memory_mb / 1024, 8, 13
 
 #: Front's sweep: how often in a month, how long it takes with nothing to mend, and how many items it reads (assumed).
 SWEEPS, SWEEP_WORK_S, SWEEP_READS = MONTH_S // SWEEP_S, 0.1, 20
-#: While a storyteller works, a sweep waits until its lease should have been renewed: at most so long, some 5 s as a rule.
+#: While a storyteller works, a sweep waits until its lease should have been renewed: some 5 s, at most this.
 #: The difference has room for a slow start, for which a sweep waits up to 15 s.
 SWEEP_WAIT_S = 7.5
 
