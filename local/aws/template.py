@@ -130,9 +130,10 @@ class Template:
     def _take(self, said: dict[str, int]) -> None:
         if (pid := said.get("forked")) is not None:
             self._ends[pid] = ended = asyncio.get_running_loop().create_future()
-            if self._forked is not None:
+            if self._forked is not None and not self._forked.done():
                 self._forked.set_result((pid, ended))
         elif (pid := said.get("ended")) is not None:
-            self._ends.pop(pid).set_result(said["status"])
+            if not (end := self._ends.pop(pid)).done():
+                end.set_result(said["status"])
         else:
             self._ready.set_result(True)
