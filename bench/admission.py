@@ -86,7 +86,9 @@ class Simulation:
         self.settings = Settings(concurrency=slots, waiting_limit=limit)
         self.client = SimulatedDynamoDB(self.clock, TABLE, seed)
         self.sessions = sessions.Sessions(table.Table(TABLE, cast(Any, self.client)))
-        self.invoker = StorytellerInvoker(self.settings, self.sessions, Silence(), cast(Any, self))
+        self.invoker = StorytellerInvoker(
+            self.settings, self.sessions, Silence(), cast(Any, self), sleep=self.clock.sleep
+        )
         self._joined: dict[str, float] = {}
 
     def run(self, *, seconds: float, settle_s: float) -> Result:
@@ -102,13 +104,15 @@ class Simulation:
 
     def fill_line(self, waiting: int) -> None:
         """Puts so many sessions in the line before it begins."""
-        before = self.clock.now - 3600
-        for number in range(waiting):
-            key = f"before{number:06d}"
-            place, put = self.sessions.waiting_line.join(key, before + number / 1000)
-            session = sessions.Session(key, "world", connection=key, waiting=place)
-            for change in (put, table.Put(f"S#{key}", "session", msgspec.json.encode(session), 0, 1e9)):
-                self.client.database.call("PutItem", self.sessions.table._put(change, "bench"))
+        before_ms = int(self.clock.now - 3600) * 1000
+        with patched(self.clock, (table,)):  # by the real clock these places might have expired long ago
+            for number in range(waiting):
+                key = f"before{number:06d}"
+                place = waiting_line.place_of(key, before_ms + number)
+                session = sessions.Session(key, "world", connection=key, waiting=place)
+                body = msgspec.json.encode(session)
+                for put in (self.sessions.waiting_line.put(key, place), table.Put(f"S#{key}", "session", body, 0, 1e9)):
+                    self.client.database.call("PutItem", self.sessions.table._put(put, "bench"))
 
     def invoke(self, **request: Any) -> dict[str, Any]:
         """Lambda's Invoke: somebody has been waiting for this."""

@@ -28,6 +28,7 @@ from infra.deploy.prices import (
     dollars,
     idle,
     usd,
+    watching,
 )
 from infra.deploy.starts import cold_seconds, fit_memory, starts, telling_seconds, tokens_per_s
 from planner.prices import EXTRA, INSTANCES, MANAGED_LEAST
@@ -71,9 +72,14 @@ def start(model: Model) -> float:
     return usd("lambda", model.gb * cold_seconds(model.weights_bytes))
 
 
+def sweeps(model: Model) -> float:
+    """What Front's sweeps wait while the storyteller wakes and tells."""
+    return watching(cold_seconds(model.weights_bytes) + telling_seconds(model.weights_bytes, model.memory_mb))
+
+
 def session(model: Model) -> float:
     """A whole visit that wakes the storyteller once, cold."""
-    return start(model) + telling(model) + sum(around().values())
+    return start(model) + telling(model) + sweeps(model) + sum(around().values())
 
 
 def managed(instance: str) -> float:
@@ -111,8 +117,8 @@ def tables() -> str:
         "",
     ]
     parts += _table(
-        ["model", "cold start", "telling", *around(), "together"],
-        [[m.name, *map(dollars, [start(m), telling(m), *around().values(), session(m)])] for m in MODELS],
+        ["model", "cold start", "telling", "sweeps", *around(), "together"],
+        [[m.name, *map(dollars, [start(m), telling(m), sweeps(m), *around().values(), session(m)])] for m in MODELS],
     )
     parts += ["", "### Which start fits", ""]
     rows = []

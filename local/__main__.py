@@ -62,8 +62,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         type=_count,
         default=ENVIRONMENTS,
         metavar="N",
-        help="how many environments Front and the ticket functions may have each; beyond that events queue "
-        f"(default {ENVIRONMENTS}, two for each core)",
+        help="how many environments Front and the ticket functions may have each for visitors; beyond that events "
+        f"queue (default {ENVIRONMENTS}, two for each core)",
     )
     parser.add_argument("--verbose", action="store_true", help="show what the functions print")
     return parser.parse_args(argv)

@@ -21,7 +21,7 @@ BOOK = Path("build/worlds/emerald_city/book")
 WAIT_S = 20.0
 CONCURRENCY = 2
 #: Environments that Front and the ticket functions may have each: a crowd takes turns, as the memory of one machine
-#: is no account's. One of Front takes some 150 MB.
+#: is no account's. One of Front takes some 130 MB.
 ENVIRONMENTS = max(2, 2 * (os.cpu_count() or 1))
 #: How often what a failure left is looked for; EventBridge Scheduler's least.
 SWEEP_S = 60.0
@@ -41,10 +41,11 @@ def overture(
 
     `wait_s` is the least time that the storyteller's loading takes (simulated: the model here is small),
     `concurrency` how many storytellers may be at work, `environments` how many of each other function there may
-    be, `origins` the pages elsewhere that may open a connection.
+    be (Front has one more, as a sweep may wait in one), `origins` the pages elsewhere that may open a connection.
     """
     short: dict[str, Any] = {"memory_mb": 512, "prestart": 1, "concurrency": environments, "queue_s": 29.0}
     front = Function("front", "front.handler.lambda_handler", timeout_s=29, retries=2, **short)
+    front = replace(front, concurrency=environments + 1)
     ticket = Function("ticket", "front.ticket.lambda_handler", timeout_s=10, **short)
     authorizer = Function("authorizer", "front.authorizer.lambda_handler", timeout_s=10, **short)
     storyteller = Function(

@@ -38,6 +38,8 @@ from local.pages import add_pages
 from local.plan import LocalError, Plan, Schedule
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Connections that may wait to be accepted: as many as come while the loop has something else to do.
+BACKLOG = 1024
 T = TypeVar("T")
 
 
@@ -132,7 +134,7 @@ class LocalStack:
         await runner.setup()
         self._exit.push_async_callback(runner.cleanup)
         for listener in listeners:
-            await web.SockSite(runner, listener).start()
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
 
     async def _repeat(self, schedule: Schedule) -> None:
         """Leaves an event for a function again and again, as EventBridge Scheduler does."""

@@ -54,6 +54,9 @@ FRONT_GB, ALARMS, ALARM_METRICS = FRONT.memory_mb / 1024, 8, 13
 
 #: Front's sweep: how often in a month, how long it takes with nothing to mend, and how many items it reads (assumed).
 SWEEPS, SWEEP_WORK_S, SWEEP_READS = MONTH_S // SWEEP_S, 0.1, 20
+#: While a storyteller works, a sweep waits until its lease should have been renewed: some 5 s, at most this.
+#: The difference has room for a slow start, for which a sweep waits up to 15 s.
+SWEEP_WAIT_S = 7.5
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,11 @@ def around(visit: Session = VISIT) -> dict[str, float]:
     }
 
 
+def watching(seconds: float) -> float:
+    """What Front's sweeps wait while a storyteller works for so long; all who work at the time share it."""
+    return usd("lambda", seconds / SWEEP_S * SWEEP_WAIT_S * FRONT_GB)
+
+
 def summary(model_bytes: int, memory_mb: int, *, snapstart: bool, on_s3: bool = False) -> str:
     """What `make deploy` shows before it deploys: an idle month, and one minute of the storyteller."""
     model_gb = model_bytes / 1e9
@@ -119,7 +127,7 @@ def summary(model_bytes: int, memory_mb: int, *, snapstart: bool, on_s3: bool = 
         snapshot_gb=memory_mb / 1024 if snapstart else 0,
         weights_gb=model_gb if on_s3 else 0,
     )
-    minute = usd("lambda", memory_mb / 1024 * 60)
+    minute = usd("lambda", memory_mb / 1024 * 60) + watching(60)
     listed = ", ".join(f"{name} {dollars(value)}" for name, value in costs.items() if value)
     return (
         f"Idle: about {dollars(sum(costs.values()))} a month ({listed}).\n"

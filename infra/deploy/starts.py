@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infra.deploy.prices import MONTH_S, VISIT, Session, around, dollars, usd
+from infra.deploy.prices import MONTH_S, VISIT, Session, around, dollars, usd, watching
 from infra.settings import MOST_MEMORY_MB
 
 #: Decoding reads all weights once for a token. The published reference runs an 8B of 4.23 GB in INT4 at 2.5 tokens a
@@ -69,16 +69,17 @@ def telling_seconds(model_bytes: int, memory_mb: int, visit: Session = VISIT) ->
 def starts(model_bytes: int, memory_mb: int) -> list[Start]:
     """A cold start and a snapshot, at this memory."""
     gb = memory_mb / 1024
-    work = usd("lambda", gb * telling_seconds(model_bytes, memory_mb)) + sum(around().values())
+    telling = telling_seconds(model_bytes, memory_mb)
+    work = usd("lambda", gb * telling) + watching(telling) + sum(around().values())
     cold, restored = cold_seconds(model_bytes), RESTORE_S_PER_GB * gb
     return [
-        Start("cold", memory_mb, cold, 0.0, work + usd("lambda", gb * cold)),
+        Start("cold", memory_mb, cold, 0.0, work + usd("lambda", gb * cold) + watching(cold)),
         Start(
             "snapstart",
             memory_mb,
             restored,
             usd("snapshot", gb * MONTH_S),
-            work + usd("restore", gb) + usd("lambda", gb * restored),
+            work + usd("restore", gb) + usd("lambda", gb * restored) + watching(restored),
         ),
     ]
 

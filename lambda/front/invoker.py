@@ -6,10 +6,11 @@ owed to the story (invoking, settling, passing a slot on) is done before anythin
 
 from __future__ import annotations
 
+import heapq
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -21,7 +22,7 @@ from overture import leases, protocol
 from overture.connections import Connections
 from overture.counters import within_limit
 from overture.leases import Reservation, Settled
-from overture.sessions import DAY_S, OPEN_SHARDS, NoSession, Sessions, Turn, key_of
+from overture.sessions import DAY_S, OPEN_SHARDS, Lease, NoSession, Sessions, Turn, key_of
 from overture.settings import Settings
 from overture.slots import Holder, Slot
 from overture.table import Conflict, Unavailable
@@ -35,8 +36,9 @@ logger = Logger(child=True)
 _TOLD = 8
 #: So many slots are looked at by whoever finds no free one; the sweep looks at all.
 _LOOKED_AT = 3
-#: A sweep ends after this long; what it has not come to is the next one's.
-_SWEEP_S = 20.0
+#: A sweep looks at nothing more after this long: what it has not come to is the next one's. It sees the end of a lease
+#: that was renewed just before it (20 s), and with the table's patience (8 s) it is over within Front's timeout.
+_SWEEP_S = 21.0
 #: Posts to several visitors, none of whom waits for an answer, are not repeated for long.
 _NEWS_BUDGET_S = 0.5
 
@@ -71,9 +73,15 @@ class StorytellerInvoker:
     """Invokes storytellers, and passes their slots on."""
 
     def __init__(
-        self, settings: Settings, sessions: Sessions, connections: Connections, client: LambdaClient | None = None
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        connections: Connections,
+        client: LambdaClient | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings, self._sessions, self._connections = settings, sessions, connections
+        self._sleep = sleep
         self._client = client or boto3.client(
             "lambda",
             config=Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10),
@@ -145,33 +153,57 @@ class StorytellerInvoker:
                 break
 
     def sweep(self) -> int:
-        """Mends what nobody settled; how many sessions had work in hand. Called once a minute."""
+        """Mends what nobody settled; how many sessions had work in hand. Called once a minute.
+
+        Waits for the leases that should change within its time, and looks at those again: what is lost just before
+        a sweep is mended by it, so nothing waits for longer than from one sweep to the next.
+        """
         ends = time.monotonic() + _SWEEP_S
         looked_at = 0
+        live: dict[str, Lease] = {}
         for shard in random.sample(range(OPEN_SHARDS), OPEN_SHARDS):
             for key in self._sessions.open_keys(shard):
                 if time.monotonic() > ends:
                     return looked_at
                 looked_at += 1
-                self._mend(key)
+                if (lease := self._mend(key)) is not None:
+                    live[key] = lease
         self.promote(look_at=self._settings.concurrency)
+        if live:
+            self._look_again(live, ends)
+            self.promote(look_at=self._settings.concurrency)
         return looked_at
 
     # --- inside -------------------------------------------------------------------------
 
-    def _mend(self, key: str) -> None:
-        """Never raises: whatever is wrong with one session, the next is looked at."""
+    def _look_again(self, live: Mapping[str, Lease], ends: float) -> None:
+        """Waits until each lease should have changed, and mends those that have not."""
+        queue = [(leases.due(lease, time.time(), self._settings), key) for key, lease in live.items()]
+        heapq.heapify(queue)
+        while queue:
+            due, key = heapq.heappop(queue)
+            pause = max(0.0, due - time.time())
+            if time.monotonic() + pause > ends:
+                return
+            if pause:
+                self._sleep(pause)
+            if self._mend(key) == live[key]:
+                heapq.heappush(queue, (leases.due(live[key], time.time(), self._settings), key))
+
+    def _mend(self, key: str) -> Lease | None:
+        """The session's lease, if it is live. Never raises: whatever is wrong with one session, the next is mended."""
         try:
-            self._mend_one(key)
+            return self._mend_one(key)
         except Exception:
             logger.exception("a session could not be mended", extra={"session": key})
+            return None
 
-    def _mend_one(self, key: str) -> None:
+    def _mend_one(self, key: str) -> Lease | None:
         try:
             left = self._sessions.update(key, lambda tx: leases.mend(tx, self._settings))
         except NoSession:
             self._sessions.forget_open(key)
-            return
+            return None
         told = _owed(left)
         try:
             told += self._follow_up(key, left)
@@ -179,6 +211,7 @@ class StorytellerInvoker:
             if told:
                 logger.warning("a session was mended", extra={"session": key})
             self._connections.post(left.connection, *told, budget_s=_NEWS_BUDGET_S)
+        return left.live
 
     def _follow_up(self, key: str, left: Settled) -> list[protocol.ServerMessage]:
         """Invokes what `left` reserved; what the visitor should hear of that."""
@@ -202,8 +235,7 @@ class StorytellerInvoker:
             head = self._sessions.waiting_line.choose(heads, misses)
             try:
                 reservation = self._sessions.update(
-                    head.session,
-                    lambda tx: leases.reserve_waiting(tx, self._settings, slot.number, slot.version),
+                    head.session, lambda tx: leases.reserve_waiting(tx, self._settings, slot)
                 )
             except NoSession:
                 reservation = None

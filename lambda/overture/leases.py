@@ -21,8 +21,10 @@ from overture.slots import Slot
 
 #: A line, or a wake without a line, that failed this often is given up.
 TRIES = 2
-#: A reservation that nobody confirmed for so long is invoked again, with the same token.
-UNCONFIRMED_S = 15.0
+#: A reservation that nobody confirmed for so long is invoked again, with the same token; most are confirmed in a fifth.
+UNCONFIRMED_S, SOON = 15.0, 0.2
+#: A holder renews its lease so many times in a lease's life. Who is half a renewal late may be dead.
+RENEWALS, LATE_RENEWALS = 4, 1.5
 #: Clocks of two machines may differ by so much.
 CLOCKS_DIFFER_S = 1.0
 
@@ -55,10 +57,14 @@ class Taken(NamedTuple):
 
 
 class Settled(Struct):
-    """What an invocation that is over left to be done: for the story a reservation, for the visitor the rest."""
+    """What an invocation that is over left to be done: for the story a reservation, for the visitor the rest.
+
+    `live`: the invocation is not over as far as can be seen, and this is its lease.
+    """
 
     connection: str | None = None
     reservation: Reservation = HELD
+    live: Lease | None = None
     #: The turn that was being told.
     interrupted: str | None = None
     given_up: Turn | None = None
@@ -79,10 +85,10 @@ def reserve(tx: SessionTransaction, settings: Settings) -> Reservation:
     return _reserve(tx, settings, slot) if slot is not None else _wait(tx, settings)
 
 
-def reserve_waiting(tx: SessionTransaction, settings: Settings, number: int, version: int) -> Reservation | None:
-    """Reserves for a session of the waiting line, with the slot `number`; None if it does not wait any more.
+def reserve_waiting(tx: SessionTransaction, settings: Settings, slot: Slot) -> Reservation | None:
+    """Reserves for a session of the waiting line, with this slot; None if it does not wait any more.
 
-    `version` is that of the slot's document: `HELD` when somebody else has the slot by now.
+    `HELD` when the slot is not as it was read: somebody else has it by now.
     """
     session = tx.session
     if session.waiting is None:
@@ -90,8 +96,8 @@ def reserve_waiting(tx: SessionTransaction, settings: Settings, number: int, ver
     if session.connection is None or session.has_lease(tx.now):
         _leave_line(tx)
         return None
-    slot = tx.slots.read(number)
-    if slot.version != version:
+    # Not the version alone: a slot that was freed and taken again begins with the same one.
+    if tx.slots.read(slot.number) != slot:
         return HELD
     return _reserve(tx, settings, slot)
 
@@ -220,9 +226,9 @@ def mend(tx: SessionTransaction, settings: Settings) -> Settled:
     if lease is not None:
         _cut_short(lease, tx.now, settings)
     if lease is not None and lease.until > tx.now:
-        if lease.fence is None and tx.now - lease.since > UNCONFIRMED_S:
+        if lease.fence is None and tx.now >= lease.since + UNCONFIRMED_S:
             return Settled(session.connection, Reservation("reserved", lease.token, session.slot))
-        return Settled()
+        return Settled(live=lease)
     if lease is not None:
         return _settle(tx, settings, failed=True, tried=lease.fence is not None)
     left = Settled(session.connection, ended=session.ended)
@@ -232,6 +238,16 @@ def mend(tx: SessionTransaction, settings: Settings) -> Settled:
     elif not session.capped and session.waiting is None:
         left.reservation = reserve(tx, settings)
     return left
+
+
+def due(lease: Lease, now: float, settings: Settings) -> float:
+    """When a live lease should have changed (been confirmed, or renewed); if it is past that, when it may be mended."""
+    if lease.fence is None:
+        changed, over = lease.since + UNCONFIRMED_S * SOON, lease.since + UNCONFIRMED_S
+    else:
+        renewed = lease.until - settings.lease_s
+        changed, over = renewed + settings.lease_s / RENEWALS * LATE_RENEWALS, lease.until
+    return changed if changed > now else over
 
 
 def _cut_short(lease: Lease, now: float, settings: Settings) -> None:

@@ -17,8 +17,9 @@ from overture.table import Delete, Document, Put, Table
 
 #: So many slots share a partition: one query finds the free ones among them.
 SLOTS_A_PARTITION = 125
-#: A slot is free again at the latest this long after it was taken: 15 min is Lambda's longest run.
-LONGEST_S = 15 * 60 + 120
+#: How long a slot is kept unless it is freed. The lease tells whether its holder is gone; this only clears the table,
+#: and must outlast the longest run (15 min) although the clock that wrote it is an hour behind.
+_LIFE_S = 86_400.0
 
 
 class Holder(Struct):
@@ -65,7 +66,7 @@ class Slots:
 
     def put(self, slot: Slot, session: str, token: str) -> Put:
         """The write that gives a slot, as it was read, to a reservation."""
-        return Put(*_place(slot.number), msgspec.json.encode(Holder(session, token)), slot.version, LONGEST_S)
+        return Put(*_place(slot.number), msgspec.json.encode(Holder(session, token)), slot.version, _LIFE_S)
 
     def free(self, slot: Slot) -> None:
         """Frees a slot. Raises `Conflict` when it has another holder by now."""

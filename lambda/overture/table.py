@@ -85,8 +85,12 @@ class Table:
         before: str | None = None,
         limit: int | None = None,
         newest_first: bool = True,
+        consistent: bool = True,
     ) -> list[Document]:
-        """The documents whose sort key begins with `prefix` and lies before `before`, if that is given."""
+        """The documents whose sort key begins with `prefix` and lies before `before`, if that is given.
+
+        If not `consistent`, they cost half and may be a second old.
+        """
         condition, values = "pk = :pk", {":pk": {"S": pk}}
         if before is not None:
             # begins_with and < cannot be combined: a range from the prefix on says the same, as `before` has it too.
@@ -103,7 +107,7 @@ class Table:
                     TableName=self.name,
                     KeyConditionExpression=condition,
                     ExpressionAttributeValues=values,
-                    ConsistentRead=True,
+                    ConsistentRead=consistent,
                     ScanIndexForward=not newest_first,
                     **page,
                 )

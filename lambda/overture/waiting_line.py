@@ -2,6 +2,7 @@
 
 The line is spread over partitions, since one takes a thousand writes a second. Who joins goes to the
 partition that the session's key names; who looks for the head reads the first few of every partition.
+The order does not rest on clocks: who joins comes after everybody who is in the line already.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LIFE_S = 86_400.0
 
 
 class Waiting(NamedTuple):
-    """A session in the line. `place` is its sort key: when it joined, and its key."""
+    """A session in the line. `place` is its sort key: when it joined (Unix time, milliseconds), and its key."""
 
     place: str
     session: str
@@ -39,9 +40,18 @@ class WaitingLine:
         self._counted_at, self._counted = float("-inf"), 0
 
     def join(self, session: str, now: float) -> tuple[str, Put]:
-        """The place at the end of the line, and the write that takes it."""
-        place = f"{int(now * 1000):013d}.{session}"
-        return place, Put(_pk(session), place, session.encode(), None, _LIFE_S)
+        """The place at the end of the line, and the write that takes it.
+
+        By its clock alone, a machine that is an hour ahead would have its visitor passed by all who join in that hour,
+        and one that is behind would let its visitor pass those who wait. So a place is later than the last one taken.
+        """
+        last = max((_joined_ms(place) for place in self._last_places()), default=0)
+        place = place_of(session, max(int(now * 1000), last + 1))
+        return place, self.put(session, place)
+
+    def put(self, session: str, place: str) -> Put:
+        """The write that takes a place."""
+        return Put(_pk(session), place, session.encode(), None, _LIFE_S)
 
     def leave(self, session: str, place: str) -> Delete:
         """The write that gives a place up."""
@@ -91,6 +101,22 @@ class WaitingLine:
             return ahead * PARTITIONS + 1
         others = (f"LINE#{number}" for number in range(PARTITIONS) if f"LINE#{number}" != _pk(session))
         return 1 + ahead + sum(self._table.count_documents(pk, before=place) for pk in others)
+
+    def _last_places(self) -> list[str]:
+        return [
+            document.sk
+            for partition in range(PARTITIONS)
+            for document in self._table.query(f"LINE#{partition}", limit=1, consistent=False)
+        ]
+
+
+def place_of(session: str, joined_ms: int) -> str:
+    """The place of who joins at that time."""
+    return f"{joined_ms:013d}.{session}"
+
+
+def _joined_ms(place: str) -> int:
+    return int(place.partition(".")[0])
 
 
 def _pk(session: str) -> str:

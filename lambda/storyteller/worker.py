@@ -348,7 +348,7 @@ class _Listener:
         self._turn.reply = reply
         try:
             self._sessions.save_turn(self._key, self._turn, writer=self._fence)
-            if time.monotonic() - self._renewed_at > self._settings.lease_s / 4:
+            if time.monotonic() - self._renewed_at > self._settings.lease_s / leases.RENEWALS:
                 self._sessions.update(self._key, lambda tx: leases.renew(tx, self._fence, self._settings))
                 self._renewed_at = time.monotonic()
         except Conflict:

@@ -167,9 +167,14 @@ class MemoryDynamoDB:
             else:
                 raise DynamoError("ValidationException", f"{kind} is not among what this table can do.")
         if token is not None:
-            self._tokens = {known: until for known, until in self._tokens.items() if until > now}
+            self._forget_tokens(now)
             self._tokens[token] = now + _TOKEN_S
         return {}
+
+    def _forget_tokens(self, now: float) -> None:
+        """Forgets tokens whose time is over; the oldest come first."""
+        while self._tokens and next(iter(self._tokens.values())) <= now:
+            del self._tokens[next(iter(self._tokens))]
 
     # --- items ----------------------------------------------------------------------------------
 

@@ -436,5 +436,5 @@ def test_costs_add_up() -> None:
     assert costs.managed("r8g.4xlarge") == pytest.approx(3 * 0.94256 * 730 * 1.15)
     assert "Lambda Managed Instances, 3 r8g.4xlarge (priced, not deployable yet) | $2,374 |" in costs.tables()
     assert costs.session(costs.BIG) == pytest.approx(
-        costs.start(costs.BIG) + costs.telling(costs.BIG) + sum(prices.around().values())
+        costs.start(costs.BIG) + costs.telling(costs.BIG) + costs.sweeps(costs.BIG) + sum(prices.around().values())
     )

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from overture.sessions import Sessions
 from overture.table import Table
-from tests.unit.fakes import TABLE, FakeConnections, FakeLambda, MemoryClient
+from tests.unit.fakes import TABLE, FakeConnections, FakeLambda, MemoryClient, SteppedClock
 
 # Nothing is timed in a test: a loaded machine takes longer for an example than Hypothesis lets it by default.
 settings.register_profile("untimed", deadline=None)
@@ -43,3 +43,8 @@ def connections() -> FakeConnections:
 @pytest.fixture
 def aws_lambda() -> FakeLambda:
     return FakeLambda()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SteppedClock:
+    return SteppedClock(monkeypatch)

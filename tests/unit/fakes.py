@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -57,6 +59,16 @@ class MemoryClient:
             return answer
 
         return call
+
+    def fail_on(self, operation: str, start: str) -> None:
+        """Does not answer an operation on the keys that begin so."""
+
+        def fail(called: str, request: dict[str, Any]) -> None:
+            key = request.get("Key") or request.get("Item") or {"pk": {"S": ""}}
+            if called == operation and key["pk"]["S"].startswith(start):
+                raise ReadTimeoutError(endpoint_url="memory")
+
+        self.before = fail
 
     def rows(self) -> list[dict[str, Any]]:
         """Everything in the table."""
@@ -133,6 +145,35 @@ def make_moto_table() -> Iterator[Table]:
 
         patch.setattr(client, "_make_api_call", call_alone)
         yield Table(TABLE, client)
+
+
+class SteppedClock:
+    """The clocks of this machine, and some time more. `sleep` takes no time, but lets that much pass."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.off_s = 0.0
+        self.slept: list[float] = []
+        #: Called with each sleep, before it is over.
+        self.meanwhile: Callable[[], object] = lambda: None
+        for name in ("time", "monotonic"):
+            patch.setattr(f"time.{name}", self._shifted(getattr(time, name)))
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.meanwhile()
+        self.off_s += seconds
+
+    @contextlib.contextmanager
+    def wrong_by(self, seconds: float) -> Iterator[None]:
+        """What is done within has a clock that is so much ahead."""
+        self.off_s += seconds
+        try:
+            yield
+        finally:
+            self.off_s -= seconds
+
+    def _shifted(self, real: Callable[[], float]) -> Callable[[], float]:
+        return lambda: real() + self.off_s
 
 
 def put_session(sessions: Sessions, **fields: Any) -> str:

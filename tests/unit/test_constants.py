@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.deploy.prices import SWEEP_WAIT_S
 from local.play import SWEEP_S, overture
-from overture import protocol
+from overture import leases, protocol
 from overture.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,3 +59,7 @@ def test_a_reservation_outlives_the_wait_for_a_start() -> None:
     assert Settings().reservation_s > storyteller.event_age_s
     assert storyteller.retries == 0, "Front decides what is tried again"
     assert SWEEP_S <= 60
+
+
+def test_a_sweep_that_waits_for_a_renewal_is_priced_so() -> None:
+    assert Settings().lease_s * leases.LATE_RENEWALS / leases.RENEWALS == SWEEP_WAIT_S

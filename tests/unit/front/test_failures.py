@@ -8,42 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
 
 from front import actions
-from local.play import SWEEP_S
 from overture import leases, protocol
-from overture.sessions import OPEN_SHARDS, Sessions
-from overture.table import Put, Unavailable
+from overture.sessions import Sessions
+from overture.table import Unavailable
 from tests.unit.fakes import TABLE, FakeConnections, FakeLambda, MemoryClient
-from tests.unit.front.visitor import Play, error, kinds
+from tests.unit.front.visitor import Play, confirm, error, kinds, record
 
 ALL = 10**9
-
-
-def confirm(play: Play) -> str:
-    token = play.aws_lambda.sent[-1]["token"]
-    return play.sessions.update(play.key, lambda tx: leases.confirm(tx, token, play.settings)) or ""
-
-
-def record(sent: dict[str, Any], condition: str = "RetriesExhausted") -> dict[str, Any]:
-    return {"requestPayload": sent, "requestContext": {"condition": condition}}
-
-
-def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    real = time.time
-    monkeypatch.setattr("time.time", lambda: real() + seconds)
-
-
-def fail_on(client: MemoryClient, operation: str, start: str) -> None:
-    """Has the table not answer an operation on the keys that begin so."""
-
-    def fail(called: str, request: dict[str, Any]) -> None:
-        key = request.get("Key") or request.get("Item") or {"pk": {"S": ""}}
-        if called == operation and key["pk"]["S"].startswith(start):
-            raise ReadTimeoutError(endpoint_url="memory")
-
-    client.before = fail
 
 
 # --- failed posts ---------------------------------------------------------------------------
@@ -166,7 +139,7 @@ def test_what_is_owed_is_posted_although_the_slot_cannot_be_passed_on(
     play.invoker.settle(record(aws_lambda.sent[-1]))
     connections.take()
     sent = aws_lambda.sent[-1]
-    fail_on(client, "GetItem", "SLOTS#")
+    client.fail_on("GetItem", "SLOTS#")
     with pytest.raises(Unavailable):  # so that Lambda tries the event again
         play.invoker.settle(record(sent))
     client.before = lambda operation, request: None
@@ -186,7 +159,7 @@ def test_a_table_that_goes_away_while_places_are_told_fails_nothing(
     invoke = aws_lambda.invoke
 
     def invoke_and_lose_the_table(**request: Any) -> dict[str, Any]:
-        fail_on(client, "GetItem", f"S#{play.key}")
+        client.fail_on("GetItem", f"S#{play.key}")
         return invoke(**request)
 
     aws_lambda.invoke = invoke_and_lose_the_table  # type: ignore[method-assign]
@@ -197,108 +170,7 @@ def test_a_table_that_goes_away_while_places_are_told_fails_nothing(
     assert aws_lambda.sent[-1]["session"] == play.key
 
 
-# --- the sweep ------------------------------------------------------------------------------
-
-
-def test_the_sweep_leaves_what_is_well_alone(story: Play) -> None:
-    story.send("say", id="x", text="I knock.")
-    confirm(story)
-    sent = len(story.aws_lambda.sent)
-    assert story.invoker.sweep() == 1
-    assert len(story.aws_lambda.sent) == sent
-
-
-def test_a_reservation_nobody_confirmed_is_invoked_again_with_its_token(
-    story: Play, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    story.send("say", id="x", text="I knock.")
-    story.invoker.sweep()
-    sent = story.aws_lambda.sent[:]
-    later(monkeypatch, leases.UNCONFIRMED_S + 1)
-    story.invoker.sweep()
-    assert story.aws_lambda.sent == [*sent, sent[-1]]
-
-
-def test_a_holder_that_died_without_a_record_is_replaced(story: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    story.send("say", id="x", text="I knock.")
-    confirm(story)
-    sent = len(story.aws_lambda.sent)
-    later(monkeypatch, story.settings.lease_s + 1)
-    story.connections.take()
-    story.invoker.sweep()
-    assert len(story.aws_lambda.sent) == sent + 1
-    assert kinds(story.connections.take()) == ["Error", "Wake"]
-    assert story.sessions.read(story.key).inbox[0].failures == 1
-
-
-@pytest.mark.parametrize("confirmed", [False, True])
-def test_a_lease_written_by_a_clock_that_is_ahead_does_not_outlast_two_sweeps(
-    story: Play, monkeypatch: pytest.MonkeyPatch, confirmed: bool
-) -> None:
-    with monkeypatch.context() as ahead:
-        later(ahead, 3600)
-        story.send("say", id="x", text="I knock.")
-        if confirmed:
-            confirm(story)
-    sent = len(story.aws_lambda.sent)
-    story.invoker.sweep()
-    assert len(story.aws_lambda.sent) == sent, "the holder may be at work"
-    later(monkeypatch, SWEEP_S)
-    story.invoker.sweep()
-    assert len(story.aws_lambda.sent) == sent + 1
-
-
-def test_lines_without_a_lease_are_sent_for(story: Play) -> None:
-    story.aws_lambda.refuse = ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
-    story.do("say", text="On")
-    story.aws_lambda.refuse = None
-    sent = len(story.aws_lambda.sent)
-    story.invoker.sweep()
-    assert len(story.aws_lambda.sent) == sent + 1
-
-
-def test_a_session_at_rest_is_not_swept(story: Play) -> None:
-    assert story.invoker.sweep() == 0
-
-
-@pytest.mark.parametrize("broken", ["document", "table"])
-def test_a_broken_session_does_not_keep_the_sweep_from_the_next(
-    play: Play, client: MemoryClient, monkeypatch: pytest.MonkeyPatch, broken: str
-) -> None:
-    keys = []
-    for connection in ("a", "b"):
-        play.hello(connection)
-        keys.append(play.key)
-    monkeypatch.setattr("overture.sessions._PATIENCE_S", 0.1)
-    first = [shard for shard in range(OPEN_SHARDS) if keys[0] in play.sessions.open_keys(shard)]
-    monkeypatch.setattr("random.sample", lambda shards, count: sorted(shards, key=lambda shard: shard not in first))
-    if broken == "document":
-        play.sessions.table.write(Put(f"S#{keys[0]}", "session", b'{"key": 7}', None, 60))
-    else:  # it can be read, not invoked, and its reservation not be cancelled
-        fail_on(client, "PutItem", f"S#{keys[0]}")
-        play.aws_lambda.refused_session = keys[0]
-    sent = len(play.aws_lambda.sent)
-    later(monkeypatch, leases.UNCONFIRMED_S + 1)
-    assert play.invoker.sweep() == 2
-    assert [sent["session"] for sent in play.aws_lambda.sent[sent:]] == [keys[1]]
-
-
-def test_a_slot_whose_record_was_lost_goes_to_who_waits(
-    sessions: Sessions, connections: FakeConnections, aws_lambda: FakeLambda
-) -> None:
-    play = Play(sessions, connections, aws_lambda, concurrency=1)
-    play.hello("a")
-    fence = confirm(play)
-    sessions.update(play.key, lambda tx: leases.release(tx, fence))
-    play.hello("b")
-    assert aws_lambda.sent[-1]["session"] == play.key, "whoever comes next mends it"
-    fence = confirm(play)
-    waiting = play.hello("c")
-    assert protocol.Wake("queued", position=1) in waiting
-    sessions.update(aws_lambda.sent[-1]["session"], lambda tx: leases.release(tx, fence))
-    play.invoker.sweep()
-    assert aws_lambda.sent[-1]["session"] == play.key
-    assert connections.take("c") == [protocol.Wake("waking", progress=0.0)]
+# --- the waiting line -----------------------------------------------------------------------
 
 
 def test_those_who_left_without_a_word_and_forgotten_sessions_are_skipped(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aws_lambda_powertools import Metrics
 
@@ -44,11 +46,16 @@ class Play:
     """Front with everything around it, and a visitor to act as."""
 
     def __init__(
-        self, sessions: Sessions, connections: FakeConnections, aws_lambda: FakeLambda, **settings: Any
+        self,
+        sessions: Sessions,
+        connections: FakeConnections,
+        aws_lambda: FakeLambda,
+        sleep: Callable[[float], None] = time.sleep,
+        **settings: Any,
     ) -> None:
         self.settings = Settings(**settings)
         self.sessions, self.connections, self.aws_lambda = sessions, connections, aws_lambda
-        self.invoker = StorytellerInvoker(self.settings, sessions, connections, aws_lambda)  # type: ignore[arg-type]
+        self.invoker = StorytellerInvoker(self.settings, sessions, connections, cast(Any, aws_lambda), sleep)
         self.book = FakeBook()
         book: Any = self.book
         metrics = Metrics(namespace="Test", service="front")
@@ -99,6 +106,17 @@ class Play:
 
     def _finish(self, fence: str, turn: Turn) -> None:
         self.sessions.update(self.key, lambda tx: leases.finish_line(tx, fence, turn, "done", None, self.settings))
+
+
+def confirm(play: Play) -> str:
+    """What a storyteller does first with the last invocation; the fence it then works under."""
+    token = play.aws_lambda.sent[-1]["token"]
+    return play.sessions.update(play.key, lambda tx: leases.confirm(tx, token, play.settings)) or ""
+
+
+def record(sent: dict[str, Any], condition: str = "RetriesExhausted") -> dict[str, Any]:
+    """What the destination gets of an invocation."""
+    return {"requestPayload": sent, "requestContext": {"condition": condition}}
 
 
 def kinds(messages: list[protocol.ServerMessage]) -> list[str]:

@@ -239,18 +239,32 @@ def test_a_slot_is_handed_to_the_head_of_the_line_in_one_write(sessions: Session
     reserve(sessions, first, ONE)
     reserve(sessions, second, ONE)
     slot = sessions.slots.read(0)
-    handed = sessions.update(second, lambda tx: leases.reserve_waiting(tx, ONE, 0, slot.version))
+    handed = sessions.update(second, lambda tx: leases.reserve_waiting(tx, ONE, slot))
     assert handed is not None
     assert (handed.state, handed.slot) == ("reserved", 0)
     holder = sessions.slots.read(0).holder
     assert holder is not None
     assert (holder.session, holder.token) == (second, handed.token)
     assert sessions.waiting_line.heads() == []
-    assert sessions.update(second, lambda tx: leases.reserve_waiting(tx, ONE, 0, slot.version)) is None, "not twice"
+    assert sessions.update(second, lambda tx: leases.reserve_waiting(tx, ONE, slot)) is None, "not twice"
     put_session(sessions, key="k3")
     reserve(sessions, "k3", ONE)
-    late = sessions.update("k3", lambda tx: leases.reserve_waiting(tx, ONE, 0, slot.version))
+    late = sessions.update("k3", lambda tx: leases.reserve_waiting(tx, ONE, slot))
     assert late == HELD, "the slot has another holder by now"
+
+
+def test_a_slot_that_was_freed_and_taken_again_is_not_handed_on(sessions: Sessions) -> None:
+    first, second, third = (put_session(sessions, key=key) for key in ("k1", "k2", "k3"))
+    reserve(sessions, first, ONE)
+    stale = sessions.slots.read(0)
+    reserve(sessions, second, ONE)
+    sessions.slots.free(stale)
+    token = sessions.update(third, lambda tx: leases._reserve(tx, ONE, tx.slots.read(0))).token
+    assert sessions.slots.read(0).version == stale.version
+    assert sessions.update(second, lambda tx: leases.reserve_waiting(tx, ONE, stale)) == HELD
+    holder = sessions.slots.read(0).holder
+    assert holder is not None
+    assert (holder.session, holder.token) == (third, token)
 
 
 def test_whoever_comes_back_before_the_slot_was_passed_on_keeps_it(sessions: Sessions) -> None:
