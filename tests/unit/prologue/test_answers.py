@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from prologue.__main__ import main
-from prologue.answers.acceptance import CENTRE, FIGURES, PRIOR, SCALE, fit, score, threshold
+from prologue.answers.acceptance import CENTRE, FIGURES, PRIOR, SCALE, SIGNS, fit, score, threshold
 from prologue.answers.answers_file import read_answers, read_negatives
 from prologue.answers.builder import Report, build_answer_index, make_vectors
 from prologue.answers.classifiers import cluster_folds, fit_classifiers, phrasing_folds, to_units, whitening
@@ -282,12 +282,21 @@ def test_whitening_scales_down_what_differs_within_an_answer() -> None:
 
 def test_few_lines_leave_the_weights_near_the_prior_and_many_move_them() -> None:
     draw = np.random.default_rng(0)
-    rows = draw.standard_normal((4000, len(FIGURES))) * SCALE + CENTRE
+    rows = draw.standard_normal((20_000, len(FIGURES))) * SCALE + CENTRE
     right = rows[:, 0] > CENTRE[0]
     few, many = fit(rows[:5], right[:5]), fit(rows, right)
-    assert np.abs(few - PRIOR).max() < 0.5
+    assert np.abs(few - PRIOR).max() < 0.05
     assert many[0] > 2
-    assert ((score(rows, many) > 0) == right).mean() > 0.95
+    assert ((score(rows, many) > 0) == right).mean() > 0.9
+
+
+def test_no_weight_is_learned_that_makes_a_nearer_line_score_less() -> None:
+    draw = np.random.default_rng(0)
+    rows = draw.standard_normal((20_000, len(FIGURES))) * SCALE + CENTRE
+    right = rows[:, 0] < CENTRE[0]  # as if the farther lines were the right ones
+    weights = fit(rows, right)
+    assert weights[0] == 0
+    assert (SIGNS * weights >= 0).all()
 
 
 def test_folds_hold_out_everything_once() -> None:
