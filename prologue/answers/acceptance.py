@@ -36,7 +36,7 @@ FIGURES = (
 #: that each may have: a line nearer to an answer's phrasings never scores less.
 CENTRE = np.array([0.62, 0.55, 0.45, 0.45, 0.40, 0.50, 0.0, 0.80, 0.08])
 SCALE = np.array([0.20, 0.18, 0.12, 0.14, 0.12, 0.13, 2.0, 0.20, 0.27])
-PRIOR = np.array([0.4, 0.7, -0.1, -0.1, -0.3, -0.6, 1.2, 0.8, -0.35, -0.4])
+PRIOR = np.array([0.4, 0.7, -0.1, -0.1, -0.3, -0.6, 1.2, 0.8, -0.35, 0.4])
 SIGNS = np.array([1, 1, -1, -1, -1, -1, 1, 1, -1, 0])
 #: How strongly: the penalty on the squared distance to the prior.
 STRENGTH = 1_000.0

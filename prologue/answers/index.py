@@ -41,7 +41,7 @@ FORMAT = 6
 NEIGHBOURS = 64
 #: The share of the *negatives* that may pass, as a multiple of the budget: near-misses are many among them
 #: and few among what visitors say.
-SHARES: dict[State, float] = {"prologue": 3.7, "story": 2.5}
+SHARES: dict[State, float] = {"prologue": 4.0, "story": 2.7}
 #: What a token of English prose holds, in characters; only for the estimate of what an answer saved.
 CHARACTERS_PER_TOKEN = 4.2
 
