@@ -22,7 +22,7 @@ help:  ## Show this list
 
 $(BOOK)/.built: .venv/.play $(wildcard prologue/answers/* prologue/knowledge/*.py $(WORLD)/*)
 	@echo "Building the answer book"
-	@$(PY) -m prologue build --quiet --answers $(WORLD)/answers.yaml --out $(BOOK)
+	@nice $(PY) -m prologue build --quiet --answers $(WORLD)/answers.yaml --out $(BOOK)
 	@touch $@
 
 # Where there is no compiler it says so, and the engine multiplies with what torch has.
@@ -34,7 +34,7 @@ $(KERNEL)/.built: .venv/.play $(wildcard lambda/storyteller/engine/native/*)
 $(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml | .venv/.play $(KERNEL)/.built
 	@$(PY) -m model_build pack smollm2 --bits 8 --adapter models/storyteller --out $(STORYTELLER) --world $(WORLD)
 
-# The answer book and the storyteller take about as long as each other: both at once.
+# The answer book is made beside the storyteller, to which it gives way (`nice`): that one has a progress bar.
 ready: $(READY)
 GET_READY := @$(MAKE) --no-print-directory --jobs=2 ready
 

@@ -62,6 +62,7 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
     if not yes and not confirm(f"Deploy {settings.stack} to {settings.region}?"):
         raise DeployError("Nothing was deployed.")
     bucket = prepare_weights(settings, given, client)
+    former = stack_state.asset_files(client, settings.stack)
     # Beside the stack of the weights, the CDK wants to be told which one is meant.
     command = ["deploy", settings.stack, "--exclusively"] if bucket else ["deploy"]
     if settings.image or settings.build == "cloud":
@@ -71,6 +72,7 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
             run_cdk(command, {**given, "image": "none"})
         run_cdk(command, {**given, "image": push(settings, client)})
     stack_state.mark_live(client, settings.stack, LIVE)
+    delete_former_files(settings, former, client)
     folder = settings.bundle_folder
     if bucket and folder:
         for prefix in tidy(bucket, weights_prefix(folder), client("s3")):
@@ -87,6 +89,17 @@ def deploy(settings: Settings, given: dict[str, str], *, client: Client | None, 
             f"The budget counts nothing yet: AWS lists the tag `{TAG}` about a day after the first deployment. "
             "Run make deploy again then, or activate the tag in Billing, Cost allocation tags."
         )
+
+
+def delete_former_files(settings: Settings, former: stack_state.Files | None, client: Client) -> None:
+    """Deletes from the CDK's bucket what the deployment before this one had there and this one has not."""
+    if former is None:
+        return
+    live = stack_state.asset_files(client, settings.stack)
+    old = sorted(set(former.keys) - set(live.keys if live else ()))
+    if old:
+        stack_state.delete_asset_files(client, stack_state.Files(former.bucket, old))
+        print(f"Deleted {len(old)} files of the deployment before from {former.bucket}.")
 
 
 def prepare_weights(settings: Settings, given: dict[str, str], client: Client) -> str | None:
@@ -175,8 +188,8 @@ def destroy(settings: Settings, *, client: Client | None, yes: bool) -> None:
         client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": tag}])
         print(f"Deleted the image {tag[:12]} from {repository}.")
     if files is not None:
-        stack_state.delete_asset_files(client, *files)
-        print(f"Deleted {len(files[1])} files of the stack from {files[0]}.")
+        stack_state.delete_asset_files(client, files)
+        print(f"Deleted {len(files.keys)} files of the stack from {files.bucket}.")
     for name in stack_state.delete_log_groups(client, functions):
         print(f"Deleted the log group {name}.")
     if role is None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from infra.settings import TAG
 
 Client = Callable[[str], Any]
+
+
+class Files(NamedTuple):
+    """Files in a bucket."""
+
+    bucket: str
+    keys: Sequence[str]
+
 
 #: States in which nothing can be deployed, and what to do about each.
 STUCK = {
@@ -192,18 +200,22 @@ def asset_images(client: Client, stack: str) -> list[tuple[str, str]]:
     return list(dict.fromkeys(re.findall(f"({name}):([0-9a-f]{{64}})", text)))
 
 
-def asset_files(client: Client, stack: str) -> tuple[str, list[str]] | None:
+def asset_files(client: Client, stack: str) -> Files | None:
     """The CDK's bucket and the stack's files in it: packages of functions, and the page."""
     text = _read_template(client, stack)
     bucket = re.search(r"cdk-\w+-assets-\d+-[a-z0-9-]+", text)
     keys = sorted(set(re.findall(r"[0-9a-f]{64}\.zip", text)))
-    return (bucket[0], keys) if bucket and keys else None
+    return Files(bucket[0], keys) if bucket and keys else None
 
 
-def delete_asset_files(client: Client, bucket: str, keys: Sequence[str]) -> None:
-    """Deletes files of a stack that is gone. A stack that has the same ones needs them at its next deployment alone,
-    which uploads what is missing."""
-    client("s3").delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
+def delete_asset_files(client: Client, files: Files) -> None:
+    """Deletes files that a stack no longer has.
+
+    Functions run from copies of their own. Another stack with the same files needs them at its next deployment alone,
+    which uploads what is missing.
+    """
+    objects = [{"Key": key} for key in files.keys]
+    client("s3").delete_objects(Bucket=files.bucket, Delete={"Objects": objects, "Quiet": True})
 
 
 def _read_template(client: Client, stack: str) -> str:

@@ -139,6 +139,7 @@ class State:
         self.status = status
         self.weights = weights
         self.done: list[str] = []
+        self.files: list[stack_state.Files | None] = []
 
 
 @pytest.fixture
@@ -165,6 +166,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> State:
     )
     monkeypatch.setattr(stack_state, "find_output", lambda _, stack, name: f"{stack} {name}".lower().replace(" ", "-"))
     monkeypatch.setattr(stack_state, "mark_live", note("mark live"))
+    monkeypatch.setattr(stack_state, "asset_files", lambda *_: state.files.pop(0) if state.files else None)
     monkeypatch.setattr(stack_state, "choose_log_role", lambda *_: "account")
     return state
 
@@ -190,6 +192,20 @@ def test_an_upgrade_begins_with_the_image(aws: State) -> None:
     aws.status = "UPDATE_COMPLETE"
     deploy.deploy(Settings(), {}, client=client, yes=True, dry_run=False)
     assert aws.done == ["push", f"deploy {ROLE} image=sha256:ab", "mark live"]
+
+
+def test_a_deployment_deletes_the_files_of_the_one_before(aws: State) -> None:
+    aws.status = "UPDATE_COMPLETE"
+    aws.files = [stack_state.Files("assets", ["a.zip", "b.zip"]), stack_state.Files("assets", ["b.zip", "c.zip"])]
+    deleted: list[dict[str, Any]] = []
+
+    class S3:
+        def delete_objects(self, **what: Any) -> None:
+            deleted.append(what)
+
+    deploy.deploy(Settings(), {}, client=lambda _: S3(), yes=True, dry_run=False)
+    assert aws.done[-1] == "mark live"
+    assert deleted == [{"Bucket": "assets", "Delete": {"Objects": [{"Key": "a.zip"}], "Quiet": True}}]
 
 
 def test_an_image_that_is_there_or_built_in_the_cloud_is_one_step(aws: State) -> None:
@@ -231,8 +247,7 @@ class Leftovers:
 
     def get_template(self, StackName: str) -> dict[str, Any]:
         uri = "${AWS::AccountId}.dkr.ecr/cdk-hnb659fds-container-assets-${AWS::AccountId}-us-east-1:" + "a" * 64
-        file = {"S3Bucket": {"Fn::Sub": "cdk-hnb659fds-assets-${AWS::AccountId}-us-east-1"}, "S3Key": "b" * 64 + ".zip"}
-        return {"TemplateBody": {"Resources": {"F": {"Code": {"ImageUri": {"Fn::Sub": uri}}}, "G": {"Code": file}}}}
+        return {"TemplateBody": {"Resources": {"F": {"Code": {"ImageUri": {"Fn::Sub": uri}}}}}}
 
     def get_caller_identity(self) -> dict[str, str]:
         return {"Account": "123"}
@@ -282,7 +297,7 @@ class Leftovers:
 
 
 def test_destroying_takes_along_what_cloudformation_leaves(aws: State) -> None:
-    aws.status = "CREATE_COMPLETE"
+    aws.status, aws.files = "CREATE_COMPLETE", [stack_state.Files("cdk-hnb659fds-assets-123-us-east-1", ["b.zip"])]
     left = Leftovers()
     deploy.destroy(Settings(), client=lambda _: left, yes=True)
     assert aws.done == ["destroy --force stack=Overture region=us-east-1 image=none"]
@@ -299,7 +314,7 @@ def test_destroying_takes_along_what_cloudformation_leaves(aws: State) -> None:
             "delete_objects",
             {
                 "Bucket": "cdk-hnb659fds-assets-123-us-east-1",
-                "Delete": {"Objects": [{"Key": "b" * 64 + ".zip"}], "Quiet": True},
+                "Delete": {"Objects": [{"Key": "b.zip"}], "Quiet": True},
             },
         ),
         ("delete_log_group", {"logGroupName": "/aws/lambda/Overture-CustomCDK-1"}),

@@ -116,3 +116,20 @@ def test_the_budgets_tag_is_activated_when_aws_lists_it() -> None:
     assert stack_state.activate_tag(lambda _: costs, "overture")
     costs.errors = [{"TagKey": "overture", "Code": "TagKeysNotFoundException"}]
     assert not stack_state.activate_tag(lambda _: costs, "overture")
+
+
+def test_a_stacks_files_in_the_cdks_bucket_are_read_from_its_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deployed:
+        def get_template(self, StackName: str) -> dict[str, Any]:
+            bucket = {"Fn::Sub": "cdk-hnb659fds-assets-${AWS::AccountId}-eu-west-1"}
+            code = [{"S3Bucket": bucket, "S3Key": f"{letter * 64}.zip"} for letter in "abb"]
+            return {"TemplateBody": {"Resources": {str(n): {"Code": one} for n, one in enumerate(code)}}}
+
+        def get_caller_identity(self) -> dict[str, str]:
+            return {"Account": "123"}
+
+    monkeypatch.setattr(stack_state, "find_status", lambda *_: "CREATE_COMPLETE")
+    files = stack_state.asset_files(lambda _: Deployed(), "Overture")
+    assert files == ("cdk-hnb659fds-assets-123-eu-west-1", [f"{letter * 64}.zip" for letter in "ab"])
+    monkeypatch.setattr(stack_state, "find_status", lambda *_: None)
+    assert stack_state.asset_files(lambda _: Deployed(), "Overture") is None
