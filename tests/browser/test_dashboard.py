@@ -115,13 +115,13 @@ async def test_a_slider_changes_the_answers_and_the_address_and_the_address_brin
 
 async def test_scenario_and_tables_can_be_taken_along(desk: Page) -> None:
     async with desk.expect_download() as coming:
-        await desk.get_by_role("button", name="Scenario as YAML").click()
+        await desk.get_by_role("button", name="Scenario as YAML", exact=True).click()
     scenario = yaml.safe_load(_read(await (await coming.value).path()))
     assert scenario["model"] == {"shape": "1B"}
     assert scenario["place"] == {"region": "eu-north-1"}
     await desk.get_by_test_id("stSidebar").get_by_text("Regions", exact=True).click()
     async with desk.expect_download() as coming:
-        await desk.get_by_role("button", name="CSV").click()
+        await desk.get_by_role("button", name="CSV", exact=True).click()
     lines = _read(await (await coming.value).path()).splitlines()
     assert lines[0].startswith("region,where,kind,")
     assert any(line.startswith("eu-north-1,") for line in lines)
