@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from storyteller.engine import Completion, Reason, Sampling
 
@@ -22,6 +23,7 @@ class PacedEngine:
     """What the worker asks of an engine, by the clock."""
 
     context = 1_000_000
+    defaults: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, first_s: float, tokens_per_s: float) -> None:
         self._first_s, self._tokens_per_s = first_s, tokens_per_s
