@@ -16,9 +16,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -132,6 +132,7 @@ class Engine:
     """Tells numbered words."""
 
     context = 4096
+    defaults: Mapping[str, float] = MappingProxyType({})
 
     def count_chat(self, messages: list[dict[str, str]]) -> int:
         """Nearly nothing."""
@@ -183,6 +184,8 @@ class Storm:
         self._greeting = threading.local()
         self._pauses, self._is_long_gone, self._jumps = seed % PAUSES == 1, seed % ABSENCES == 2, seed % JUMPS == 3
         self.kills = self.pauses = 0
+        #: How many turns were told to their end, and how many were given up.
+        self.done = self.failed = 0
         self._turn = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._over = threading.Event()
@@ -372,6 +375,8 @@ class Storm:
         for turn in welcome.turns:
             assert turn.state in ("done", "failed"), turn
             assert turn.reply == whole if turn.state == "done" else whole.startswith(turn.reply), turn
+            self.done += turn.state == "done"
+            self.failed += turn.state == "failed"
             self._check_tokens(turn, whole)
 
     def _check_tokens(self, turn: protocol.TurnView, whole: str) -> None:

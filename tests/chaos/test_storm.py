@@ -29,5 +29,8 @@ def test_two_hundred_storms(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         logging.disable(logging.NOTSET)
     assert sum(storm.kills for storm in storms) > TRIALS / 2, "the weather was bad enough"
+    # Two runs in five are killed, and a line that kills its storyteller again and again is given up.
+    told, given_up = sum(storm.done for storm in storms), sum(storm.failed for storm in storms)
+    assert told > 0.7 * (told + given_up), "most lines were told"
     assert sum(storm.pauses for storm in storms) > TRIALS / PAUSES, "holders stood still"
     assert max(silences) < LONGEST_SILENCE_S, sorted(silences)[-10:]
