@@ -134,8 +134,9 @@ async def _watch(stack: LocalStack, crowd: Crowd) -> None:
     """Keeps the most memory that each function's processes had together, without what they share twice."""
     while True:
         for name in ("front", "ticket", "authorizer", "storyteller"):
-            processes = [one.pid for one in stack.environments(name) if not one.ended]
-            sizes = [_private_mb(pid) for pid in (*processes, stack.service.template(name)) if pid is not None]
+            sizes = [
+                _private_mb(one.describe()["pid"]) for one in stack.environments(name) if not one.describe()["ended"]
+            ]
             if sum(sizes) > crowd.memory_mb.get(name, 0):
                 crowd.memory_mb[name], crowd.processes[name] = sum(sizes), len(sizes)
         await asyncio.sleep(_SAMPLE_S)

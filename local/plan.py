@@ -27,8 +27,7 @@ class Function:
 
     `concurrency` is its reserved concurrency (None: as many environments as there are events); AWS refuses
     what exceeds it, here an event first waits `queue_s` for its turn. `prestart` is how many environments are
-    started, and kept, before the first event. With `snap_start` they are forked from a process that has imported the
-    handler, where that is possible. `on_success` and `on_failure` name the functions that get the
+    started, and kept, before the first event. `on_success` and `on_failure` name the functions that get the
     record of an asynchronous event. `retries` and `event_age_s` are AWS's MaximumRetryAttempts and MaximumEventAge.
     """
 
@@ -39,7 +38,6 @@ class Function:
     concurrency: int | None = None
     queue_s: float = 0.0
     prestart: int = 0
-    snap_start: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     retries: int = 0
     event_age_s: float = 6 * 3600

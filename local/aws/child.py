@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from local.aws.keeper import Keeper
@@ -20,11 +20,10 @@ class Child:
     """A running process that leads its own group, so that signals reach what it starts, too."""
 
     def __init__(
-        self, pid: int, ended: Awaitable[int], output: int, keeper: Keeper, take: Callable[[int, str], None]
+        self, process: asyncio.subprocess.Process, output: int, keeper: Keeper, take: Callable[[int, str], None]
     ) -> None:
-        """`ended` waits for the exit status; `take(pid, line)` gets each line of what `output` gives."""
-        self.pid = pid
-        self._ended = ended
+        self.pid = process.pid
+        self._process = process
         self._keeper = keeper
         self._reading = asyncio.create_task(self._read(output, take))
         self._ending = asyncio.create_task(self._end())
@@ -38,9 +37,8 @@ class Child:
         folder: Path,
         keeper: Keeper,
         take: Callable[[int, str], None],
-        pass_fds: Sequence[int] = (),
     ) -> Child:
-        """Starts `argv` in `folder`."""
+        """Starts `argv` in `folder`; `take(pid, line)` gets each line of its output."""
         # A pipe of our own: with asyncio's, the news of an end would wait for whoever else holds it.
         output, inside = os.pipe()
         try:
@@ -52,7 +50,6 @@ class Child:
                 stdout=inside,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=pass_fds,
             )
         except BaseException:
             os.close(output)
@@ -60,7 +57,7 @@ class Child:
         finally:
             os.close(inside)
         keeper.watch(process.pid)
-        return cls(process.pid, process.wait(), output, keeper, take)
+        return cls(process, output, keeper, take)
 
     @property
     def alive(self) -> bool:
@@ -108,7 +105,7 @@ class Child:
             pipe.close()
 
     async def _end(self) -> int:
-        status = await self._ended
+        status = await self._process.wait()
         # Whatever it started must not hold its pipe, nor live on.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)

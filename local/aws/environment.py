@@ -22,7 +22,6 @@ from typing import Any, Literal
 from local.aws.child import Child
 from local.aws.keeper import Keeper
 from local.aws.logs import Logs
-from local.aws.template import Template
 from local.plan import Function
 
 State = Literal["starting", "idle", "busy", "ended"]
@@ -122,15 +121,15 @@ class Environment:
         folder: Path,
         keeper: Keeper,
         logs: Logs,
-        template: Template | None = None,
     ) -> None:
-        """Starts the process `argv`, a runtime that will call the Runtime API at `address`; or forks it."""
-        take = partial(logs.write, self.function.name)
-        variables = {**variables, "AWS_LAMBDA_RUNTIME_API": address}
-        if template is not None:
-            self._child = await template.fork(variables, take)
-        if self._child is None:
-            self._child = await Child.start(argv, environment=variables, folder=folder, keeper=keeper, take=take)
+        """Starts the process `argv`, a runtime that will call the Runtime API at `address`."""
+        self._child = await Child.start(
+            argv,
+            environment={**variables, "AWS_LAMBDA_RUNTIME_API": address},
+            folder=folder,
+            keeper=keeper,
+            take=lambda pid, line: logs.write(self.function.name, pid, line),
+        )
         self._log = partial(logs.write, self.function.name, self._child.pid)
         self._watching = asyncio.create_task(self._watch(self._child))
 

@@ -15,7 +15,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from local.aws.keeper import Keeper
 from local.aws.logs import Logs
 from local.aws.pool import Pool, ThrottledError
 from local.aws.runtime_api import RuntimeApi
-from local.aws.template import Template
 from local.plan import REGION, Function, LambdaLimits
 
 #: What an environment keeps of the variables we were started with; AWS's own would lead to AWS.
@@ -66,8 +64,6 @@ class LambdaService:
             for function in functions
         }
         self._tasks: set[asyncio.Task[Any]] = set()
-        #: What environments are forked from; None where a function's cannot be.
-        self._templates: dict[str, asyncio.Task[Template | None]] = {}
 
     async def __aenter__(self) -> LambdaService:
         await self._runtime_api.__aenter__()
@@ -78,11 +74,6 @@ class LambdaService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
-        for started in self._templates.values():
-            started.cancel()
-        for template in await asyncio.gather(*self._templates.values(), return_exceptions=True):
-            if isinstance(template, Template):
-                await template.close()
         await self._runtime_api.__aexit__()
 
     async def prestart(self) -> dict[str, Outcome]:
@@ -101,12 +92,6 @@ class LambdaService:
         """Every environment ever started, of one function or of all, oldest first."""
         pools = self._pools.values() if name is None else [self._pools[name]]
         return sorted((one for pool in pools for one in pool.environments), key=lambda one: one.started)
-
-    def template(self, name: str) -> int | None:
-        """The process that the environments of a function were forked from, if they were."""
-        started = self._templates.get(name)
-        template = started.result() if started is not None and started.done() else None
-        return None if template is None else template.pid
 
     async def invoke(
         self, name: str, payload: bytes, *, request_id: str | None = None, client_context: str | None = None
@@ -189,31 +174,15 @@ class LambdaService:
             **self._variables,
             **function.environment,
         }
-        runtime = self._runtime(function.handler)
-        template = await self._template(function, runtime, variables) if function.snap_start else None
         address = await self._runtime_api.open(environment)
         await environment.start(
-            runtime,
+            self._runtime(function.handler),
             address,
             variables=variables,
             folder=self._folder,
             keeper=self._keeper,
             logs=self._logs,
-            template=template,
         )
-
-    async def _template(self, function: Function, runtime: list[str], variables: Mapping[str, str]) -> Template | None:
-        if function.name not in self._templates:
-            self._templates[function.name] = asyncio.create_task(
-                Template.start(
-                    runtime,
-                    environment=variables,
-                    folder=self._folder,
-                    keeper=self._keeper,
-                    take=partial(self._logs.write, function.name),
-                )
-            )
-        return await asyncio.shield(self._templates[function.name])
 
 
 def record(function: Function, event: Event, condition: str, runs: int, outcome: Outcome | None) -> dict[str, Any]:
