@@ -152,7 +152,7 @@ def _private_mb(pid: int) -> int:
 
 
 def allow_files(visitors: int) -> None:
-    """Raises the limit of open files to what so many visitors need. Raises `SystemExit` if that is not allowed."""
+    """Raises the limit of open files to what these visitors need. Raises `SystemExit` if that is not allowed."""
     wanted = visitors * _FILES_A_VISITOR + _FILES_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:

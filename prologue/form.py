@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 
 #: A sentence has some 400 characters at most, so that it ends; a choice has 2 to 80.
@@ -52,6 +53,10 @@ class ReplyForm:
     most: int
     choices: int = 0
 
+    def parts(self) -> tuple[str, Callable[[str], str | None], Callable[[str], str | None]]:
+        """The first part's grammar, and what gives those of the next parts and of the shortest end, for a text."""
+        return self.first_part(), self.next_part, self.last_part
+
     def first_part(self) -> str:
         """The grammar (Lark) of the scene and of the first choice."""
         more = rf"(?: {_SENTENCE}){{{self.least - 1},{self.most - 1}}}"
@@ -76,13 +81,14 @@ class ReplyForm:
         if scene.endswith("\n"):
             return f'start: "\\n" CHOICE\n{self._choice([])}'
         told = len(sentences(scene)) if scene.strip() else 0
+        ended = re.search(rf"[{_END}][{_END}{_CLOSING}]* ?$", scene)
         new = rf"[^{_END}\p{{Ll}} {_CONTROL}]{_SOON}"
         if not told:
             told, rest = 1, new
-        elif re.search(rf"[{_END}][{_END}{_CLOSING}]* $", scene):
+        elif ended and scene.endswith(" "):
             # After an end mark a capital begins a sentence, and a small letter goes on with this one.
             told, rest = (told + 1, new) if told < self.most else (told, rf"\p{{Ll}}{_SOON}")
-        elif re.search(rf"[{_END}][{_END}{_CLOSING}]*$", scene):
+        elif ended:
             rest = rf"[{_CLOSING}]{{0,2}}"
         else:
             rest = _PLAIN + _SOON if scene.endswith(" ") else _SOON

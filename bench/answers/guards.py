@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,21 +23,17 @@ from pathlib import Path
 for _library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
-import faiss
 import msgspec
 import numpy as np
 from tqdm import tqdm
 
 from prologue.answers.acceptance import CENTRE, FIGURES, SCALE
 from prologue.answers.answer import STATES, State
-from prologue.answers.answers_file import GENERAL_NEGATIVES, read_answers, read_negatives
-from prologue.answers.builder import AnswerIndexBuilder, HeldOut, calibrate
+from prologue.answers.builder import AnswerIndexBuilder, HeldOut, calibrate, read_book
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import (
-    ARRAYS,
     CONTENT,
     EMBEDDER,
-    VECTORS,
     AnswerIndex,
     AnswerIndexError,
     Calibration,
@@ -43,8 +41,6 @@ from prologue.answers.index import (
     load_answer_index,
 )
 from prologue.answers.measure import Labelled, measure, read_labelled
-from prologue.answers.normalize import fold
-from prologue.knowledge.facts_index import load_facts
 
 ROOT = Path(__file__).resolve().parents[2]
 WORLD = ROOT / "prologue" / "worlds" / "emerald_city"
@@ -68,12 +64,12 @@ def ignore(calibration: Calibration, guards: Sequence[str]) -> Calibration:
     return Calibration(weights, calibration.count, calibration.scores)
 
 
-def make_builder(model: Embedder) -> AnswerIndexBuilder:
-    """The Emerald City's book before its calibration."""
-    answers = read_answers(WORLD / "answers.yaml")
-    negatives = list(dict.fromkeys([*read_negatives(WORLD / "negatives.txt"), *read_negatives(GENERAL_NEGATIVES)]))
-    texts = [fold(phrasing) for answer in answers for phrasing in answer.phrasings]
-    return AnswerIndexBuilder(answers, negatives, model.embed(texts), model.embed([fold(line) for line in negatives]))
+def recalibrated(folder: Path, content: Content) -> AnswerIndex:
+    """The index of a folder with another content."""
+    with tempfile.TemporaryDirectory() as aside:
+        copy = Path(shutil.copytree(folder, Path(aside) / "book"))
+        (copy / CONTENT).write_bytes(msgspec.json.encode(content))
+        return load_answer_index(copy)
 
 
 def lines_of(state: State, allowed: set[str]) -> dict[str, list[Labelled]]:
@@ -102,16 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--index", type=Path, default=Path("build/worlds/emerald_city/book"), help="the shipped book")
     folder: Path = parser.parse_args(arguments).index
     try:
-        load_answer_index(folder)
+        load_answer_index(folder)  # so that what is wrong with it is said before the minutes of work
     except AnswerIndexError as error:
         print(error, file=sys.stderr)
         return 1
-    model = Embedder(folder / EMBEDDER)
     content = msgspec.json.decode((folder / CONTENT).read_bytes(), type=Content)
-    vectors, facts = faiss.read_index(str(folder / VECTORS)), load_facts(folder, model.id)
-    with np.load(folder / ARRAYS) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    builder = make_builder(model)
+    builder = AnswerIndexBuilder.embedded(*read_book(WORLD / "answers.yaml"), Embedder(folder / EMBEDDER))
     asked, negative = builder.hold_out_phrasings(), builder.hold_out_negatives()
     may = {state: np.array([state in answer.when for answer in builder.answers]) for state in STATES}
     print("| state, lines | guards | recall | wrong answer | false answer | lines |\n|---|---|---|---|---|---|")
@@ -119,9 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, guards in tqdm(VARIANTS.items(), desc="guards", disable=None):
         held = without(asked, guards), without(negative, guards)
         calibration = {state: ignore(calibrate(*held, may[state], len(builder.negatives)), guards) for state in STATES}
-        index = AnswerIndex(
-            msgspec.structs.replace(content, calibration=calibration), vectors, arrays, facts, model, None
-        )
+        index = recalibrated(folder, msgspec.structs.replace(content, calibration=calibration))
         for state in STATES:
             for kind, lines in lines_of(state, {one.id for one in index.answers if state in one.when}).items():
                 found = measure(index, lines)

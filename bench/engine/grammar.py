@@ -53,7 +53,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     world = load_world(options.world)
     if world.reply is None:
         raise EngineError(f"{options.world} says no form: give its world.yaml a `reply`.")
-    form = Grammar("lark", world.reply.first_part(), world.reply.next_part, world.reply.last_part)
+    form = Grammar("lark", *world.reply.parts())
     engine = load_engine(model_folder(options.model, options.adapter), threads=1, cache_slots=1)
     began = time.process_time()
     grammars = Grammars(engine.tokenizer, len(engine.tokenizer.vocabulary.get_vocab()), engine.stop_ids)

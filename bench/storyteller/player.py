@@ -85,7 +85,7 @@ class Player:
 def form_of(world: World) -> Grammar | None:
     """The grammar that replies are held to; None where the world says no form."""
     form = world.reply
-    return None if form is None else Grammar("lark", form.first_part(), form.next_part, form.last_part)
+    return None if form is None else Grammar("lark", *form.parts())
 
 
 def read_played(path: Path) -> list[Played]:

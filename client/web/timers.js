@@ -3,7 +3,7 @@
 export class Timers {
   #running = new Set();
 
-  /** Calls `act` after so many milliseconds, unless all are cleared before. */
+  /** Calls `act` after that many milliseconds, unless all are cleared before. */
   after(ms, act) {
     const timer = setTimeout(() => {
       this.#running.delete(timer);

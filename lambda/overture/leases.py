@@ -23,7 +23,7 @@ from overture.slots import Slot
 TRIES = 2
 #: A reservation that nobody confirmed for so long is invoked again, with the same token; most are confirmed in a fifth.
 UNCONFIRMED_S, SOON = 15.0, 0.2
-#: A holder renews its lease so many times in a lease's life. Who is half a renewal late may be dead.
+#: How often a holder renews its lease in a lease's life. Who is half a renewal late may be dead.
 RENEWALS, LATE_RENEWALS = 4, 1.5
 #: Clocks of two machines may differ by so much.
 CLOCKS_DIFFER_S = 1.0

@@ -312,7 +312,7 @@ def _form(world: World, begun: str) -> tuple[Grammar | None, str]:
     form = world.reply
     if form is None:
         return None, ""
-    return Grammar("lark", form.first_part(), form.next_part, form.last_part), form.begun(begun)
+    return Grammar("lark", *form.parts()), form.begun(begun)
 
 
 def _had_ended(turn: Turn) -> bool:

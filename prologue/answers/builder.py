@@ -102,22 +102,12 @@ def build_answer_index(
     is one, go into the same folder. `embedder` is the folder of the embedder, made if missing.
     `progress` is told how far each step is. Raises `WorldError` or `EmbedderError`.
     """
-    answers = read_answers(answers_file)
-    beside = answers_file.with_name("negatives.txt")
-    own = negatives_file or (beside if beside.is_file() else None)
-    negatives = list(dict.fromkeys([*(read_negatives(own) if own else []), *read_negatives(GENERAL_NEGATIVES)]))
+    answers, negatives = read_book(answers_file, negatives_file)
     facts = read_facts(answers_file.with_name(FACTS))
     build_embedder(embedder)
     model = Embedder(embedder)
-    texts = [fold(phrasing) for answer in answers for phrasing in answer.phrasings]
-    builder = AnswerIndexBuilder(
-        answers,
-        negatives,
-        _embed(model, texts, "phrasings", progress),
-        _embed(model, [fold(line) for line in negatives], "negatives", progress),
-        progress,
-    )
-    words = [word for text in texts for word in read_words(text)]
+    builder = AnswerIndexBuilder.embedded(answers, negatives, model, progress)
+    words = [word for text in builder.texts for word in read_words(text)]
     foreign = sum(map(model.is_word, words)) < ENGLISH * len(words)
     content, report = builder.measure(model.id, budget, foreign=foreign)
     report = replace(report, facts=len(facts))
@@ -135,6 +125,14 @@ def build_answer_index(
             shutil.rmtree(out)
         made.rename(out)
     return report
+
+
+def read_book(answers_file: Path, negatives_file: Path | None = None) -> tuple[list[Answer], list[str]]:
+    """The answers of a file, and its negatives as `build_answer_index` finds them. Raises `WorldError`."""
+    answers = read_answers(answers_file)
+    beside = answers_file.with_name("negatives.txt")
+    own = negatives_file or (beside if beside.is_file() else None)
+    return answers, list(dict.fromkeys([*(read_negatives(own) if own else []), *read_negatives(GENERAL_NEGATIVES)]))
 
 
 class AnswerIndexBuilder:
@@ -164,6 +162,20 @@ class AnswerIndexBuilder:
         self.matcher = Matcher(answers, self.exact, self.rarity)
         self.whitening = whitening(vectors, self.labels)
         self.vectors, self.away = to_units(vectors, self.whitening), to_units(away[kept], self.whitening)
+
+    @classmethod
+    def embedded(
+        cls,
+        answers: Sequence[Answer],
+        negatives: Sequence[str],
+        model: Embedder,
+        progress: Progress = lambda step, done, total: None,
+    ) -> AnswerIndexBuilder:
+        """One whose vectors are the model's, of lines that are folded."""
+        texts = [fold(phrasing) for answer in answers for phrasing in answer.phrasings]
+        vectors = _embed(model, texts, "phrasings", progress)
+        away = _embed(model, [fold(line) for line in negatives], "negatives", progress)
+        return cls(answers, negatives, vectors, away, progress)
 
     def arrays(self) -> dict[str, Floats]:
         """What `answers.npz` holds."""

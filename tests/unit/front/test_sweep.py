@@ -32,7 +32,7 @@ def say(story: Play) -> int:
 
 
 def mended_after(story: Play, clock: SteppedClock, sent: int, first_sweep_s: float, since: float) -> float:
-    """Sweeps as the schedule does, the first after so many seconds; when a storyteller was invoked, since then."""
+    """Sweeps as the schedule does, the first after that many seconds; when a storyteller was invoked, since then."""
     when: list[float] = []
     invoke = story.aws_lambda.invoke
 
@@ -201,7 +201,7 @@ def test_a_slot_whose_record_was_lost_goes_to_who_waits(
     fence = confirm(play)
     sessions.update(play.key, lambda tx: leases.release(tx, fence))
     play.hello("b")
-    assert aws_lambda.sent[-1]["session"] == play.key, "whoever comes next mends it"
+    assert aws_lambda.sent[-1]["session"] == play.key, "who comes next mends it"
     fence = confirm(play)
     waiting = play.hello("c")
     assert protocol.Wake("queued", position=1) in waiting

@@ -78,7 +78,7 @@ def end_of(tokenizer: Tokenizer) -> int:
 
 
 def grammar(form: ReplyForm) -> Grammar:
-    return Grammar("lark", form.first_part(), form.next_part, form.last_part)
+    return Grammar("lark", *form.parts())
 
 
 def reader(tokenizer: Tokenizer, form: ReplyForm) -> Callable[[str], bool]:
