@@ -1,17 +1,17 @@
 """The thesis' experiments on our own engine: output length, input length, precision and the prompt's strategy.
 
-    python -m bench.energy MODEL [MODEL …] [--engine ours transformers] [--rounds 3] [--meter auto|rapl|cpu]
-        [--wall FILE] [--precision NAME]
+    python -m bench.energy MODEL [MODEL …] [--engine ours transformers llama.cpp] [--rounds 3]
+        [--meter auto|rapl|cpu] [--wall FILE]
 
-Each MODEL is a bundle (INT4, or what --precision says) or a checkpoint's folder (16 bits); transformers reads folders
-only. For each: energy of replies of several lengths and of prompts of several lengths, with a fit beside the thesis'
-curves; and prompts that grow by a system prompt, examples, a chain of thought, facts and guidance, each computed in
-full and with all but the visitor's line in the cache, as a shipped prefix has it. The claim to test: guidance, which
-cost the thesis 1.30 to 2.01 times the energy, costs next to nothing with a prefix. Lengths are what is varied, so the
-words do not matter: prompts are ordinary tokens.
+Each MODEL is a bundle, a checkpoint's folder (16 bits) or a GGUF file; transformers reads folders only, llama.cpp GGUF
+files only, and ours reads a GGUF file as 16 bits unless llama.cpp plays too. For each: energy of replies of several
+lengths and of prompts of several lengths, with a fit beside the thesis' curves; and prompts that grow by a system
+prompt, examples, a chain of thought, facts and guidance, each computed in full and with all but the visitor's line in
+the cache, as a shipped prefix has it. The claim to test: guidance, which cost the thesis 1.30 to 2.01 times the energy,
+costs next to nothing with a prefix. Lengths are what is varied, so words do not matter: prompts are ordinary tokens.
 
 Without a meter the energy is CPU seconds times stated watts, and the table says so: ratios then are those of CPU time.
-Quality is not judged here.
+Quality is `bench.quality`'s to judge.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
+from bench.energy.engines import LlamaCpp, Player, Transformers
 from bench.energy.meter import Meter, MeterError, find
 from bench.results import row, write
-from model_build.resolve import model_folder
+from model_build.resolve import model_folder, path_of
 from overture.ranges import significant
 from planner.explain import GUIDANCE
 from planner.report import table
-from storyteller.engine import Completion, EngineError, Sampling, load_engine
+from storyteller.engine import EngineError, Sampling, load_engine
+from storyteller.engine.files.bundle import is_bundle, read_manifest
 
 OUTPUTS = (16, 64, 128, 256)
 INPUTS = (64, 256, 512, 1_024)
@@ -62,58 +63,6 @@ class Run(NamedTuple):
     def middle(self) -> float:
         """The median energy in mWh."""
         return float(np.median(self.millijoules)) / 3_600
-
-
-class Player(Protocol):
-    """What is measured: ours, or `Stock`."""
-
-    def encode(self, text: str) -> list[int]:
-        """The text's tokens."""
-
-    def generate(self, ids: list[int], sampling: Sampling) -> Completion:
-        """Goes on for `max_tokens`, greedily; what it still has of the prompt is not computed again."""
-
-
-class Stock:
-    """transformers' own Llama in bfloat16. It keeps the cache of its last prompt and reply, as ours does."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        import torch
-        from tokenizers import Tokenizer
-        from transformers import DynamicCache, LlamaForCausalLM
-
-        torch.set_num_threads(threads)
-        self._torch, self._new_cache = torch, DynamicCache
-        self._tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-        self._model = LlamaForCausalLM.from_pretrained(path, dtype=torch.bfloat16).train(False)
-        self._ids: list[int] = []
-        self._cache: Any = None
-
-    def encode(self, text: str) -> list[int]:
-        """The text's tokens."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def generate(self, ids: list[int], sampling: Sampling) -> Completion:
-        """One pass over what the cache lacks, then one pass and one argmax a token."""
-        began = time.monotonic()
-        pairs = enumerate(zip(ids[:-1], self._ids, strict=False))
-        reused = next((place for place, (one, other) in pairs if one != other), min(len(ids) - 1, len(self._ids)))
-        if self._cache is None:
-            self._cache = self._new_cache(config=self._model.config)
-        if reused < len(self._ids):
-            self._cache.crop(reused - len(self._ids))  # negative: how many to forget
-        token = self._step(ids[reused:])
-        ttft_s, told = time.monotonic() - began, [token]
-        while len(told) < sampling.max_tokens:
-            told.append(self._step(told[-1:]))
-        self._ids = [*ids, *told[:-1]]
-        return Completion("", "length", len(told), len(ids), reused, ttft_s, time.monotonic() - began, ids=tuple(told))
-
-    def _step(self, ids: list[int]) -> int:
-        with self._torch.inference_mode():
-            wanted = self._torch.tensor([ids])
-            out = self._model(wanted, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-        return int(out.logits[0, -1].argmax())
 
 
 def prompt(engine: Player, count: int, nonce: int) -> list[int]:
@@ -147,7 +96,7 @@ def measure(engine: Player, meter: Meter, shape: tuple[int, int], rounds: int, *
     return Run([one[0] for one in found], [one[1] for one in found], found[-1][2])
 
 
-def bench(engine: Player, meter: Meter, name: str, rounds: int) -> Iterator[tuple[str, str, Run]]:
+def bench(engine: Player, meter: Meter, rounds: int) -> Iterator[tuple[str, str, Run]]:
     """(group, what, run) of everything for one model."""
     measure(engine, meter, (64, 8), 1)
     for tokens in OUTPUTS:
@@ -180,10 +129,33 @@ def findings(found: Sequence[tuple[str, str, Run]]) -> list[str]:
     ]
 
 
-def _load(path: Path, kind: str, threads: int) -> Player:
+def pairs(models: Sequence[str], engines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each model with the engines that read it."""
+    for place, engine in itertools.product(models, engines):
+        path = path_of(place)
+        is_gguf, bundle = path.suffix == ".gguf", is_bundle(path)
+        if engine == "ours" and not (is_gguf and "llama.cpp" in engines):
+            yield place, engine
+        if (engine == "transformers" and not is_gguf and not bundle) or (engine == "llama.cpp" and is_gguf):
+            yield place, engine
+
+
+def precision_of(place: str, engine: str) -> str:
+    """What a model's weights are kept in: bits, or a GGUF file's own kind."""
+    path = path_of(place)
+    if engine == "llama.cpp":
+        return path.stem.rpartition(".")[2].rpartition("-")[2]
+    if not is_bundle(path):
+        return "16"
+    return "8" if read_manifest(path).form.layers == "int4x2" else "4"
+
+
+def _load(place: str, kind: str, threads: int) -> Player:
+    if kind == "llama.cpp":
+        return LlamaCpp(path_of(place), threads)
     if kind == "transformers":
-        return Stock(path, threads)
-    engine = load_engine(path, threads=threads, chat=False, context=2_048, speculate=False)
+        return Transformers(model_folder(place), threads)
+    engine = load_engine(model_folder(place), threads=threads, chat=False, context=2_048, speculate=False)
     engine._stop_ids = frozenset()  # every reply has the length that is asked for
     return engine
 
@@ -192,8 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures every model in turn, prints tables and keeps the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.energy", description=__doc__)
     parser.add_argument("models", nargs="+", help="bundles, or checkpoint folders, GGUF files, hub ids or smollm2")
-    parser.add_argument("--engine", nargs="+", choices=["ours", "transformers"], default=["ours"])
-    parser.add_argument("--precision", help="what the table calls a bundle's bits (int4)")
+    parser.add_argument("--engine", nargs="+", choices=["ours", "transformers", "llama.cpp"], default=["ours"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--meter", choices=["auto", "rapl", "cpu"], default="auto")
@@ -203,20 +174,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         meter = find(options.meter, options.wall)
         print(f"Meter: {meter.kind}.")
-        for path, kind in itertools.product(map(model_folder, options.models), options.engine):
-            packed = path / "bundle.json"
-            if kind == "transformers" and packed.exists():
-                continue
-            engine = _load(path, kind, options.threads)
-            found = list(bench(engine, meter, path.name, options.rounds))
-            precision = options.precision or ("int4" if packed.exists() else "16")
+        for place, kind in pairs(options.models, options.engine):
+            engine, name = _load(place, kind, options.threads), path_of(place).name
+            found = list(bench(engine, meter, options.rounds))
+            precision = precision_of(place, kind)
             cells = [
                 [group, what, significant(run.middle), significant(float(np.median(run.seconds))), str(run.computed)]
                 for group, what, run in found
             ]
-            print(f"\n{path.name}, {precision}, {kind}")
+            print(f"\n{name}, {precision}, {kind}")
             print(*table(["", "", "mWh", "s", "computed"], cells), *findings(found), sep="\n")
-            about = {"model": path.name, "precision": precision, "engine": kind}
+            about = {"model": name, "precision": precision, "engine": kind}
             rows += [
                 row("reply_mj", "mJ", run.millijoules, group=group, what=what, **about) for group, what, run in found
             ]
