@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from infra.deploy.prices import CODE_GB, FRONT_GB, MONTH_H, MONTH_S, PRICES, VISIT, usd
+from infra.deploy.prices import CODE_GB, FRONT_GB, MONTH_H, MONTH_S, PRICES, VISIT, sweeping, usd, watching
 from overture.energy import GRAVITON4, Server
 from overture.prices import Price
 
@@ -80,6 +80,9 @@ def month(scenario: Scenario, outcome: Outcome, days: float, weights_gb: float) 
         items["tokens"] = API_USD_MILLION[scenario.model.shape] * (asked + outcome.tokens) / 1e6 * times
     items.update({name: value * times for name, value in _around(scenario, outcome).items()})
     items["Front's snapshot"] = usd("snapshot", FRONT_GB * MONTH_S)
+    # Those who work at the same time are watched at once, so a sweep waits no longer than there is time.
+    working_s = outcome.start_s + outcome.prefill_s + outcome.decode_s + outcome.linger_s
+    items["sweep"] = sweeping() + watching(min(working_s, days * 86_400)) * times
     return {name: value * place.price_factor for name, value in items.items()}
 
 

@@ -93,9 +93,7 @@ def idle(image_gb: float, *, snapshot_gb: float = 0, weights_gb: float = 0, free
         "Front's snapshot": usd("snapshot", FRONT_GB * MONTH_S),
         "alarms": usd("alarm", ALARM_METRICS - (FREE_ALARM_METRICS if free else 0)),
         "dashboard": usd("dashboard", 0 if free else 1),
-        "sweep": usd("lambda_request", SWEEPS)
-        + usd("lambda", SWEEPS * SWEEP_WORK_S * FRONT_GB)
-        + usd("read", SWEEPS * SWEEP_READS),
+        "sweep": sweeping(),
     }
     if snapshot_gb:
         costs["the storyteller's snapshot"] = usd("snapshot", snapshot_gb * MONTH_S)
@@ -112,6 +110,15 @@ def around(visit: Session = VISIT) -> dict[str, float]:
         # Each frame reads and writes the session and the slots; each post reads the session.
         "table": usd("write", 4 * frames + 2 * visit.turns * 30) + usd("read", 4 * frames + posts),
     }
+
+
+def sweeping() -> float:
+    """A month of Front's sweeps with nothing to mend."""
+    return (
+        usd("lambda_request", SWEEPS)
+        + usd("lambda", SWEEPS * SWEEP_WORK_S * FRONT_GB)
+        + usd("read", SWEEPS * SWEEP_READS)
+    )
 
 
 def watching(seconds: float) -> float:
