@@ -40,7 +40,11 @@ _VARIANTS = {
             "-Wno-uninitialized"
         ),
     },
-    "aarch64": {"plain": ""},
+    "aarch64": {
+        "plain": "",
+        "dotprod": "-mcpu=generic+dotprod",
+        "i8mm": "-mcpu=generic+dotprod+i8mm",
+    },
 }
 
 

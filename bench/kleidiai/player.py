@@ -1,11 +1,11 @@
 """One Llama of random weights on arm64, its matrices multiplied in one of several ways: what `bench.kleidiai` runs.
 
-    python -m bench.kleidiai.player count SHAPE WAY LAYERS AT ROWS    marks a token and a prompt for the counting plugin
+    python -m bench.kleidiai.player count SHAPE WAY LAYERS AT ROWS    marks what is counted for the plugin
     python -m bench.kleidiai.player play SHAPE WAY THREADS            takes orders as `players` do, on a real machine
 
-The ways: `KleidiAI`, torch's INT4 operator on bytes in KleidiAI's layout, as the engine runs it; `fallback`,
-the same operator on what torch packs where KleidiAI is not to be had; `float32`, weights that were never
-rounded. Every one has the same attention and norms. Imports nothing that `scripts/arm64` does not install.
+The ways: `ours`, the C++ kernels as the engine runs them, all layers in one call; `KleidiAI`, torch's INT4 operator
+on the same bytes; `fallback`, that operator on what torch packs where KleidiAI is not to be had; `float32`, weights
+that were never rounded. All have the same attention and norms. Imports nothing that `scripts/arm64` does not install.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from bench.engine.random_llama import random_packed, shape_config
 from storyteller.engine.files.bundle import head_rows, matrices
 from storyteller.engine.files.config import LlamaConfig
 from storyteller.engine.files.layout import GROUP, packed_bytes
-from storyteller.engine.kernels import choose_kernel
+from storyteller.engine.kernels import Kernel, choose_kernel
 from storyteller.engine.linears import Dense, Kleidi, Linear
 from storyteller.engine.model import Layer, Llama
+from storyteller.engine.native import NativeLinear
 from storyteller.engine.ops import Operations, TorchOperations
 
-WAYS = ("KleidiAI", "fallback", "float32")
+WAYS = ("ours", "KleidiAI", "fallback", "float32")
 #: KleidiAI with stock torch's attention, which is what the engine does without its C++ library.
 TORCH_ATTENTION = "KleidiAI, torch's attention"
 
+#: Tokens that prompt lookup drafts, which are checked together with the one that is sure.
+DRAFTED = 3
 _MARK = 4242
 _CONTEXT = 1024
 
@@ -58,20 +61,20 @@ class Fallback:
         return y if onto is None else onto + y
 
 
-def make_linear(way: str, rows: int, columns: int) -> Linear:
+def make_linear(way: str, kernel: Kernel, rows: int, columns: int) -> Linear:
     """A matrix of random weights, with memory of its own."""
     if way == "float32":
         return Dense(torch.full((rows, columns), 0.25 / columns**0.5))
     if way == "fallback":
         return Fallback(rows, columns)
     packed = torch.from_numpy(np.concatenate([*random_packed(columns, packed_bytes(rows, columns))]))
-    return Kleidi(packed, rows, columns)
+    return kernel.linear(packed, rows, columns)
 
 
 def build(config: LlamaConfig, way: str, threads: int) -> Llama:
     """The model, every layer with weights of its own. Raises EngineError where there is no KleidiAI."""
     torch.set_num_threads(threads)
-    chosen = choose_kernel("kleidi", config, threads)
+    chosen = choose_kernel("native" if way == "ours" else "kleidi", config, threads)
     operations: Operations = chosen.operations
     if way == TORCH_ATTENTION:
         operations = TorchOperations(config, torch.float16, rowwise=True)
@@ -80,13 +83,13 @@ def build(config: LlamaConfig, way: str, threads: int) -> Llama:
         Layer(
             attention_norm=row,
             mlp_norm=row,
-            **{name: make_linear(way, *shape) for name, shape in matrices(config).items()},
+            **{name: make_linear(way, chosen, *shape) for name, shape in matrices(config).items()},
         )
         for _ in range(config.layers)
     ]
     table = torch.randn(256, config.dim, generator=torch.Generator().manual_seed(1))
     embed: Callable[[Tensor], Tensor] = lambda ids: table[ids % 256]  # noqa: E731 - as `build_dense` has it
-    head = make_linear(way, head_rows(config), config.dim)
+    head = make_linear(way, chosen, head_rows(config), config.dim)
     return Llama(
         config,
         embed,
@@ -124,19 +127,19 @@ class Random:
 
 
 def count(shape: str, way: str, layers: int, at: int, rows: int) -> None:
-    """Marks one token after `at` others, then a prompt of `rows` tokens after as many."""
+    """Marks one token after `at` others, then a token and a draft of three, then a prompt of `rows` tokens."""
     mark = functools.partial(ctypes.CDLL(None).syscall, _MARK)
     model = build(dataclasses.replace(shape_config(shape), layers=layers), way, 1)
     cache = model.new_cache()
     cache.keys.zero_()
     cache.values.zero_()
     model.forward([1], at, cache)  # what is done once is done now
-    for ids in ([2], list(range(rows))):
+    for ids, wanted in (([2], 1), (list(range(DRAFTED + 1)), DRAFTED + 1), (list(range(rows)), 1)):
         mark(0)
-        logits = model.forward(ids, at, cache)
+        logits = model.forward(ids, at, cache, rows=wanted)
         mark(1)
-        assert len(logits) == 1
-    kinds = {Kleidi: "uint8", Fallback: "float32", Dense: "dense"}
+        assert len(logits) == wanted
+    kinds = {NativeLinear: "uint8", Kleidi: "uint8", Fallback: "float32", Dense: "dense"}
     print(f"{way}: {kinds[type(model._layers[0].qkv)]}, {model.operations.name}", file=sys.stderr)
 
 

@@ -16,6 +16,7 @@ import torch
 from storyteller.engine import Engine, Sampling, load_engine
 from storyteller.engine.linears import Kleidi
 from storyteller.engine.model import Llama
+from storyteller.engine.native import NativeLinear
 from tests.arm64.prepare import LINE, TOLERANCE
 
 CASE = Path(os.environ.get("OVERTURE_CASE", "/case"))
@@ -28,25 +29,35 @@ def model_of(engine: Engine) -> Llama:
     return model
 
 
-@pytest.fixture(scope="module", params=["native operations", "stock operations"])
+@pytest.fixture(scope="module", params=["ours", "KleidiAI with our operations", "KleidiAI alone"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "stock operations":
+        if request.param == "KleidiAI alone":
             patch.setattr("storyteller.engine.native.library_places", list)
-        engine = load_engine(CASE / "bundle", threads=2)
-    assert (request.param == "native operations") == model_of(engine).operations.name.startswith("native")
+        engine = load_engine(CASE / "bundle", threads=2, kernel="auto" if request.param == "ours" else "kleidi")
+    model = model_of(engine)
+    assert (request.param != "KleidiAI alone") == model.operations.name.startswith("native")
+    assert model.cheap_batches == (request.param == "ours")
+    assert (model._pass is not None) == (request.param == "ours")  # all layers are one call
     return engine
 
 
-def test_the_processors_folder_is_hidden_and_kleidiai_at_work(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_processors_folder_is_hidden_and_our_kernels_are_at_work(caplog: pytest.LogCaptureFixture) -> None:
     assert not Path("/sys/devices/system/cpu/possible").exists()
     with caplog.at_level(logging.INFO):
         engine = load_engine(CASE / "bundle")
-    assert engine.kernel == "torch with KleidiAI"
-    assert any("kernel torch with KleidiAI, layout kleidiai" in line for line in caplog.messages)
+    assert engine.kernel == "native dotprod"
+    assert any("kernel native dotprod, layout kleidiai" in line for line in caplog.messages)
     layer = model_of(engine)._layers[0]
-    assert isinstance(layer.qkv, Kleidi)
+    assert isinstance(layer.qkv, NativeLinear)
     assert layer.qkv.packed.dtype == torch.uint8
+
+
+def test_without_our_library_kleidiai_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storyteller.engine.native.library_places", list)
+    engine = load_engine(CASE / "bundle")
+    assert engine.kernel == "torch with KleidiAI"
+    assert isinstance(model_of(engine)._layers[0].qkv, Kleidi)
 
 
 def test_logits_are_the_hosts_within_tolerance(engine: Engine) -> None:
@@ -67,7 +78,6 @@ def test_tokens_are_the_hosts(engine: Engine) -> None:
 def test_logits_are_the_same_bits_in_any_parts(engine: Engine) -> None:
     model, ids = model_of(engine), EXPECTED["prompt"][:40]
     assert model.batch_invariant
-    assert not model.cheap_batches
     whole = model.forward(ids, 0, model.new_cache(), rows=len(ids))
     for chunk in (1, 7):
         cache = model.new_cache()

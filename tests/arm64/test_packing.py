@@ -1,4 +1,4 @@
-"""Our packer against torch's own on a CPU that it recognizes: the same bytes, and products as exact."""
+"""Our packer and kernels against torch's own on a CPU that it recognizes: the same bytes, and the same products."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from model_build.layout import pack
 from storyteller.engine.linears import Kleidi, Reference
+from storyteller.engine.native import NativeLinear, find_native
 
 #: Every shape in use: the tests' bundles, and rows of Llama 3.2 1B, 3B and 3.1 8B.
 SHAPES = [(8, 64), (256, 512), (512, 128), (128, 256), (64, 2048), (32, 3072), (32, 4096), (16, 8192), (16, 14336)]
@@ -54,3 +55,16 @@ def test_products_equal_double_precision(rows: int, columns: int, count: int) ->
     torch.testing.assert_close(
         Kleidi(packed, rows, columns)(x), expected, rtol=2e-5, atol=2e-6 * float(expected.abs().max())
     )
+
+
+@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+def test_our_products_are_kleidiais_and_the_same_bits_in_any_batch(rows: int, columns: int) -> None:
+    values, scales, biases = weights(rows, columns)
+    packed = torch.from_numpy(pack(values.numpy(), scales.numpy(), biases.numpy()))
+    native = find_native(2)
+    assert native is not None
+    assert native.name == "dotprod"
+    ours, x = NativeLinear(native, packed, rows, columns), torch.randn(31, columns)  # in blocks of 16, 8, 4, 2 and 1
+    expected, found = Kleidi(packed, rows, columns)(x), ours(x)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+    assert torch.equal(torch.cat([ours(row[None]) for row in x]), found)

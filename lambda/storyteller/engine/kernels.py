@@ -31,13 +31,16 @@ class Kernel:
 def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kernel:
     """The kernel for this CPU, or the one that is asked for.
 
-    arm64 takes torch's operator, which is KleidiAI; x86-64 our own, and torch's where that has not
-    been built. Raises EngineError when what is asked for is not to be had.
+    Our own where they have been built. Else arm64 takes torch's operator, which is KleidiAI, and x86-64 another of
+    torch's. Raises EngineError when what is asked for is not to be had.
     """
     arm = platform.machine() in ("aarch64", "arm64")
     native = find_native(threads) if suits(config) else None
     if wanted == "auto":
-        wanted = "kleidi" if arm else "native" if native else "stock" if platform.machine() == "x86_64" else "reference"
+        if native and (native.name != "plain" or not arm):
+            wanted = "native"
+        else:
+            wanted = "kleidi" if arm else "stock" if platform.machine() == "x86_64" else "reference"
     operations: Operations
     if native and wanted != "stock":
         operations = NativeOperations(native, config)

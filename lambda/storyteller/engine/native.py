@@ -72,7 +72,7 @@ class Native:
 
     @property
     def name(self) -> str:
-        """The instruction set in use: avx512, avx2 or plain."""
+        """The instruction set in use: avx512, avx2, i8mm, dotprod or plain."""
         return str(self.library.overture_kernels().decode())
 
     def choose(self, name: str) -> bool:

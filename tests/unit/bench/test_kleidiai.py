@@ -1,4 +1,4 @@
-"""Before and after KleidiAI: the counting plugin, what its counts mean, and what is told."""
+"""What arm64's kernels are worth: the counting plugin, what its counts mean, and what is told."""
 
 from __future__ import annotations
 
@@ -10,35 +10,42 @@ from typing import Any
 import pytest
 
 from bench.kleidiai import __main__ as kleidiai
-from bench.kleidiai.__main__ import BenchError, Counted, ratio, read_counts, table, whole
+from bench.kleidiai.__main__ import ROWS as PROMPT
+from bench.kleidiai.__main__ import BenchError, Counted, compare, read_counts, table, whole
 
 
 def test_a_models_count_follows_from_one_layer_and_two() -> None:
-    assert whole(Counted(100, 1000), Counted(130, 1300), 16) == Counted(100 + 15 * 30, 1000 + 15 * 300)
+    one, two = Counted(100, 200, 1000), Counted(130, 260, 1300)
+    assert whole(one, two, 16) == Counted(100 + 15 * 30, 200 + 15 * 60, 1000 + 15 * 300)
 
 
-def test_counts_are_a_token_and_a_prompt() -> None:
-    assert read_counts("123\n4567\n") == Counted(123, 4567)
+def test_counts_are_a_token_a_draft_and_a_prompt() -> None:
+    assert read_counts("123\n456\n7890\n") == Counted(123, 456, 7890)
 
 
-@pytest.mark.parametrize("text", ["", "12\n", "1\n2\n3\n", "12\nmany\n"])
+@pytest.mark.parametrize("text", ["", "12\n", "1\n2\n", "1\n2\n3\n4\n", "12\nmany\n3\n"])
 def test_other_counts_are_refused(text: str) -> None:
-    with pytest.raises(BenchError, match="no two counts"):
+    with pytest.raises(BenchError, match="no three counts"):
         read_counts(text)
 
 
-ROWS = {"KleidiAI": {"token": 3e8, "prompt_token": 2e8}, "fallback": {"token": 3e10, "prompt_token": 1e10}}
+ROWS = {
+    "KleidiAI": {"token": 3e8, "draft": 12e8, "prompt_token": 2e8},
+    "fallback": {"token": 3e10, "draft": 12e10, "prompt_token": 1e10},
+}
 
 
-def test_the_ratio_is_afters_share_of_before() -> None:
-    assert ratio(ROWS, "token") == pytest.approx(0.01)
-    assert ratio({"KleidiAI": {"token": 1.0}}, "token") is None
+def test_two_ways_are_compared_where_both_were_measured() -> None:
+    assert compare(ROWS, {"token": "a token"}) == ["  KleidiAI against fallback: a token 0.01x"]
+    ours = {**ROWS, "ours": {"token": 1.5e8}}
+    assert compare(ours, {"token": "a token"})[0] == "  ours against KleidiAI: a token 0.5x"
+    assert compare({"KleidiAI": {"token": 1.0}}, {"token": "a token"}) == []
 
 
 def test_tables_name_what_was_measured() -> None:
     told = table({"1B": ROWS}, counted=True)
     assert "30,000 million" in told
-    assert "a token 0.01x, a prompt token 0.02x" in told
+    assert "a token 0.01x, a token and a draft 0.01x, a prompt token 0.02x" in told
     timed = {
         "KleidiAI": {"tokens_per_s": 20.0, "first_token_s": 2.0},
         "fallback": {"tokens_per_s": 0.5, "first_token_s": 90.0},
@@ -55,7 +62,8 @@ def test_the_command_counts_writes_and_draws(
         asked.append(command)
         layers = int(command[-3])
         cost = 10 if "KleidiAI" in command else 1000
-        Path(command[2]).write_text(f"{cost * (5 + layers)}\n{8 * cost * layers}\n")
+        prompt = PROMPT[command[command.index("1B") + 1]]
+        Path(command[2]).write_text(f"{cost * (5 + layers)}\n{3 * cost * layers}\n{prompt * cost * layers}\n")
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr("bench.kleidiai.__main__.platform.machine", lambda: "x86_64")
@@ -63,7 +71,7 @@ def test_the_command_counts_writes_and_draws(
     assert kleidiai.main(["--shapes", "1B", "--ways", "KleidiAI", "fallback", "--out", str(tmp_path)]) == 0
     assert len(asked) == 4
     said = capsys.readouterr().out
-    assert "a token 0.01x, a prompt token 0.01x" in said
+    assert "a token 0.01x, a token and a draft 0.01x, a prompt token 0.01x" in said
     assert (tmp_path / "kleidiai-instructions.json").exists()
     assert (tmp_path / "kleidiai-instructions-token.svg").exists()
 

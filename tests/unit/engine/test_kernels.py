@@ -20,7 +20,7 @@ from storyteller.engine.native import Native, NativeLinear, NativeOperations
 from storyteller.engine.ops import Operations, TorchOperations
 
 SHAPES = [(8, 64), (48, 96), (256, 512), (72, 2048)]
-VARIANTS = ["avx512", "avx2", "plain"]
+VARIANTS = ["avx512", "avx2", "i8mm", "dotprod", "plain"]
 
 
 def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -261,12 +261,23 @@ def test_the_kernel_is_chosen_by_what_is_there(kernel_file: Path, monkeypatch: p
         choose_kernel("native", config(), 1)
     with pytest.raises(EngineError, match="for arm64"):
         choose_kernel("kleidi", config(), 1)
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    assert choose_kernel("auto", config(), 1).name == "plain reference"
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     arm = choose_kernel("auto", config(), 1)
     assert arm.linear is Kleidi
     assert (arm.batch_invariant, arm.cheap_batches) == (True, False)
-    monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    assert choose_kernel("auto", config(), 1).name == "plain reference"
+
+
+def test_arm64_takes_torchs_operator_where_ours_is_plain(
+    kernel_file: Path, native: Native, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVERTURE_KERNEL", str(kernel_file))
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    if native.name != "plain":
+        assert choose_kernel("auto", config(), 1).name == f"native {native.name}"
+    native.choose("plain")
+    assert choose_kernel("auto", config(), 1).linear is Kleidi
 
 
 def test_a_broken_library_is_told(tmp_path: Path) -> None:

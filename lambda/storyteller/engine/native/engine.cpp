@@ -4,6 +4,11 @@
 #include "kernels.h"
 
 #include <pthread.h>
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -135,6 +140,23 @@ template <class T> struct Scratch {
     }
 };
 
+#if defined(__aarch64__) && defined(__linux__)
+// What the kernel told the process, which Lambda does not hide as it hides the processor's folder.
+bool has_dotprod() { return getauxval(AT_HWCAP) >> 20 & 1; }
+bool has_i8mm() { return getauxval(AT_HWCAP2) >> 13 & 1; }
+#elif defined(__aarch64__) && defined(__APPLE__)
+bool has(const char *feature) {
+    int found = 0;
+    size_t size = sizeof found;
+    return !sysctlbyname(feature, &found, &size, nullptr, 0) && found;
+}
+bool has_dotprod() { return has("hw.optional.arm.FEAT_DotProd"); }
+bool has_i8mm() { return has("hw.optional.arm.FEAT_I8MM"); }
+#elif defined(__aarch64__)
+bool has_dotprod() { return false; }
+bool has_i8mm() { return false; }
+#endif
+
 const Kernels *choose(const char *wanted) {
     const Kernels *able[3];
     int count = 0;
@@ -144,6 +166,10 @@ const Kernels *choose(const char *wanted) {
         able[count++] = &avx512_kernels;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
         able[count++] = &avx2_kernels;
+#endif
+#if defined(__aarch64__)
+    if (has_i8mm()) able[count++] = &i8mm_kernels;
+    if (has_dotprod()) able[count++] = &dotprod_kernels;
 #endif
     able[count++] = &plain_kernels;
     if (!wanted) return able[0];
@@ -183,7 +209,12 @@ void overture_matmul(const float *x, long rows, long columns, const uint8_t *pac
     int8_t *v = values.at_least(rows * columns);
     int64_t *o = offsets.at_least(rows * groups);
     float *s = scales.at_least(rows), *z = zeros.at_least(rows);
-    auto round = [&](long i) { kernels->quantize(x + i * columns, columns, v + i * columns, o + i * groups, s + i, z + i); };
+    auto round = [&](long i) {
+        const Block block = block_of(i, rows, kernels->widest);
+        const long place = i - block.first;
+        kernels->quantize(x + i * columns, columns, v + block.first * columns + place * 32, o + block.first * groups + place,
+                          block.rows, s + i, z + i);
+    };
     if (rows == 1) round(0);
     else pool.run(rows, round);
     const Quantized q{v, o, s, z};

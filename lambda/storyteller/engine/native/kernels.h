@@ -5,9 +5,24 @@
 #pragma once
 #include <cstdint>
 
-struct Quantized {            // activations, rounded to int8 by rows as KleidiAI does
-    const int8_t *values;     // [rows, columns]
-    const int64_t *offsets;   // [rows, columns / 32]: -8 x the sum of the group's values, in the low half
+// Rows that are multiplied at once: sixteen (or as many as a build's registers hold), and of what is left eight, four ...
+struct Block {
+    long first, rows;
+};
+
+inline Block block_of(long row, long rows, long widest) {
+    Block block{row - row % widest, widest};
+    while (block.first + block.rows > rows) block.rows /= 2;
+    while (row >= block.first + block.rows) {
+        block.first += block.rows;
+        while (block.first + block.rows > rows) block.rows /= 2;
+    }
+    return block;
+}
+
+struct Quantized {            // activations, rounded to int8 by rows as KleidiAI does; a block's rows lie side by side
+    const int8_t *values;     // of each block [columns / 32, rows of the block, 32]
+    const int64_t *offsets;   // of each block [columns / 32, rows of the block]: -8 x the group's sum, in the low half
     const float *scales;      // [rows]: what one step is worth
     const float *zeros;       // [rows]: minus the value that stands for nought
 };
@@ -24,7 +39,8 @@ struct Attention {
 
 struct Kernels {
     const char *name;
-    void (*quantize)(const float *x, long columns, int8_t *values, int64_t *offsets, float *scale, float *zero);
+    long widest;              // the most rows of a block
+    void (*quantize)(const float *x, long columns, int8_t *values, int64_t *offsets, long block, float *scale, float *zero);
     void (*matmul)(const Quantized &x, long rows, long columns, const uint8_t *slab, float *y, long stride, bool add);
     void (*norm)(const float *x, long dim, const float *weight, float eps, float *y);
     void (*swiglu)(const float *gate_up, long intermediate, float *y);
@@ -35,4 +51,6 @@ struct Kernels {
 extern const Kernels plain_kernels;
 #if defined(__x86_64__)
 extern const Kernels avx2_kernels, avx512_kernels;
+#elif defined(__aarch64__)
+extern const Kernels dotprod_kernels, i8mm_kernels;
 #endif
