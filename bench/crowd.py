@@ -135,14 +135,14 @@ async def _watch(stack: LocalStack, crowd: Crowd) -> None:
     while True:
         for name in ("front", "ticket", "authorizer", "storyteller"):
             sizes = [
-                _private_mb(one.describe()["pid"]) for one in stack.environments(name) if not one.describe()["ended"]
+                _share_mb(one.describe()["pid"]) for one in stack.environments(name) if not one.describe()["ended"]
             ]
             if sum(sizes) > crowd.memory_mb.get(name, 0):
                 crowd.memory_mb[name], crowd.processes[name] = sum(sizes), len(sizes)
         await asyncio.sleep(_SAMPLE_S)
 
 
-def _private_mb(pid: int) -> int:
+def _share_mb(pid: int) -> int:
     """A process's proportional share of memory (PSS) in MB; 0 where it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()

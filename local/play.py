@@ -21,7 +21,7 @@ BOOK = Path("build/worlds/emerald_city/book")
 WAIT_S = 20.0
 CONCURRENCY = 2
 #: Environments that Front and the ticket functions may have each: a crowd takes turns, as the memory of one machine
-#: is no account's. One of Front takes some 150 MB.
+#: is no account's. One of Front takes some 65 MB of its own.
 ENVIRONMENTS = max(2, 2 * (os.cpu_count() or 1))
 #: How often what a failure left is looked for; EventBridge Scheduler's least.
 SWEEP_S = 60.0

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from aws_lambda_powertools import Logger
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from overture import leases, protocol
+from overture.aws import create_client
 from overture.connections import Connections
 from overture.counters import within_limit
 from overture.leases import Reservation, Settled
@@ -82,9 +81,8 @@ class StorytellerInvoker:
     ) -> None:
         self._settings, self._sessions, self._connections = settings, sessions, connections
         self._sleep = sleep
-        self._client = client or boto3.client(
-            "lambda",
-            config=Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10),
+        self._client = client or create_client(
+            "lambda", retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10
         )
 
     def allowed(self, address: str | None) -> bool:

@@ -10,12 +10,11 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-import boto3
 from aws_lambda_powertools import Logger
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from overture import protocol
+from overture.aws import create_client
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
@@ -45,9 +44,11 @@ class Connections:
     budget_s = 4.0
 
     def __init__(self, client: ApiGatewayManagementApiClient | None = None) -> None:
-        self._client = client or boto3.client(
+        self._client = client or create_client(
             "apigatewaymanagementapi",
-            config=Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=3),
+            retries={"mode": "standard", "total_max_attempts": 1},
+            connect_timeout=2,
+            read_timeout=3,
         )
 
     def try_post(self, connection: str, message: protocol.ServerMessage) -> None:

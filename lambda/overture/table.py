@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from overture.aws import create_client
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -66,9 +66,8 @@ class Table:
 
     def __init__(self, name: str, client: DynamoDBClient | None = None) -> None:
         self.name = name
-        self._client = client or boto3.client(
-            "dynamodb",
-            config=Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=3, read_timeout=5),
+        self._client = client or create_client(
+            "dynamodb", retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=3, read_timeout=5
         )
 
     def get(self, pk: str, sk: str) -> Document | None:

@@ -1,9 +1,9 @@
 """Sentence embeddings by all-MiniLM-L6-v2 in plain numpy, from int8 weights.
 
-One file of weights (the safetensors layout) and the tokenizer beside it make an embedder. The linear
-layers are unpacked to float32 when it is loaded, the word table stays int8 and mapped. Nothing here
-looks at the CPU, so the vectors agree on every machine to about 1e-6. How the files come to be is
-`embedder_build`.
+One file of weights (the safetensors layout) and the tokenizer beside it make an embedder. The file is mapped
+and stays int8, so processes share it; a matrix becomes float32 where it is multiplied (0.1 ms for the largest).
+Nothing here looks at the CPU, so the vectors agree on every machine to about 1e-6. How the files come
+to be is `embedder_build`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,26 @@ _EPSILON = np.float32(1e-12)
 
 
 @dataclass(frozen=True)
+class _Linear:
+    weight: npt.NDArray[np.int8]  # [out, in]
+    scale: Floats  # [out]
+    bias: Floats  # [out]
+
+    def __call__(self, x: Floats) -> Floats:
+        """[..., in] to [..., out]."""
+        product: Floats = x @ self.weight.astype(np.float32).T
+        product *= self.scale
+        product += self.bias
+        return product
+
+
+@dataclass(frozen=True)
 class _Layer:
-    qkv: Floats  # [384, 1152]
-    qkv_bias: Floats
-    out: Floats  # [384, 384]
-    out_bias: Floats
+    qkv: _Linear  # 384 to 1152
+    out: _Linear  # 384 to 384
     norm1: tuple[Floats, Floats]
-    up: Floats  # [384, 1536]
-    up_bias: Floats
-    down: Floats  # [1536, 384]
-    down_bias: Floats
+    up: _Linear  # 384 to 1536
+    down: _Linear  # 1536 to 384
     norm2: tuple[Floats, Floats]
 
 
@@ -55,9 +65,9 @@ class Embedder:
             tensors, metadata = read_tensors(folder / WEIGHTS)
             self.id: str = metadata["embedder"]
             self._words: npt.NDArray[np.int8] = tensors["words"]
-            self._word_scales: Floats = tensors["words.scale"].astype(np.float32)
-            self._places: Floats = _float(tensors, "places")
-            self._norm = (_float(tensors, "norm.weight"), _float(tensors, "norm.bias"))
+            self._word_scales: Floats = tensors["words.scale"]
+            self._places: Floats = tensors["places"]
+            self._norm = _norm(tensors, "norm")
             self._layers = [_layer(tensors, f"{n}.") for n in range(LAYERS)]
             self._tokenizer: Any = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:
@@ -95,7 +105,7 @@ class Embedder:
         x = _normalize(x, self._norm)
         for layer in self._layers:
             x = _normalize(x + _attend(x, layer), layer.norm1)
-            x = _normalize(x + (_gelu(x @ layer.up + layer.up_bias) @ layer.down + layer.down_bias), layer.norm2)
+            x = _normalize(x + layer.down(_gelu(layer.up(x))), layer.norm2)
         pooled = x.mean(axis=1)
         unit: Floats = pooled / np.sqrt((pooled * pooled).sum(axis=1, keepdims=True) + _EPSILON)
         return unit
@@ -109,7 +119,7 @@ def clean_text(text: str) -> str:
 def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     """Tensors (mapped, read-only) and metadata of a safetensors file. Raises `ValueError` or `OSError`."""
     kinds = {"F32": np.float32, "F16": np.float16, "I8": np.int8, "I64": np.int64}
-    raw = np.memmap(path, np.uint8, mode="r")
+    raw = np.memmap(path, np.uint8, mode="r").view(np.ndarray)  # the plain class: memmap's own costs time at each use
     if raw.size < 8:
         raise ValueError("the file is too short")
     start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
@@ -122,40 +132,34 @@ def read_tensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str
     return tensors, metadata
 
 
-def _float(tensors: dict[str, npt.NDArray[Any]], name: str) -> Floats:
-    """A tensor as float32, with its scales (one a row) where it has some."""
-    value: Floats = tensors[name].astype(np.float32)
-    if name + ".scale" in tensors:
-        value *= tensors[name + ".scale"].astype(np.float32)[:, None]
-    return value
-
-
 def _layer(tensors: dict[str, npt.NDArray[Any]], at: str) -> _Layer:
-    # The file has [out, in], one scale an output row. Transposed views are as fast for BLAS.
     return _Layer(
-        qkv=_float(tensors, at + "qkv").T,
-        qkv_bias=_float(tensors, at + "qkv.bias"),
-        out=_float(tensors, at + "out").T,
-        out_bias=_float(tensors, at + "out.bias"),
-        norm1=(_float(tensors, at + "norm1.weight"), _float(tensors, at + "norm1.bias")),
-        up=_float(tensors, at + "up").T,
-        up_bias=_float(tensors, at + "up.bias"),
-        down=_float(tensors, at + "down").T,
-        down_bias=_float(tensors, at + "down.bias"),
-        norm2=(_float(tensors, at + "norm2.weight"), _float(tensors, at + "norm2.bias")),
+        qkv=_linear(tensors, at + "qkv"),
+        out=_linear(tensors, at + "out"),
+        norm1=_norm(tensors, at + "norm1"),
+        up=_linear(tensors, at + "up"),
+        down=_linear(tensors, at + "down"),
+        norm2=_norm(tensors, at + "norm2"),
     )
+
+
+def _linear(tensors: dict[str, npt.NDArray[Any]], name: str) -> _Linear:
+    return _Linear(tensors[name], tensors[name + ".scale"], tensors[name + ".bias"])
+
+
+def _norm(tensors: dict[str, npt.NDArray[Any]], name: str) -> tuple[Floats, Floats]:
+    return tensors[name + ".weight"], tensors[name + ".bias"]
 
 
 def _attend(x: Floats, layer: _Layer) -> Floats:
     batch, tokens, _ = x.shape
-    qkv = (x @ layer.qkv + layer.qkv_bias).reshape(batch, tokens, 3, HEADS, DIMENSIONS // HEADS)
+    qkv = layer.qkv(x).reshape(batch, tokens, 3, HEADS, DIMENSIONS // HEADS)
     q, k, v = qkv.transpose(2, 0, 3, 1, 4)
     scores = q @ k.transpose(0, 1, 3, 2) * np.float32(1 / math.sqrt(DIMENSIONS // HEADS))
     scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
     scores /= scores.sum(axis=-1, keepdims=True)
     mixed: Floats = (scores @ v).transpose(0, 2, 1, 3).reshape(batch, tokens, DIMENSIONS)
-    attended: Floats = mixed @ layer.out + layer.out_bias
-    return attended
+    return layer.out(mixed)
 
 
 def _normalize(x: Floats, norm: tuple[Floats, Floats]) -> Floats:

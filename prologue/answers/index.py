@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import faiss
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +26,7 @@ from prologue.answers.guards import read_features
 from prologue.answers.matcher import Matcher, Neighbours
 from prologue.answers.normalize import Speller, fold
 from prologue.errors import AnswerIndexError, EmbedderError
-from prologue.knowledge.facts_index import MOST_FACTS, FactIndex, load_facts
+from prologue.knowledge.facts_index import MOST_FACTS, FactIndex, load_facts, map_index
 
 __all__ = [
     "MOST_FACTS", "AnswerIndex", "AnswerIndexError", "Content", "Decision", "Found", "Match", "State",
@@ -247,7 +246,7 @@ def load_answer_index(folder: str | Path, budget: float | None = None) -> Answer
                 f"The answer index in {folder} was made with the embedder {content.embedder}, but {embedder.id}"
                 " is beside it: build it again."
             )
-        vectors = faiss.read_index(str(folder / VECTORS))
+        vectors = map_index(folder / VECTORS)
         if vectors.ntotal != sum(len(answer.phrasings) for answer in content.answers):
             raise AnswerIndexError(f"The vectors in {folder} belong to another index: build it again.")
         with np.load(folder / ARRAYS) as stored:

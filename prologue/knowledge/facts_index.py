@@ -53,6 +53,11 @@ class FactIndex:
         return [self._texts[owner] for owner, score in nearest.items() if score >= bar][:MOST_FACTS]
 
 
+def map_index(path: Path) -> Any:
+    """FAISS's index of a file, mapped: processes share its pages. Raises `RuntimeError` for a broken file."""
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+
+
 def load_facts(folder: Path, embedder: str) -> FactIndex:
     """The facts in an index's folder; none where there are none.
 
@@ -63,7 +68,7 @@ def load_facts(folder: Path, embedder: str) -> FactIndex:
     raw = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     if raw["format"] != FORMAT or raw["embedder"] != embedder:
         raise ValueError("the facts were made with another embedder or another format")
-    return FactIndex(raw["texts"], raw["owners"], faiss.read_index(str(folder / VECTORS)))
+    return FactIndex(raw["texts"], raw["owners"], map_index(folder / VECTORS))
 
 
 def write_facts(folder: Path, facts: Sequence[Fact], vectors: Floats, embedder: str) -> None:

@@ -33,7 +33,8 @@ HOMES = {
     "transformers": {"model_build"},
     "gguf": {"model_build"},
     "peft": {"model_build"},
-    "boto3": {"overture", "front", "storyteller", "infra", "local", "planner"},
+    "boto3": {"storyteller", "infra", "planner"},
+    "botocore": {"overture", "front", "storyteller", "infra", "planner"},
     "aws_cdk": {"infra"},
 }
 

@@ -252,7 +252,7 @@ def test_tickets_and_the_authorizer_answer_while_the_table_is_down(
         "POWERTOOLS_TRACE_DISABLED": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("overture.table.boto3.client", lambda *_, **__: client)
+    monkeypatch.setattr("overture.table.create_client", lambda *_, **__: client)
     monkeypatch.setattr("overture.sessions._PATIENCE_S", 0.1)
     importlib.reload(importlib.import_module("front.shared"))
     authorizer = importlib.reload(importlib.import_module("front.authorizer"))

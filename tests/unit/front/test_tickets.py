@@ -25,7 +25,7 @@ Handler = Callable[..., dict[str, Any]]
 @pytest.fixture
 def handlers(client: MemoryClient, monkeypatch: pytest.MonkeyPatch) -> tuple[Handler, Handler]:
     """The two real handlers, with the table in memory."""
-    monkeypatch.setattr("overture.table.boto3.client", lambda *_, **__: client)
+    monkeypatch.setattr("overture.table.create_client", lambda *_, **__: client)
     monkeypatch.setenv("OVERTURE_TABLE", TABLE)
     monkeypatch.setenv("OVERTURE_ORIGINS", ORIGIN)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Test")

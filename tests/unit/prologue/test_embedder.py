@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prologue.answers.embedder import TOKENIZER, WEIGHTS, Embedder, read_tensors
+from prologue.answers.embedder import TOKENIZER, WEIGHTS, Embedder, _Linear, read_tensors
 from prologue.answers.embedder_build import PACKAGE, _package_file, build_embedder, share_embedder
 from prologue.errors import EmbedderError
 
@@ -43,6 +43,19 @@ def test_the_vectors_are_the_original_models(model: Embedder) -> None:
         with torch.no_grad():
             states = original(**tokenizer([line], return_tensors="pt")).last_hidden_state[0].mean(0).numpy()
         assert float(states @ model.embed([line])[0] / np.linalg.norm(states)) > 0.997
+
+
+def test_a_linear_layer_is_that_of_its_unpacked_weights() -> None:
+    draw = np.random.default_rng(0)
+    weight = draw.integers(-127, 128, (6, 4), np.int8)
+    scale, bias, x = (draw.random(shape, np.float32) for shape in (6, 6, (2, 3, 4)))
+    wanted = x @ (weight * scale[:, None]).T + bias
+    assert np.allclose(_Linear(weight, scale, bias)(x), wanted, rtol=1e-5)
+
+
+def test_the_weights_stay_in_the_files_pages(model: Embedder) -> None:
+    matrices = [getattr(layer, name).weight for layer in model._layers for name in ("qkv", "out", "up", "down")]
+    assert not any(array.flags.owndata or array.flags.writeable for array in (*matrices, model._words, model._places))
 
 
 def test_what_means_the_same_is_near(model: Embedder) -> None:

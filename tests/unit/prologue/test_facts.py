@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from prologue.answers.builder import build_answer_index
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import AnswerIndexError, load_answer_index
 from prologue.check import check_world
-from prologue.knowledge.facts_file import WORDS, read_facts
-from prologue.knowledge.facts_index import MOST_FACTS, load_facts, phrases, write_facts
+from prologue.knowledge.facts_file import WORDS, Fact, read_facts
+from prologue.knowledge.facts_index import MOST_FACTS, VECTORS, load_facts, map_index, phrases, write_facts
 from prologue.new_world import make_world
 from prologue.world import WorldError
 
@@ -122,3 +123,14 @@ def test_relevance_on_labelled_lines(tmp_path: Path, model: Embedder) -> None:
     assert (about, nothing) == (30, 15)
     assert right >= 25, "of lines the bar was not chosen on"
     assert wrong <= 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux shows what a process has mapped")
+def test_an_index_is_mapped_and_outlives_its_file(tmp_path: Path) -> None:
+    rows = np.eye(4, dtype=np.float32)
+    write_facts(tmp_path, [Fact("a", "b", ("c", "d", "e"))], rows, "embedder")
+    path = tmp_path / VECTORS
+    index = map_index(path)
+    assert str(path) in Path("/proc/self/maps").read_text()
+    shutil.rmtree(tmp_path)  # as a new book does with the one in use
+    assert index.search(rows[2:3], 1)[1].tolist() == [[2]]
