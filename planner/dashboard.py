@@ -18,8 +18,8 @@ import yaml
 from overture.energy import hosted_api
 from overture.grid import GRIDS, grid
 from overture.ranges import significant
-from planner import check, days, decisions, explain, report, thesis
-from planner.decisions import Answer
+from planner import check, days, decisions, evaluation, explain, report, thesis
+from planner.evaluation import Answer
 from planner.ladder import climb
 from planner.prices import INSTANCES
 from planner.scenario import PATTERNS, Engine, Kind, Precision, Scenario, ScenarioError, Shape, parse, with_values
@@ -55,7 +55,7 @@ WHOLE = {"visit.turns", "place.cap", "place.ceiling_gb_s"}
 @st.cache_data(show_spinner="Simulating …", max_entries=64)
 def evaluated(text: str) -> Answer:
     """The answer to a scenario, given as YAML."""
-    return decisions.evaluate(parse(text), visits=VISITS)
+    return evaluation.evaluate(parse(text), visits=VISITS)
 
 
 def main() -> None:

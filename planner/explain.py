@@ -11,7 +11,7 @@ from typing import NamedTuple
 from overture.energy import hosted_api
 from overture.grid import GRIDS, grid
 from overture.ranges import significant
-from planner.decisions import Answer
+from planner.evaluation import Answer
 from planner.prices import machines
 from planner.report import dollars, percent, seconds
 from planner.speeds import BESIDE_GB, LLAMAS, quality, weights_gb

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from overture.grid import SOURCES, grid
 from overture.ranges import Range, significant
-from planner.decisions import Answer, BreakEven, Choice, Swing
+from planner.decisions import BreakEven, Choice, Swing
+from planner.evaluation import Answer
 from planner.prices import machines
 from planner.scenario import Scenario, defaults
 from planner.speeds import INTERACTIVE_TOKENS_S, READING_WPM, WORDS_A_TOKEN, calibration

@@ -15,7 +15,7 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from overture import protocol
+from overture import codec, protocol
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
@@ -52,7 +52,7 @@ class Connections:
 
     def try_post(self, connection: str, message: protocol.ServerMessage) -> None:
         """Posts one message, once. Raises `PostFailed`: `Gone`, `TooLarge`, or one that may succeed later."""
-        data = protocol.write(message).encode()
+        data = codec.write(message).encode()
         try:
             self._client.post_to_connection(ConnectionId=connection, Data=data)
         except ClientError as error:

@@ -12,15 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import EngineError
-from .files.bundle import (
-    BundleReading,
-    KernelName,
-    Manifest,
-    fetch_small_files,
-    is_bundle,
-    read_manifest,
-    read_stored_manifest,
-)
+from .files.bundle import KernelName, Manifest, fetch_small_files, is_bundle, read_manifest, read_stored_manifest
+from .files.bundle_reading import BundleReading
 from .files.checkpoint import CheckpointReading, read_checkpoint_config
 from .files.config import LlamaConfig
 from .files.defaults import checkpoint_defaults

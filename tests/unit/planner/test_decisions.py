@@ -11,7 +11,7 @@ import pytest
 from overture.grid import GRIDS
 from planner import check, decisions, explain, report
 from planner.__main__ import main
-from planner.decisions import Answer, evaluate
+from planner.evaluation import Answer, evaluate
 from planner.scenario import Scenario, ScenarioError, parse
 
 SMALL = "model: {shape: 1B}\nplace: {ceiling_gb_s: 0"
