@@ -191,14 +191,15 @@ def break_even(scenario: Scenario, *, instance: str = "r8g.4xlarge", seed: int =
         "carbon": lambda answer: answer.visit.gco2e.likely,
     }
 
-    @lru_cache(maxsize=64)
+    @lru_cache(maxsize=128)
+    def side(visits_per_day: float, machine: bool) -> Answer:
+        one = with_values(scenario, {"traffic.visits_per_day": visits_per_day, "place.ceiling_gb_s": 0})
+        if machine:
+            one = with_values(one, {"place.kind": "ec2", "place.instance": instance, "place.replicas": 1})
+        return evaluate(one, visits=BREAK_EVEN_VISITS, seed=seed, bounds=False)
+
     def both(visits_per_day: float) -> tuple[Answer, Answer]:
-        here = with_values(scenario, {"traffic.visits_per_day": visits_per_day, "place.ceiling_gb_s": 0})
-        there = with_values(here, {"place.kind": "ec2", "place.instance": instance, "place.replicas": 1})
-        return (
-            evaluate(here, visits=BREAK_EVEN_VISITS, seed=seed, bounds=False),
-            evaluate(there, visits=BREAK_EVEN_VISITS, seed=seed, bounds=False),
-        )
+        return side(visits_per_day, False), side(visits_per_day, True)
 
     found = []
     for name, measure in measures.items():
@@ -210,7 +211,10 @@ def break_even(scenario: Scenario, *, instance: str = "r8g.4xlarge", seed: int =
         at = _crossing(difference)
         found.append(BreakEven(name, at, _at(name, at, both)))
     limit = scenario.limits.p95_wait_s or WAIT_LIMIT_S
-    ends = [_crossing(lambda visits, side=side: both(visits)[side].opening.p95 - limit - 1e-9) for side in (0, 1)]  # type: ignore[misc]
+    ends = [
+        _crossing(lambda visits, machine=machine: side(visits, machine).opening.p95 - limit - 1e-9)  # type: ignore[misc]
+        for machine in (False, True)
+    ]
     here, there = ("any number of" if end is None else f"{end:,.0f}" for end in ends)
     says = f"a p95 wait of {limit:g} s holds up to {here} visits a day here, and up to {there} on the machine"
     return [*found, BreakEven("wait", ends[0], says)]
