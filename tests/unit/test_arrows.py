@@ -69,9 +69,11 @@ def test_the_clients_and_the_engine_exist_where_the_test_looks() -> None:
     assert all(files(package) for package in ("overture", "front", "storyteller.engine", "prologue", "local", "client"))
 
 
-@pytest.mark.parametrize("module", ["front.actions", "front.ticket", "front.authorizer", "prologue.answers.index"])
-def test_front_never_loads_torch(module: str) -> None:
-    script = f"import sys, {module}; print([name for name in ('torch', 'moto') if name in sys.modules])"
+def test_front_never_loads_torch() -> None:
+    script = (
+        "import sys, front.actions, front.ticket, front.authorizer, prologue.answers.index;"
+        "print([name for name in ('torch', 'moto') if name in sys.modules])"
+    )
     result = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
