@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from planner.evaluation import BOUND_VISITS, Answer, evaluate
+from planner.evaluation import BOUND_VISITS, Evaluation, evaluate
 from planner.scenario import Scenario, ScenarioError, with_values
 from planner.speeds import speeds
 
@@ -24,7 +24,7 @@ class Choice:
     """One point of a sweep. `reason` is empty for a choice worth having, else it says why it is not."""
 
     values: dict[str, object]
-    answer: Answer
+    answer: Evaluation
     reason: str = ""
 
     @property
@@ -34,7 +34,7 @@ class Choice:
 
 
 #: What is minimised; quality is turned over.
-OBJECTIVES: dict[str, Callable[[Answer], float]] = {
+OBJECTIVES: dict[str, Callable[[Evaluation], float]] = {
     "$ a month": lambda answer: answer.usd_month.likely,
     "gCO2e a visit": lambda answer: answer.visit.gco2e.likely,
     "p95 wait": lambda answer: answer.opening.p95,
@@ -82,7 +82,7 @@ def _why_not(one: Choice, others: Sequence[Choice]) -> str:
     return best[1] if best else ""
 
 
-def _scores(answer: Answer) -> tuple[float, ...]:
+def _scores(answer: Evaluation) -> tuple[float, ...]:
     """The objectives, rounded to what means something: a hundredth of a dollar and a gram, a tenth of a second."""
     usd, grams, wait, good = (objective(answer) for objective in OBJECTIVES.values())
     return round(usd, 2), round(grams, 2), math.inf if math.isnan(wait) else round(wait, 1), round(good, 1)
@@ -101,7 +101,7 @@ class Swing(NamedTuple):
     gco2e: tuple[float, float]
     wait: tuple[float, float]
 
-    def size(self, answer: Answer) -> float:
+    def size(self, answer: Evaluation) -> float:
         """The largest relative change of any of the three; a wait counts by seconds beside a floor of 10."""
         return max(
             abs(self.usd[1] - self.usd[0]) / answer.usd_month.likely,
@@ -133,7 +133,7 @@ def assumptions(scenario: Scenario) -> dict[str, tuple[object, object]]:
     return found
 
 
-def why(scenario: Scenario, *, visits: int = BOUND_VISITS, seed: int = 1) -> tuple[Answer, list[Swing]]:
+def why(scenario: Scenario, *, visits: int = BOUND_VISITS, seed: int = 1) -> tuple[Evaluation, list[Swing]]:
     """One assumption at a time, the others as they are: the largest swing first."""
     answer = evaluate(scenario, visits=visits, seed=seed, bounds=False)
     swings = []
@@ -185,26 +185,26 @@ def break_even(scenario: Scenario, *, instance: str = "r8g.4xlarge", seed: int =
         raise ScenarioError(
             "traffic.pattern is a trace: --break-even varies visits_per_day, so name a pattern instead."
         )
-    measures: dict[str, Callable[[Answer], float]] = {
+    measures: dict[str, Callable[[Evaluation], float]] = {
         "money": lambda answer: answer.usd_month.likely,
         "energy": lambda answer: answer.visit.wh.likely,
         "carbon": lambda answer: answer.visit.gco2e.likely,
     }
 
     @lru_cache(maxsize=128)
-    def side(visits_per_day: float, machine: bool) -> Answer:
+    def side(visits_per_day: float, machine: bool) -> Evaluation:
         one = with_values(scenario, {"traffic.visits_per_day": visits_per_day, "place.ceiling_gb_s": 0})
         if machine:
             one = with_values(one, {"place.kind": "ec2", "place.instance": instance, "place.replicas": 1})
         return evaluate(one, visits=BREAK_EVEN_VISITS, seed=seed, bounds=False)
 
-    def both(visits_per_day: float) -> tuple[Answer, Answer]:
+    def both(visits_per_day: float) -> tuple[Evaluation, Evaluation]:
         return side(visits_per_day, False), side(visits_per_day, True)
 
     found = []
     for name, measure in measures.items():
 
-        def difference(visits: float, measure: Callable[[Answer], float] = measure) -> float:
+        def difference(visits: float, measure: Callable[[Evaluation], float] = measure) -> float:
             here, there = both(visits)
             return measure(here) - measure(there)
 
@@ -237,7 +237,7 @@ def _crossing(difference: Callable[[float], float]) -> float | None:
     return None
 
 
-def _at(name: str, visits: float | None, both: Callable[[float], tuple[Answer, Answer]]) -> str:
+def _at(name: str, visits: float | None, both: Callable[[float], tuple[Evaluation, Evaluation]]) -> str:
     if visits is None:
         return f"scaling to zero is never worse by {name} below {RANGE[1]:,.0f} visits a day"
     if visits <= RANGE[0]:
@@ -249,7 +249,7 @@ def _at(name: str, visits: float | None, both: Callable[[float], tuple[Answer, A
     )
 
 
-def _wait(answer: Answer) -> str:
+def _wait(answer: Evaluation) -> str:
     """A wait, or that it has no end: with more work than slots the line grows as long as one looks."""
     used = answer.utilisation
     return "without end" if used is not None and used >= 0.99 else f"{answer.opening.p95:,.0f} s"

@@ -42,7 +42,7 @@ class Waits(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Evaluation:
     """What a scenario comes to."""
 
     scenario: Scenario
@@ -138,7 +138,7 @@ class Answer:
         return found
 
 
-def evaluate(scenario: Scenario, *, visits: int = VISITS, seed: int = 1, bounds: bool = True) -> Answer:
+def evaluate(scenario: Scenario, *, visits: int = VISITS, seed: int = 1, bounds: bool = True) -> Evaluation:
     """What a scenario comes to. Raises `ScenarioError`."""
     fast = speeds(scenario)
     days = horizon(scenario, visits)
@@ -163,14 +163,14 @@ def evaluate(scenario: Scenario, *, visits: int = VISITS, seed: int = 1, bounds:
         visit = energy.widened(visit, found[0][2], found[1][2])
     here = grid(scenario.place.region)
     saving = saved(energy.ledger(scenario, outcome), scenario.place.memory_mb, FRONT_GB * 1024, here)
-    return Answer(
+    return Evaluation(
         scenario, days, outcome, items, usd_range, parts, visit, opening, p95, _percentiles(outcome.later),
         fast.tokens_per_s, quality(scenario.model), saving,
     )  # fmt: skip
 
 
 def horizon(scenario: Scenario, visits: int) -> int:
-    """Days that hold so many visits: whole weeks, so that every weekday counts the same; a launch is four weeks."""
+    """Days that hold this many visits: whole weeks, so that every weekday counts the same; a launch is four weeks."""
     if scenario.traffic.pattern == "launch":
         return 28
     return min(MOST_DAYS, 7 * max(1, math.ceil(visits / scenario.visits_per_day / 7)))

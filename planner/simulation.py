@@ -10,7 +10,7 @@ The semantics are those of the code that runs:
   idle for `keep_s` is gone (local/pool.py, and Lambda as it is observed).
 - After a reply the lease is given back, after `linger_s` if no line came.
 - A visitor who has left is told to for `grace_s` more.
-- The kill switch turns the storyteller off at so many GB-seconds in 24 hours; an operator needs `off_s` to turn it on.
+- The kill switch turns the storyteller off at `ceiling_gb_s` in 24 hours; an operator needs `off_s` to turn it on.
 
 It is a loop over a heap: a million visits of ten lines are 22 million events, and SimPy takes nine times as long for
 each.
