@@ -82,7 +82,7 @@ async def answer_until_the_curtain(page: Page, *, within_s: float) -> None:
 
 @pytest.mark.parametrize("waits_s", [(0, 60), (2, 15)])
 async def test_the_whole_play(browser: Browser, keep_picture: Keep, waits_s: tuple[float, ...]) -> None:
-    # Two houses at a time: a visitor mostly waits, so they do not disturb each other.
+    # Two stacks at a time: a visitor mostly waits, so they do not disturb each other.
     async with asyncio.TaskGroup() as plays:
         for wait_s in waits_s:
             plays.create_task(play_through(browser, keep_picture, wait_s))
