@@ -45,7 +45,7 @@ run: .venv/.play  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the s
 	$(GET_READY)
 	@$(PY) -m local --port $(PORT) --wait $(WAIT)
 
-chat: .venv/.play  ## Play in this terminal (URL=… for another house than the local one)
+chat: .venv/.play  ## Play in this terminal (URL=… for another deployment than the local one)
 	@$(PY) -m client.terminal $(or $(URL),$(OVERTURE_URL),http://localhost:$(PORT))
 
 .venv/.dashboard: planner/requirements.txt | .venv/.ready

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from planner import check, days, decisions, explain, hand_off, report
+from planner import check, days, decisions, evaluation, explain, hand_off, report
 from planner.scenario import Scenario, ScenarioError, load
 
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--days", metavar="TABLE", help="the stack's table in DynamoDB")
     parser.add_argument("--defaults", action="store_true")
     parser.add_argument("--calibration", action="store_true")
-    parser.add_argument("--visits", type=int, default=decisions.VISITS, help="visits to simulate")
+    parser.add_argument("--visits", type=int, default=evaluation.VISITS, help="visits to simulate")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     if options.visits < 1:
@@ -73,7 +73,7 @@ def _answer(options: argparse.Namespace) -> str:
         return hand_off.write(scenario)
     if options.days:
         return days.text(days.read(options.days, scenario.place.region), scenario.place)
-    answer = decisions.evaluate(scenario, visits=options.visits, seed=seed)
+    answer = evaluation.evaluate(scenario, visits=options.visits, seed=seed)
     if options.explain:
         return explain.text(answer)
     if options.check:

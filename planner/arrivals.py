@@ -24,7 +24,7 @@ DAY_S, HOUR_S = 86_400.0, 3_600.0
 BLOCK = 8_192
 #: Share of the visits that fall in the busy hours of a pattern, and these hours.
 BUSY_SHARE, EVENING, OFFICE = 0.8, range(16, 24), range(9, 17)
-#: A launch: the first hour has this many times the later rate, and the surplus halves every so many hours.
+#: A launch: how many times the later rate the first hour has, and the hours in which the surplus halves.
 LAUNCH_TIMES, LAUNCH_HALF_H = 20.0, 12.0
 _Z95 = 1.6448536269514722
 

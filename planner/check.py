@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from overture.ranges import significant
-from planner.decisions import Answer
+from planner.evaluation import Evaluation
 from planner.report import table
 from planner.scenario import ScenarioError
 
@@ -83,7 +83,7 @@ def from_lines(lines: Iterable[str]) -> Counted:
     return counted
 
 
-def text(answer: Answer, counted: Counted) -> str:
+def text(answer: Evaluation, counted: Counted) -> str:
     """The comparison as a table, with a sentence of what to change in the scenario."""
     rows, advice = [], []
     for name, planned, found, enough, remedy in _pairs(answer, counted):
@@ -102,7 +102,7 @@ def text(answer: Answer, counted: Counted) -> str:
     return "\n".join(lines)
 
 
-def _pairs(answer: Answer, counted: Counted) -> Iterable[tuple[str, float, float | None, bool, str]]:
+def _pairs(answer: Evaluation, counted: Counted) -> Iterable[tuple[str, float, float | None, bool, str]]:
     """(figure, planned, counted, whether there is enough of it, the field to change)."""
     sums, outcome = counted.sums, answer.outcome
     visits, replies = sums["Sessions"], sums["Replies"]

@@ -18,8 +18,8 @@ import yaml
 from overture.energy import hosted_api
 from overture.grid import GRIDS, grid
 from overture.ranges import significant
-from planner import check, days, decisions, explain, report, thesis
-from planner.decisions import Answer
+from planner import check, days, decisions, evaluation, explain, report, thesis
+from planner.evaluation import Evaluation
 from planner.ladder import climb
 from planner.prices import INSTANCES
 from planner.scenario import PATTERNS, Engine, Kind, Precision, Scenario, ScenarioError, Shape, parse, with_values
@@ -53,9 +53,9 @@ WHOLE = {"visit.turns", "place.cap", "place.ceiling_gb_s"}
 
 
 @st.cache_data(show_spinner="Simulating …", max_entries=64)
-def evaluated(text: str) -> Answer:
+def evaluated(text: str) -> Evaluation:
     """The answer to a scenario, given as YAML."""
-    return decisions.evaluate(parse(text), visits=VISITS)
+    return evaluation.evaluate(parse(text), visits=VISITS)
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ def chosen() -> Scenario:
     return with_values(default, values)
 
 
-def overview(scenario: Scenario, answer: Answer) -> None:
+def overview(scenario: Scenario, answer: Evaluation) -> None:
     """Money, energy, carbon and waiting, with bounds."""
     visit = answer.visit
     figures = [
@@ -133,7 +133,7 @@ def overview(scenario: Scenario, answer: Answer) -> None:
         st.text(explain.text(answer))
 
 
-def choices(scenario: Scenario, answer: Answer) -> None:
+def choices(scenario: Scenario, answer: Evaluation) -> None:
     """The Pareto set and why the others are not in it."""
     found, refused = _sweep(as_yaml(scenario))
     frame = pd.DataFrame(found, columns=["choice", "$ a month", "gCO2e a visit", "p95 wait, s", "quality", "reason"])
@@ -155,7 +155,7 @@ def choices(scenario: Scenario, answer: Answer) -> None:
         st.caption(f"not evaluated: {sentence}")
 
 
-def break_evens(scenario: Scenario, answer: Answer) -> None:
+def break_evens(scenario: Scenario, answer: Evaluation) -> None:
     """Where a machine that never sleeps is better."""
     instance = st.selectbox("Machine", list(INSTANCES), index=list(INSTANCES).index("r8g.4xlarge"))
     if st.button("Look for the turning points (a minute)"):
@@ -163,7 +163,7 @@ def break_evens(scenario: Scenario, answer: Answer) -> None:
         st.code(report.break_even_text(found, instance), language=None, wrap_lines=True)
 
 
-def tornado(scenario: Scenario, answer: Answer) -> None:
+def tornado(scenario: Scenario, answer: Evaluation) -> None:
     """The assumptions that move the answer most."""
     measure = st.radio("Measure", ["usd", "gco2e", "wait"], horizontal=True)
     frame = _why(as_yaml(scenario))
@@ -176,7 +176,7 @@ def tornado(scenario: Scenario, answer: Answer) -> None:
     _frame(frame, "assumptions")
 
 
-def regions(scenario: Scenario, answer: Answer) -> None:
+def regions(scenario: Scenario, answer: Evaluation) -> None:
     """The same visit in every region: the electricity changes, the hardware does not."""
     here = grid(scenario.place.region).lifecycle.likely
     rows = []
@@ -195,7 +195,7 @@ def regions(scenario: Scenario, answer: Answer) -> None:
     _frame(frame, "regions")
 
 
-def ladder(scenario: Scenario, answer: Answer) -> None:
+def ladder(scenario: Scenario, answer: Evaluation) -> None:
     """The published references' story, step by step."""
     rows = [
         (
@@ -218,7 +218,7 @@ def ladder(scenario: Scenario, answer: Answer) -> None:
     _frame(frame, "ladder")
 
 
-def thesis_mode(scenario: Scenario, answer: Answer) -> None:
+def thesis_mode(scenario: Scenario, answer: Evaluation) -> None:
     """The thesis' dashboard of 2024, and where its answers mislead."""
     left, right = st.columns(2)
     before = left.selectbox("Bits before", thesis.PRECISIONS, index=0)
@@ -247,7 +247,7 @@ def thesis_mode(scenario: Scenario, answer: Answer) -> None:
     st.caption("Tables 10 and 11: a 12B with guidance on one GPU equals a 70B on eight for a tenth of the energy.")
 
 
-def benches(scenario: Scenario, answer: Answer) -> None:
+def benches(scenario: Scenario, answer: Evaluation) -> None:
     """How far the predictions lie from what is published and measured."""
     rows = [(one.what, one.published, one.predicted, one.error, one.fitted, one.source) for one in calibration()]
     _frame(pd.DataFrame(rows, columns=["what", "figure", "predicted", "error", "fitted", "source"]), "calibration")
@@ -256,7 +256,7 @@ def benches(scenario: Scenario, answer: Answer) -> None:
     st.write(f"A million tokens of this shape on a batched GPU take {wh} Wh, as EcoLogits models it.")
 
 
-def backstage(scenario: Scenario, answer: Answer) -> None:
+def backstage(scenario: Scenario, answer: Evaluation) -> None:
     """What a running stack counts, beside the plan."""
     source = st.text_input("A log of a local stack, a folder of logs, or `cloudwatch`", key="source")
     if source:
@@ -267,7 +267,7 @@ def backstage(scenario: Scenario, answer: Answer) -> None:
         _frame(pd.DataFrame(used, columns=list(days.HEAD)), "days")
 
 
-PAGES: dict[str, Callable[[Scenario, Answer], None]] = {
+PAGES: dict[str, Callable[[Scenario, Evaluation], None]] = {
     "Overview": overview,
     "Choices": choices,
     "Break-even": break_evens,
@@ -298,7 +298,7 @@ def _sweep(text: str) -> tuple[list[tuple[Any, ...]], list[str]]:
     return [(one.name, *_figures(one.answer), one.reason) for one in found], refused
 
 
-def _figures(answer: Answer) -> tuple[float, ...]:
+def _figures(answer: Evaluation) -> tuple[float, ...]:
     return answer.usd_month.likely, answer.visit.gco2e.likely, answer.opening.p95, answer.quality
 
 

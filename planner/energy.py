@@ -9,8 +9,8 @@ from overture.ledger import Ledger, by_phase
 from overture.ranges import Range
 from planner.prices import INSTANCES, frames, machines, posts
 from planner.scenario import Scenario
-from planner.simulation import Outcome
 from planner.speeds import LLAMAS, weights_gb
+from planner.system import Outcome
 
 #: Bytes of one message with its protocol, both ways: tokens of a tenth of a second in JSON.
 MESSAGE_GB = 300e-9

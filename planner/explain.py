@@ -11,7 +11,7 @@ from typing import NamedTuple
 from overture.energy import hosted_api
 from overture.grid import GRIDS, grid
 from overture.ranges import significant
-from planner.decisions import Answer
+from planner.evaluation import Evaluation
 from planner.prices import machines
 from planner.report import dollars, percent, seconds
 from planner.speeds import BESIDE_GB, LLAMAS, quality, weights_gb
@@ -29,7 +29,7 @@ class Step(NamedTuple):
 GUIDANCE, FP8, INT4 = (1.30, 2.01), (0.51, 0.64), (0.37, 0.63)
 
 
-def explain(answer: Answer) -> list[Step]:
+def explain(answer: Evaluation) -> list[Step]:
     """The eight questions for one evaluated scenario."""
     return [
         Step("Q1 Is the machine busy most of its time? If not: an API, or serverless.", _q1(answer), "1417-1427, 1446"),
@@ -52,12 +52,12 @@ def explain(answer: Answer) -> list[Step]:
     ]
 
 
-def text(answer: Answer) -> str:
+def text(answer: Evaluation) -> str:
     """The walk as text."""
     return "\n\n".join(f"{step.question}\n  {step.answer}\n  (thesis, lines {step.lines})" for step in explain(answer))
 
 
-def _q1(answer: Answer) -> str:
+def _q1(answer: Evaluation) -> str:
     place = answer.scenario.place
     used = answer.utilisation
     busy = "Nothing is held." if used is None else f"Its slots are at work {percent(used)} of the time."
@@ -73,7 +73,7 @@ def _q1(answer: Answer) -> str:
     )
 
 
-def _q2(answer: Answer) -> str:
+def _q2(answer: Evaluation) -> str:
     model, limit = answer.scenario.model, answer.scenario.limits.quality
     asked = "no limit is set" if limit is None else f"at least {limit:g} is asked for"
     return (
@@ -82,21 +82,21 @@ def _q2(answer: Answer) -> str:
     )
 
 
-def _q3(answer: Answer) -> str:
+def _q3(answer: Evaluation) -> str:
     cost = f"Guidance cost the thesis {GUIDANCE[0]:.2f} to {GUIDANCE[1]:.2f} times the energy; here "
     if answer.scenario.model.prefix_shipped:
         return f"{cost}the shipped prefix has {percent(answer.scenario.visit.reused)} of a prompt ready beforehand."
-    return f"{cost}no prefix is shipped, so that every token of a prompt is computed anew."
+    return f"{cost}no prefix is shipped, so that every token of a prompt is computed again."
 
 
-def _q4(answer: Answer) -> str:
+def _q4(answer: Evaluation) -> str:
     return (
         f"{dollars(answer.usd_month.likely)} a month, {significant(answer.visit.gco2e.likely)} g CO2e a visit, p95 "
         f"wait {seconds(answer.opening.p95)}. Limits: {'; '.join(answer.broken()) or 'none is broken'}."
     )
 
 
-def _q5(answer: Answer) -> str:
+def _q5(answer: Evaluation) -> str:
     model = answer.scenario.model
     weights = weights_gb(model)
     return (
@@ -106,7 +106,7 @@ def _q5(answer: Answer) -> str:
     )
 
 
-def _q6(answer: Answer) -> str:
+def _q6(answer: Evaluation) -> str:
     region = answer.scenario.place.region
     cleanest = sorted(GRIDS, key=lambda name: GRIDS[name].lifecycle.likely)[:3]
     listed = ", ".join(f"{name} ({GRIDS[name].lifecycle.likely:g})" for name in cleanest)

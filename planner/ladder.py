@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from planner.decisions import Answer, evaluate
+from planner.evaluation import Evaluation, evaluate
 from planner.scenario import Scenario, with_values
 
 #: Share of lines that the book answers in its step; an assumption, as nobody has counted it.
@@ -41,7 +41,7 @@ class Rung(NamedTuple):
     """One step and what a visit comes to."""
 
     name: str
-    answer: Answer
+    answer: Evaluation
     source: str
 
     @property

@@ -13,7 +13,7 @@ from overture.prices import Price
 
 if TYPE_CHECKING:
     from planner.scenario import Place, Scenario
-    from planner.simulation import Outcome
+    from planner.system import Outcome
 
 
 class Instance(NamedTuple):
@@ -51,7 +51,7 @@ API_USD_MILLION = {"135M": 0.10, "1B": 0.10, "3B": 0.15, "8B": 0.22}
 
 
 def month(scenario: Scenario, outcome: Outcome, days: float, weights_gb: float) -> dict[str, float]:
-    """US dollars a month (30 days) by item, of a simulated horizon of so many days."""
+    """US dollars a month (30 days) by item, of a simulated horizon in days."""
     place, times = scenario.place, 30 / days
     gigabytes = place.memory_mb / 1024
     on_demand = place.kind in ("lambda", "snapstart", "provisioned")

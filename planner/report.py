@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from overture.grid import SOURCES, grid
 from overture.ranges import Range, significant
-from planner.decisions import Answer, BreakEven, Choice, Swing
+from planner.decisions import BreakEven, Choice, Swing
+from planner.evaluation import Evaluation
 from planner.prices import machines
 from planner.scenario import Scenario, defaults
 from planner.speeds import INTERACTIVE_TOKENS_S, READING_WPM, WORDS_A_TOKEN, calibration
@@ -30,13 +31,13 @@ def heading(scenario: Scenario) -> str:
     )
 
 
-def text(answer: Answer) -> str:
+def text(answer: Evaluation) -> str:
     """The whole answer."""
     parts = (_money(answer), _footprint(answer), _waiting(answer), _limits(answer))
     return "\n".join([heading(answer.scenario), "", *(line for part in parts for line in part)])
 
 
-def _money(answer: Answer) -> Iterator[str]:
+def _money(answer: Evaluation) -> Iterator[str]:
     yield f"Money         {_usd(answer.usd_month)} a month, {_usd(answer.usd_visit)} a visit"
     listed = sorted(answer.items.items(), key=lambda item: -item[1])
     yield _INDENT + ", ".join(f"{name} {dollars(value)}" for name, value in listed if value >= 0.005)
@@ -45,7 +46,7 @@ def _money(answer: Answer) -> Iterator[str]:
     yield ""
 
 
-def _footprint(answer: Answer) -> Iterator[str]:
+def _footprint(answer: Evaluation) -> Iterator[str]:
     visit = answer.visit
     here = grid(answer.scenario.place.region)
     yield f"Energy        {visit.wh} Wh a visit; water {visit.water_ml} ml"
@@ -61,7 +62,7 @@ def _footprint(answer: Answer) -> Iterator[str]:
     yield ""
 
 
-def _waiting(answer: Answer) -> Iterator[str]:
+def _waiting(answer: Evaluation) -> Iterator[str]:
     opening, later, out = answer.opening, answer.later, answer.outcome
     bounds, rate = answer.opening_p95, answer.tokens_per_s
     yield (
@@ -95,7 +96,7 @@ def _waiting(answer: Answer) -> Iterator[str]:
     yield f"Quality       {answer.quality:.0f} ({retained})"
 
 
-def _limits(answer: Answer) -> Iterator[str]:
+def _limits(answer: Evaluation) -> Iterator[str]:
     yield "Limits        " + ("; ".join(answer.broken()) or "none is broken")
     yield (
         f"\n{answer.outcome.visits:,} visits of {answer.days:g} days were simulated. Ranges are low to high of the "
@@ -120,7 +121,7 @@ def sweep_text(choices: Sequence[Choice], refused: Iterable[str]) -> str:
     return "\n".join([*table(head, rows), *(f"not evaluated: {sentence}" for sentence in refused)])
 
 
-def why_text(answer: Answer, swings: Sequence[Swing]) -> str:
+def why_text(answer: Evaluation, swings: Sequence[Swing]) -> str:
     """The tornado as a table: the assumption that moves the answer most comes first."""
     head = ["assumption", "from", "to", "$ a month", "gCO2e a visit", "p95 wait", "moves"]
     rows = [

@@ -1,6 +1,6 @@
 """The simulation: visits through sessions, leases, slots and environments, event by event.
 
-The semantics are those of the code that runs, and none is guessed anew:
+The semantics are those of the code that runs:
 - `hello` reserves the lease and wakes the storyteller; the prologue goes on meanwhile. At its end the opening line is
   put in the inbox; a storyteller that is still waking takes it once it is ready, else one is invoked
   (overture/leases.py).
@@ -10,7 +10,7 @@ The semantics are those of the code that runs, and none is guessed anew:
   idle for `keep_s` is gone (local/pool.py, and Lambda as it is observed).
 - After a reply the lease is given back, after `linger_s` if no line came.
 - A visitor who has left is told to for `grace_s` more.
-- The kill switch turns the storyteller off at so many GB-seconds in 24 hours; an operator needs `off_s` to turn it on.
+- The kill switch turns the storyteller off at `ceiling_gb_s` in 24 hours; an operator needs `off_s` to turn it on.
 
 It is a loop over a heap: a million visits of ten lines are 22 million events, and SimPy takes nine times as long for
 each.
@@ -20,131 +20,13 @@ tests/unit/planner holds it against Erlang C, against Little's law and against a
 from __future__ import annotations
 
 import math
-from array import array
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from planner.arrivals import Visitor
-
-HOUR_S = 3_600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class System:
-    """What is simulated. Times in seconds; `cap` 0 is without limit."""
-
-    tokens_per_s: float
-    prefill_per_s: float
-    first_fixed_s: float = 0.0
-    #: Tokens of a line's prompt that are computed each time, and those of each earlier turn that a cold cache lacks.
-    prompt_tokens: float = 0.0
-    turn_tokens: float = 0.0
-    context: float = 4_096.0
-    #: Stories whose cache an environment keeps for their return.
-    cache_slots: int = 2
-    start_s: float = 0.0
-    cap: int = 0
-    keep_s: float = 600.0
-    linger_s: float = 0.0
-    #: From a lease given back until its slot may go to another: the record of the invocation has to come first.
-    handover_s: float = 0.0
-    prologue_s: float = 0.0
-    #: Environments held ready, which are never reaped.
-    provisioned: int = 0
-    #: Machines that are always on: nothing starts, and `streams` replies share one. 0: environments come and go.
-    machines: int = 0
-    streams: int = 1
-    batch_cost: float = 1.0
-    grace_s: float = 30.0
-    memory_gb: float = 10.0
-    ceiling_gb_s: float = 0.0
-    off_s: float = 24 * HOUR_S
-    wakes_per_day: int = 0
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of it. Waits in seconds, to a first word: from the prologue's end, and from a later line."""
-
-    horizon_s: float = 0.0
-    visits: int = 0
-    completed: int = 0
-    left: int = 0
-    refused_wakes: int = 0
-    refused_lines: int = 0
-    replies: int = 0
-    tokens: float = 0.0
-    book_lines: int = 0
-    invocations: int = 0
-    starts: int = 0
-    visits_cold: int = 0
-    lines: int = 0
-    #: Sessions that had to wait in line for a slot, and lines that found theirs waiting there.
-    queued: int = 0
-    queued_lines: int = 0
-    queue_wait_s: float = 0.0
-    queue_area: float = 0.0
-    longest_queue: int = 0
-    start_s: float = 0.0
-    prefill_s: float = 0.0
-    decode_s: float = 0.0
-    linger_s: float = 0.0
-    warm_s: float = 0.0
-    held_s: float = 0.0
-    busy_s: float = 0.0
-    #: Seconds at work in environments that are held ready.
-    prepared_s: float = 0.0
-    most_at_work: int = 0
-    connected_s: float = 0.0
-    kills: list[float] = field(default_factory=list)
-    opening: array[float] = field(default_factory=lambda: array("d"))
-    later: array[float] = field(default_factory=lambda: array("d"))
-
-    @property
-    def billed_s(self) -> float:
-        """Seconds that an on-demand function is charged for."""
-        return self.start_s + self.prefill_s + self.decode_s + self.linger_s
-
-
-class _Session:
-    __slots__ = (
-        "asked", "cold", "decode_s", "env", "first_s", "gone_at", "handover", "leased", "line", "linger",
-        "linger_since", "queued_at", "telling_s", "visitor", "work",
-    )  # fmt: skip
-
-    def __init__(self, visitor: Visitor) -> None:
-        self.visitor = visitor
-        self.line = 0
-        self.asked = -1.0
-        self.gone_at = math.inf
-        self.leased = False
-        self.handover = 0
-        self.queued_at = -1.0
-        self.env: _Environment | None = None
-        self.linger = 0
-        self.linger_since = 0.0
-        self.cold = False
-        self.telling_s = 0.0
-        # On a machine whose streams share its speed: what the present stage has left to do, and what follows it.
-        self.work = 0.0
-        self.first_s = 0.0
-        self.decode_s = -1.0
-
-
-class _Environment:
-    __slots__ = ("idle_since", "prepared", "running", "stories", "updated", "version")
-
-    def __init__(self, prepared: bool = False) -> None:
-        self.idle_since = 0.0
-        self.stories: list[int] = []
-        self.prepared = prepared
-        # A machine's streams, which share its speed.
-        self.running: list[_Session] = []
-        self.updated = 0.0
-        self.version = 0
-
+from planner.entities import Environment, KillSwitch, Session
+from planner.system import Outcome, System
 
 _HELLO, _LINE, _STARTED, _REPLIED, _LINGERED, _STREAM, _LEFT, _HANDED = range(8)
 
@@ -158,19 +40,17 @@ class _Run:
     def __init__(self, system: System) -> None:
         self.system = system
         self.out = Outcome()
-        self.heap: list[tuple[float, int, int, _Session | None, int]] = []
+        self.heap: list[tuple[float, int, int, Session | None, int]] = []
         self.count = 0
         self.at_work = 0
-        self.queue: deque[_Session] = deque()
+        self.queue: deque[Session] = deque()
         self.queue_changed = 0.0
         self.waiting = 0
-        self.idle: deque[_Environment] = deque()
-        self.ready: list[_Environment] = [_Environment(True) for _ in range(system.provisioned)]
-        self.machines = [_Environment(True) for _ in range(system.machines)]
+        self.idle: deque[Environment] = deque()
+        self.ready: list[Environment] = [Environment(True) for _ in range(system.provisioned)]
+        self.machines = [Environment(True) for _ in range(system.machines)]
         self.cap = system.machines * system.streams if system.machines else system.cap or 1 << 60
-        self.off_until = -1.0
-        self.bins: deque[tuple[int, float]] = deque()
-        self.in_bins = 0.0
+        self.kill_switch = KillSwitch(system, self.out.kills)
         self.wakes: dict[tuple[int, int], int] = {}
 
     def play(self, visitors: Iterable[Visitor]) -> Outcome:
@@ -184,7 +64,7 @@ class _Run:
         while heap or following is not None:
             if following is not None and (not heap or following.at <= heap[0][0]):
                 now = following.at
-                self._hello(now, _Session(following), 0)
+                self._hello(now, Session(following), 0)
                 following = next(coming, None)
                 continue
             now, _, kind, session, mark = heappop(heap)
@@ -199,13 +79,13 @@ class _Run:
         out.held_s = now * (system.provisioned + system.machines)
         return out
 
-    def _push(self, at: float, kind: int, session: _Session, mark: int = 0) -> None:
+    def _push(self, at: float, kind: int, session: Session, mark: int = 0) -> None:
         self.count += 1
         heappush(self.heap, (at, self.count, kind, session, mark))
 
     # --- the visitor ----------------------------------------------------------------------------
 
-    def _hello(self, now: float, session: _Session, mark: int) -> None:
+    def _hello(self, now: float, session: Session, mark: int) -> None:
         out, system, visitor = self.out, self.system, session.visitor
         out.visits += 1
         if system.wakes_per_day and not self._may_wake(now, visitor.address):
@@ -222,7 +102,7 @@ class _Run:
         self.wakes[key] = self.wakes.get(key, 0) + 1
         return self.wakes[key] <= self.system.wakes_per_day
 
-    def _on_line(self, now: float, session: _Session, mark: int) -> None:
+    def _on_line(self, now: float, session: Session, mark: int) -> None:
         visitor, line = session.visitor, session.line
         self.out.lines += 1
         if visitor.by_book[line]:
@@ -236,7 +116,7 @@ class _Run:
                 # A storyteller lingers for this line.
                 session.linger = 0
                 self.out.linger_s += now - session.linger_since
-                self._meter(now, now - session.linger_since)
+                self.kill_switch.meter(now, now - session.linger_since)
                 self._tell(now, session)
             return
         if session.queued_at < 0:
@@ -244,7 +124,7 @@ class _Run:
         if session.queued_at >= 0:
             self.out.queued_lines += 1
 
-    def _line_over(self, now: float, session: _Session) -> None:
+    def _line_over(self, now: float, session: Session) -> None:
         """The line has its reply or answer: the next comes, or the visit is over."""
         visitor = session.visitor
         session.line += 1
@@ -257,7 +137,7 @@ class _Run:
         self.out.connected_s += now - visitor.at
         session.gone_at = now
 
-    def _leave(self, now: float, session: _Session) -> None:
+    def _leave(self, now: float, session: Session) -> None:
         session.line = len(session.visitor.tokens)
         session.asked = -1.0
         self.out.left += 1
@@ -265,8 +145,8 @@ class _Run:
 
     # --- leases, slots, the line ----------------------------------------------------------------
 
-    def _reserve(self, now: float, session: _Session) -> None:
-        if now < self.off_until:
+    def _reserve(self, now: float, session: Session) -> None:
+        if now < self.kill_switch.off_until:
             self._refuse(now, session)
             return
         if session.handover:
@@ -283,7 +163,7 @@ class _Run:
             return
         self._invoke(now, session)
 
-    def _refuse(self, now: float, session: _Session) -> None:
+    def _refuse(self, now: float, session: Session) -> None:
         if session.asked >= 0:
             self.out.refused_lines += 1
             self._leave(now, session)
@@ -305,12 +185,12 @@ class _Run:
                 if session.asked >= 0:
                     self._leave(gone, session)
                 continue
-            if now < self.off_until:
+            if now < self.kill_switch.off_until:
                 self._refuse(now, session)
                 continue
             self._invoke(now, session)
 
-    def _invoke(self, now: float, session: _Session) -> None:
+    def _invoke(self, now: float, session: Session) -> None:
         out = self.out
         self.at_work += 1
         out.most_at_work = max(out.most_at_work, self.at_work)
@@ -329,7 +209,7 @@ class _Run:
                 if not session.cold:
                     session.cold = True
                     out.visits_cold += 1
-                session.env = _Environment()
+                session.env = Environment()
                 out.start_s += self.system.start_s
                 self._push(now + self.system.start_s, _STARTED, session)
                 return
@@ -343,11 +223,11 @@ class _Run:
             idle.popleft()
             self.out.warm_s += keep_s
 
-    def _started(self, now: float, session: _Session, mark: int) -> None:
-        self._meter(now, self.system.start_s)
+    def _started(self, now: float, session: Session, mark: int) -> None:
+        self.kill_switch.meter(now, self.system.start_s)
         self._work(now, session)
 
-    def _work(self, now: float, session: _Session) -> None:
+    def _work(self, now: float, session: Session) -> None:
         """The invocation has its storyteller: it tells the line that waits, or lingers, or gives back."""
         if session.asked >= 0:
             self._tell(now, session)
@@ -356,20 +236,20 @@ class _Run:
         else:
             self._release(now, session)
 
-    def _linger(self, now: float, session: _Session) -> None:
+    def _linger(self, now: float, session: Session) -> None:
         self.count += 1
         session.linger = self.count
         session.linger_since = now
         self._push(now + self.system.linger_s, _LINGERED, session, session.linger)
 
-    def _lingered(self, now: float, session: _Session, mark: int) -> None:
+    def _lingered(self, now: float, session: Session, mark: int) -> None:
         if session.linger == mark:
             session.linger = 0
             self.out.linger_s += self.system.linger_s
-            self._meter(now, self.system.linger_s)
+            self.kill_switch.meter(now, self.system.linger_s)
             self._release(now, session)
 
-    def _release(self, now: float, session: _Session) -> None:
+    def _release(self, now: float, session: Session) -> None:
         env = session.env
         assert env is not None
         session.leased = False
@@ -386,7 +266,7 @@ class _Run:
         if self.queue:
             self._promote(now)
 
-    def _handed(self, now: float, session: _Session, mark: int) -> None:
+    def _handed(self, now: float, session: Session, mark: int) -> None:
         """The record of the invocation has come: the slot goes to the head of the line."""
         if session.handover == mark:
             session.handover = 0
@@ -395,7 +275,7 @@ class _Run:
 
     # --- telling --------------------------------------------------------------------------------
 
-    def _tell(self, now: float, session: _Session) -> None:
+    def _tell(self, now: float, session: Session) -> None:
         system, out, env = self.system, self.out, session.env
         assert env is not None
         visitor = session.visitor
@@ -434,35 +314,35 @@ class _Run:
         if env.prepared:
             out.prepared_s += session.telling_s
 
-    def _heard(self, at: float, session: _Session) -> None:
+    def _heard(self, at: float, session: Session) -> None:
         wait = at - session.asked
         (self.out.opening if session.line == 0 else self.out.later).append(wait)
 
-    def _replied(self, now: float, session: _Session, mark: int) -> None:
+    def _replied(self, now: float, session: Session, mark: int) -> None:
         self.out.replies += 1
-        self._meter(now, session.telling_s)
+        self.kill_switch.meter(now, session.telling_s)
         self._line_over(now, session)
         self._after_reply(now, session)
 
-    def _after_reply(self, now: float, session: _Session) -> None:
+    def _after_reply(self, now: float, session: Session) -> None:
         if self.system.linger_s and session.line < len(session.visitor.tokens):
             self._linger(now, session)
         else:
             self._release(now, session)
 
-    def _left(self, now: float, session: _Session, mark: int) -> None:
-        self._meter(now, session.telling_s)
+    def _left(self, now: float, session: Session, mark: int) -> None:
+        self.kill_switch.meter(now, session.telling_s)
         self._leave(session.gone_at, session)
         self._release(now, session)
 
     # --- a machine whose streams share its speed ------------------------------------------------
 
-    def _join(self, now: float, machine: _Environment, session: _Session) -> None:
+    def _join(self, now: float, machine: Environment, session: Session) -> None:
         self._advance(now, machine)
         machine.running.append(session)
         self._next(now, machine)
 
-    def _advance(self, now: float, machine: _Environment) -> None:
+    def _advance(self, now: float, machine: Environment) -> None:
         streams = len(machine.running)
         if streams:
             elapsed = now - machine.updated
@@ -472,14 +352,14 @@ class _Run:
             self.out.busy_s += elapsed
         machine.updated = now
 
-    def _next(self, now: float, machine: _Environment) -> None:
+    def _next(self, now: float, machine: Environment) -> None:
         machine.version += 1
         if machine.running:
             first = min(machine.running, key=lambda one: one.work)
             slower = 1 + (len(machine.running) - 1) * self.system.batch_cost
             self._push(now + max(0.0, first.work) * slower, _STREAM, first, machine.version)
 
-    def _stream_done(self, now: float, session: _Session, mark: int) -> None:
+    def _stream_done(self, now: float, session: Session, mark: int) -> None:
         machine, out = session.env, self.out
         if machine is None or machine.version != mark:
             return
@@ -502,23 +382,3 @@ class _Run:
         out.tokens += session.visitor.tokens[session.line]
         self._line_over(now, session)
         self._after_reply(now, session)
-
-    # --- the kill switch ------------------------------------------------------------------------
-
-    def _meter(self, now: float, seconds: float) -> None:
-        """Counts GB-seconds of the last 24 hours, by the hour, as the alarm's sliding day does by the minute."""
-        ceiling = self.system.ceiling_gb_s
-        if not ceiling:
-            return
-        hour = int(now // HOUR_S)
-        used = seconds * self.system.memory_gb
-        if self.bins and self.bins[-1][0] == hour:
-            self.bins[-1] = (hour, self.bins[-1][1] + used)
-        else:
-            self.bins.append((hour, used))
-        self.in_bins += used
-        while self.bins and self.bins[0][0] <= hour - 24:
-            self.in_bins -= self.bins.popleft()[1]
-        if self.in_bins >= ceiling and now >= self.off_until:
-            self.out.kills.append(now)
-            self.off_until = now + self.system.off_s

@@ -1,4 +1,4 @@
-"""The form of a reply: a scene of so many sentences in one paragraph, then so many choices.
+"""The form of a reply: a scene of some sentences in one paragraph, then a number of choices.
 
     The lift goes up at the speed of a long story. “Hold on,” says the cook.
 

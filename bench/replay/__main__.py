@@ -35,10 +35,11 @@ from local.stack import LocalStack
 from overture.sessions import Sessions, key_of
 from overture.table import Table
 from planner.arrivals import Visitor, arrival_times, visitors
-from planner.decisions import system_of
+from planner.evaluation import system_of
 from planner.report import table
 from planner.scenario import Scenario, load
-from planner.simulation import Outcome, System, simulate
+from planner.simulation import simulate
+from planner.system import Outcome, System
 
 SCENARIO, SEED = Path("planner/scenarios/replay.yaml"), 2
 #: Seconds without anything after which a visitor of the replay has found a fault.

@@ -1,4 +1,4 @@
-"""The small function that is always quick: routes, the prologue, the answer book, tickets, the sweep."""
+"""The small function that is always quick: routes, the prologue, the answer index, tickets, the sweep."""
 
 import os
 

@@ -17,7 +17,7 @@ from aws_lambda_powertools import Logger
 from front import prologue, turns
 from front.invoker import CAPPED
 from front.turns import Front, Visitor
-from overture import leases, protocol
+from overture import codec, leases, protocol
 from overture.leases import HELD, Reservation
 from overture.protocol import ProtocolError, ServerMessage
 from overture.sessions import NoSession, Session, SessionTransaction, WakeStatus, key_of, new_secret
@@ -42,7 +42,7 @@ def act(front: Front, connection: str, address: str | None, frame: str) -> None:
     to: str | None = None
     replies: list[ServerMessage]
     try:
-        message = protocol.read(frame)
+        message = codec.read(frame)
         to = message.before if isinstance(message, protocol.History) else getattr(message, "id", None)
         replies = _perform(front, connection, address, message)
     except ProtocolError as refusal:
@@ -142,9 +142,9 @@ def fit_turns(
 ) -> ServerMessage:
     """The message with as many of the newest turns (given newest first) as fit `room` bytes, oldest first."""
     kept: list[protocol.TurnView] = []
-    used = len(protocol.write(write([])).encode())
+    used = len(codec.write(write([])).encode())
     for turn in turns:
-        used += len(protocol.write(protocol.Turns("", [turn])).encode())
+        used += len(codec.write(protocol.Turns("", [turn])).encode())
         if kept and used > room:
             break
         kept.append(turn)

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 logger = Logger(child=True)
 
-#: So many of those who wait are told their place after each change.
+#: How many of those who wait are told their place after each change.
 _TOLD = 8
-#: So many slots are looked at by whoever finds no free one; the sweep looks at all.
+#: How many slots a reservation looks at when it finds no free one; the sweep looks at all.
 _LOOKED_AT = 3
 #: A sweep looks at nothing more after this long: what it has not come to is the next one's. It sees the end of a lease
 #: that was renewed just before it (20 s), and with the table's patience (8 s) it is over within Front's timeout.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from overture import protocol
+from overture import codec, protocol
 from overture.aws import create_client
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Connections:
 
     def try_post(self, connection: str, message: protocol.ServerMessage) -> None:
         """Posts one message, once. Raises `PostFailed`: `Gone`, `TooLarge`, or one that may succeed later."""
-        data = protocol.write(message).encode()
+        data = codec.write(message).encode()
         try:
             self._client.post_to_connection(ConnectionId=connection, Data=data)
         except ClientError as error:

@@ -161,7 +161,7 @@ class Footprint:
 
 
 def footprint(share: Share, phase: Phase, seconds: float, grid: Grid) -> Footprint:
-    """What a share of a server costs the world in so many seconds of a phase."""
+    """What a share of a server costs the world in the given seconds of a phase."""
     it_wh = share.watts(phase) * (seconds / 3600)
     made_g = share.server.made_kg * 1000
     years = CONSTANTS["embodied_years"].value

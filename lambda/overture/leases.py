@@ -120,7 +120,7 @@ def renew(tx: SessionTransaction, fence: str, settings: Settings) -> None:
 def take_line(tx: SessionTransaction, fence: str, settings: Settings) -> Taken:
     """Takes the first line of the inbox in hand. Raises `Fenced`.
 
-    A turn that an earlier invocation was telling when it was lost is begun anew, as a higher take.
+    A turn that an earlier invocation was telling when it was lost is begun again, as a higher take.
     """
     renew(tx, fence, settings)
     session = tx.session
@@ -211,7 +211,7 @@ def settle(tx: SessionTransaction, token: str, settings: Settings, *, failed: bo
 
     An invocation that did its work has given its lease back, and the token is not found. If it is
     found, the invocation was lost (`failed`), or ran out of time with lines left: the lease is
-    cleared and reserved anew, unless the line (or a wake for no line) has now failed `TRIES` times.
+    cleared and reserved again, unless the line (or a wake for no line) has now failed `TRIES` times.
     It only counts as a failure if the storyteller was `tried`: Lambda may have had no room for it.
     """
     session = tx.session
@@ -302,7 +302,7 @@ def _reserve(tx: SessionTransaction, settings: Settings, slot: Slot | None) -> R
 def _find_slot(tx: SessionTransaction, settings: Settings) -> Slot | None:
     """The slot that this session still has from its last lease, or a free one if nobody waits for it.
 
-    A free slot with somebody waiting is the trace of a failure: whoever frees a slot hands it on.
+    A free slot with somebody waiting is the trace of a failure: a slot that is freed is handed on at once.
     """
     session = tx.session
     if session.slot is not None and session.slot < settings.concurrency:

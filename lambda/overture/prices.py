@@ -29,10 +29,10 @@ PRICES = {
 
 
 def usd(name: str, units: float) -> float:
-    """What so many units cost."""
+    """What a number of units costs."""
     return PRICES[name].usd * units
 
 
 def of_seconds(seconds: float, memory_mb: float) -> float:
-    """What a function of that memory costs while it runs for so many seconds."""
+    """What a function of that memory costs while it runs for this many seconds."""
     return usd("lambda", seconds * memory_mb / 1024)

@@ -62,7 +62,7 @@ Range.ZERO = Range(0, 0, 0)
 
 
 def significant(value: float, digits: int = 2) -> str:
-    """The value with so many significant digits, never in scientific notation."""
+    """The value with this many significant digits, never in scientific notation."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     places = digits - 1 - math.floor(math.log10(abs(value)))

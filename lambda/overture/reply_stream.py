@@ -1,4 +1,4 @@
-"""ReplyStream: sends a growing reply to whoever is listening, in a thread of its own.
+"""ReplyStream: sends a growing reply to the session's connection, in a thread of its own.
 
 It gathers tokens (every post is a paid call), follows the session from one connection to the next, slows
 down while posts fail, and saves the reply so far. What it must ask or tell about the session it does by
@@ -156,7 +156,7 @@ class ReplyStream:
             self._pause = 0.0
 
     def _gone(self) -> None:
-        """The connection closed under us: whoever the session names now gets the whole reply."""
+        """The connection closed under us: the connection that the session names now gets the whole reply."""
         self._closed, self._sent = self.connection, 0
         heard = self._listener.hear()
         self.connection = heard.connection if heard.connection != self._closed else None

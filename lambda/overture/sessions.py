@@ -40,7 +40,7 @@ WRITES_KEPT = 12
 INBOX_LINES = 8
 #: API Gateway ends a connection after two hours.
 CONNECTION_S = 2.25 * 3600
-#: Sessions with work in hand are listed over so many partitions, for the sweep.
+#: Partitions of the list of sessions with work in hand, which the sweep reads.
 OPEN_SHARDS = 16
 #: A document that others keep changing, or a table that does not answer, is tried for this long.
 _PATIENCE_S = 8.0

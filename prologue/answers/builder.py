@@ -39,7 +39,7 @@ PHRASING_FOLDS = 5
 #: Phrasings of the same answer, and negatives, nearer than this to a held-out line are hidden from it: what a
 #: visitor says is seldom so near.
 HIDE = 0.7
-#: At most so many phrasings are held out; more tell no more.
+#: The most phrasings that are held out; more of them tell nothing new.
 MOST_HELD_OUT = 3_000
 #: Up to how many phrasings the index is searched as a whole; cells of a larger one, times the root of its rows.
 FLAT_ROWS, CELLS = 20_000, 4.0

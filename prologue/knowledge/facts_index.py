@@ -21,7 +21,7 @@ from prologue.knowledge.facts_file import Fact
 FACTS, VECTORS = "facts.json", "facts.faiss"
 #: Raised when the meaning of the files changes.
 FORMAT = 1
-#: At most so many facts go with a line.
+#: The most facts that go with a line.
 MOST_FACTS = 3
 #: What the cosine of a line and a fact must reach; and how far behind the nearest fact another may be.
 #: Both were chosen on the labelled lines of tests/unit/prologue/data/fact_lines.yaml.

@@ -8,7 +8,7 @@ A condition is a mapping whose entries must all hold, or a list of such mappings
     says: {reason: [home, lost]}  the value has one of these words in it
     told: [lamps, market]         all of these beats have been told
     untold: lamps                 none of these has
-    visits: {lamps: 2}            told at least so many times
+    visits: {lamps: 2}            told at least this many times
     awake: true                   the storyteller is awake (or, `false`, is not)
 """
 

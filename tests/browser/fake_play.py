@@ -1,4 +1,4 @@
-"""A small Overture for browser tests: the page, the door and a play of a few lines, with no house behind it.
+"""A small Overture for browser tests: the page, its tickets and a play of a few lines, with no stack behind it.
 
 It follows docs/protocol.md closely enough to be walked through, and does on demand what the real one
 does rarely: cuts connections, sends frames twice, late and with gaps, hands out hostile text.
@@ -55,7 +55,7 @@ ANSWER = "I tell you a walk through the city, one scene at a time, and you choos
 
 
 class FakePlay:
-    """`async with FakePlay() as house`, then visit `house.address`."""
+    """`async with FakePlay() as server`, then visit `server.address`."""
 
     def __init__(self, *, wait_s: float = 1.0, line_s: float = 0.4, token_s: float = 0.02) -> None:
         self.wait_s, self.line_s, self.token_s = wait_s, line_s, token_s

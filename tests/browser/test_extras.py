@@ -32,13 +32,13 @@ async def test_axe_finds_no_serious_fault(browser: Browser, scheme: str) -> None
         viewport={"width": 1000, "height": 700},
     )
     page = await context.new_page()
-    async with FakePlay(wait_s=2, line_s=0.2) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=2, line_s=0.2) as server:
+        await begin(page, server.address)
         await expect(page.get_by_label("Your reply")).to_be_visible()
         await say(page, "So what can you do?")
         await expect(page.locator(".turn[data-state=answered]")).to_be_visible()
         await assert_accessible(page, "prologue")
-        house.token_s = 0.1
+        server.token_s = 0.1
         await page.get_by_role("button", name="Go in now").click()
         await expect(page.locator(".turn[data-id=opening] .told").first).to_be_visible(timeout=20_000)
         await assert_accessible(page, "telling")
@@ -52,8 +52,8 @@ async def test_axe_finds_no_serious_fault(browser: Browser, scheme: str) -> None
 
 
 async def test_the_keyboard_alone(page: Page) -> None:
-    async with FakePlay(wait_s=0.5, line_s=0.2) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.5, line_s=0.2) as server:
+        await begin(page, server.address)
         await expect(page.get_by_label("Your reply")).to_be_focused()
         await page.keyboard.type("Ada")
         await page.keyboard.press("Enter")
@@ -63,7 +63,7 @@ async def test_the_keyboard_alone(page: Page) -> None:
         await page.keyboard.press("Tab")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("button", name="Ask the boy his name.")).to_be_visible(timeout=20_000)
-        assert house.profile == {"name": "Ada", "spectacles": "gold"}  # the story begins after the last answer
+        assert server.profile == {"name": "Ada", "spectacles": "gold"}  # the story begins after the last answer
         await page.keyboard.press("F2")
         await expect(page.get_by_role("dialog", name="Backstage")).to_be_visible()
         await page.keyboard.press("F2")
@@ -71,8 +71,8 @@ async def test_the_keyboard_alone(page: Page) -> None:
 
 
 async def test_a_screen_reader_hears_whole_sentences(page: Page) -> None:
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         heard = await page.locator("#announcer p").all_text_contents()
         told = [text for text in heard if text.startswith(("The gate swings", "🟢 Green marble", "A boy"))]
@@ -100,8 +100,8 @@ async def test_the_music_box_plays_only_where_it_was_asked_to(sized_page: Page, 
         const Real = AudioContext;
         window.AudioContext = class extends Real { constructor() { super(); contexts.push(this); } };"""
     )
-    async with FakePlay(wait_s=0.5) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.5) as server:
+        await begin(page, server.address)
         await expect(page.locator("#log .line").first).to_be_visible()
         assert await page.evaluate("contexts.length") == 0, "nobody asked for it"
         await page.get_by_role("button", name="Play the music box").click()
@@ -126,8 +126,8 @@ async def test_the_music_box_plays_only_where_it_was_asked_to(sized_page: Page, 
 
 
 async def test_backstage_shows_what_it_took(page: Page) -> None:
-    async with FakePlay(wait_s=1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=1) as server:
+        await begin(page, server.address)
         await say(page, "So what can you do?")
         await go_in(page)
         await say(page, "I look up")
@@ -148,12 +148,12 @@ async def test_backstage_shows_what_it_took(page: Page) -> None:
 
 
 async def test_memory_can_be_seen_and_changed(page: Page) -> None:
-    async with FakePlay(wait_s=0.1, line_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1, line_s=0.1) as server:
+        await begin(page, server.address)
         await page.get_by_label("Your reply").fill("I am Ada")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("group", name="Which glass")).to_be_visible()
-        house.profile["name"] = "Ada"  # as the server understood it
+        server.profile["name"] = "Ada"  # as the server understood it
         await page.get_by_role("button", name="Memory").click()
         panel = page.get_by_role("dialog", name="What the storyteller knows of you")
         await expect(panel.get_by_label("Name")).to_have_value("Ada")
@@ -163,17 +163,17 @@ async def test_memory_can_be_seen_and_changed(page: Page) -> None:
         await expect(panel).to_be_hidden()
         await page.get_by_role("button", name="Memory").click()
         await expect(panel.get_by_label("The colour of your spectacles")).to_have_value("violet")
-        assert house.profile == {"name": "Ada of the North", "spectacles": "violet"}
+        assert server.profile == {"name": "Ada of the North", "spectacles": "violet"}
         await panel.get_by_label("Name").fill("somebody else")
         await panel.get_by_role("button", name="Leave as it was").click()
-        assert house.profile["name"] == "Ada of the North"
+        assert server.profile["name"] == "Ada of the North"
 
 
 async def test_the_story_can_be_kept(sized_page: Page, tmp_path: Path) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        house.opening = "The <b>gate</b> opens. *Wide.*\n> Go & see."
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        server.opening = "The <b>gate</b> opens. *Wide.*\n> Go & see."
+        await begin(page, server.address)
         await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible()
         await page.get_by_role("button", name="Go in now").click()
         await expect(page.get_by_role("button", name="Go & see.")).to_be_visible(timeout=20_000)
@@ -196,10 +196,10 @@ async def test_the_story_can_be_kept(sized_page: Page, tmp_path: Path) -> None:
 
 
 async def test_another_world_is_shown_as_itself(page: Page, tmp_path: Path, keep_picture: Keep) -> None:
-    async with FakePlay(wait_s=0.1, line_s=0.1) as house:
-        house.world, house.title = "quiet_shore", "The Quiet Shore"
-        house.fields = [{"key": "place", "label": "Where you sit", "default": "somewhere comfortable"}]
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1, line_s=0.1) as server:
+        server.world, server.title = "quiet_shore", "The Quiet Shore"
+        server.fields = [{"key": "place", "label": "Where you sit", "default": "somewhere comfortable"}]
+        await begin(page, server.address)
         await expect(page.get_by_role("heading", name="The Quiet Shore")).to_be_visible()
         assert await page.title() == "The Quiet Shore · Overture"
         await page.get_by_role("button", name="Memory").click()
@@ -220,8 +220,8 @@ async def test_another_world_is_shown_as_itself(page: Page, tmp_path: Path, keep
 async def test_motion_can_be_reduced(browser: Browser) -> None:
     context = await browser.new_context(reduced_motion="reduce")
     page = await context.new_page()
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         moving = await page.evaluate("document.getAnimations().filter((one) => one.playState === 'running').length")
         assert moving == 0
@@ -230,8 +230,8 @@ async def test_motion_can_be_reduced(browser: Browser) -> None:
 async def test_the_pictures_turn(browser: Browser) -> None:
     page = await browser.new_page()
     await page.clock.install()
-    async with FakePlay(wait_s=60, line_s=0) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=60, line_s=0) as server:
+        await begin(page, server.address)
         slides = page.locator("#pictures .slide")
         await expect(slides).to_have_count(1)
         await page.clock.run_for(17_000)

@@ -15,8 +15,8 @@ COMPOSER = "Say or ask something"
 
 async def test_a_draft_survives_a_reload_and_going_back(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await page.get_by_label(COMPOSER).fill("I was about to")
         await page.reload()
         await expect(page.get_by_label(COMPOSER)).to_have_value("I was about to")
@@ -30,8 +30,8 @@ async def test_a_draft_survives_a_reload_and_going_back(sized_page: Page) -> Non
 
 async def test_the_prologue_is_shown_again_on_return_and_told_once(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.2, line_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.2, line_s=0.1) as server:
+        await begin(page, server.address)
         await expect(page.get_by_label("Your reply")).to_be_visible()
         await say(page, "So what can you do?")
         await expect(page.locator("#log").get_by_text(ANSWER)).to_be_visible()
@@ -54,8 +54,8 @@ async def test_the_prologue_is_shown_again_on_return_and_told_once(sized_page: P
 
 async def test_keys_of_an_input_method_neither_send_nor_stop(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1, token_s=0.2) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1, token_s=0.2) as server:
+        await begin(page, server.address)
         await page.get_by_role("button", name="Go in now").click()
         await expect(page.get_by_role("button", name="Stop")).to_be_visible()
         await page.get_by_label(COMPOSER).fill("にほ")
@@ -67,28 +67,28 @@ async def test_keys_of_an_input_method_neither_send_nor_stop(sized_page: Page) -
             for composing in (False, True):  # Safari says false for the Enter that ends a composition
                 await page.get_by_label(COMPOSER).evaluate(press, [key, composing])
         await page.wait_for_timeout(200)
-        assert not [frame for frame in house.heard if frame["action"] in ("say", "stop")]
+        assert not [frame for frame in server.heard if frame["action"] in ("say", "stop")]
         await page.get_by_label(COMPOSER).press("Escape")
         await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
 
 async def test_a_reply_typed_into_the_composer_is_the_reply(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=5, line_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=5, line_s=0.1) as server:
+        await begin(page, server.address)
         await expect(page.get_by_label("Your reply")).to_be_visible()
         await say(page, "Marlow")
         await expect(page.get_by_role("button", name="gold")).to_be_visible()
-        assert house.profile == {"name": "Marlow"}
+        assert server.profile == {"name": "Marlow"}
         await say(page, "mauve")  # none of the choices: refused, and the question stands
         await expect(page.locator(".question .problem")).to_contain_text("Choose one of these")
-        assert [turn["said"] for turn in house.turns] == []
+        assert [turn["said"] for turn in server.turns] == []
 
 
 async def test_a_question_or_a_greeting_said_to_a_question_leaves_it_standing(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=5, line_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=5, line_s=0.1) as server:
+        await begin(page, server.address)
         reply = page.get_by_label("Your reply")
         await expect(reply).to_be_visible()
         await say(page, "hello")
@@ -103,13 +103,13 @@ async def test_a_question_or_a_greeting_said_to_a_question_leaves_it_standing(si
         await reply.fill("Marlow")
         await reply.press("Enter")
         await expect(page.get_by_role("button", name="gold")).to_be_visible()
-        assert house.profile == {"name": "Marlow"}
+        assert server.profile == {"name": "Marlow"}
 
 
 async def test_the_prologue_replies_to_a_line_and_keeps_it_for_the_story(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=5, line_s=0.5) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=5, line_s=0.5) as server:
+        await begin(page, server.address)
         for text, kept in (("hello", 0), ("I knock on the door", 1)):
             await say(page, text)
             turn = page.locator(".turn").filter(has_text=text)
@@ -127,25 +127,25 @@ async def test_the_prologue_replies_to_a_line_and_keeps_it_for_the_story(sized_p
 
 async def test_lines_for_a_forgotten_story_are_offered_and_not_sent_into_the_next(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.2, line_s=0.1, token_s=0.02) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.2, line_s=0.1, token_s=0.02) as server:
+        await begin(page, server.address)
         await go_in(page)
         assert "storyteller awake" in await marks_of_the_wait(page)
         first_picture = page.locator("#pictures .slide").first
         await expect(first_picture).not_to_have_class(re.compile("shown"))
-        house.doors_shut = 503
-        await house.cut()
+        server.doors_shut = 503
+        await server.cut()
         await expect(page.locator("#connection")).to_be_visible()
         await say(page, "I knock on the door")
         await page.get_by_label(COMPOSER).fill("half a thought\nin three\nlines")
-        house.forget()
-        house.wait_s = 20
-        house.doors_shut = None
+        server.forget()
+        server.wait_s = 20
+        server.doors_shut = None
         await expect(page.locator("#log")).to_contain_text("These lines were not sent", timeout=30_000)
         offered = ["I knock on the door", "half a thought\nin three\nlines"]
         await expect(page.locator("#log q")).to_have_text(offered)
         await expect(page.get_by_label("Your reply")).to_be_visible(timeout=20_000)
-        assert "I knock on the door" not in [frame.get("text") for frame in house.heard]
+        assert "I knock on the door" not in [frame.get("text") for frame in server.heard]
         # The page stands as at a first visit.
         assert await page.evaluate("document.body.dataset.act") == "prologue"
         await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
@@ -177,20 +177,20 @@ async def test_lines_for_a_forgotten_story_are_offered_and_not_sent_into_the_nex
 
 async def test_a_line_said_offline_is_kept_and_sent_even_after_a_reload(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         await page.context.set_offline(True)
-        await house.cut()
+        await server.cut()
         await expect(page.locator("body")).to_have_attribute("data-connection", "lost")
         await say(page, "I wait for the bell")
         waiting = page.locator(".turn", has_text="I wait for the bell").locator(".wait")
         await expect(waiting).to_have_text("You are offline. Your line is kept, and sent when you are back.")
-        house.doors_shut = 503
+        server.doors_shut = 503
         await page.context.set_offline(False)
         await expect(waiting).to_have_text("Not connected. Your line is kept, and sent when the connection is back.")
         await page.reload()
         await expect(page.locator(".said", has_text="I wait for the bell")).to_be_visible()
-        house.doors_shut = None
+        server.doors_shut = None
         await expect(page.locator(".turn.last .told")).to_contain_text("“I wait for the bell”", timeout=30_000)
-        assert [turn["said"] for turn in house.turns] == ["", "I wait for the bell"]
+        assert [turn["said"] for turn in server.turns] == ["", "I wait for the bell"]

@@ -127,8 +127,8 @@ def play(calls: list[list[Any]]) -> dict[str, Any]:
 async def test_both_stories_agree_on_many_plays(page: Page) -> None:
     chance = random.Random(7)
     plays = [some_calls(chance) for _ in range(600)]
-    async with FakePlay() as house:
-        await page.goto(house.address)
+    async with FakePlay() as server:
+        await page.goto(server.address)
         for calls, of_page in zip(plays, await page.evaluate(RUN, plays), strict=True):
             assert of_page == play(calls), calls
 
@@ -148,8 +148,8 @@ async def test_where_the_browser_has_no_room_the_page_reads_what_it_wrote_last(p
       found.push(storage.write("story.x", null), storage.read("story.x"));
       return found;
     }"""
-    async with FakePlay() as house:
-        await page.goto(house.address)
+    async with FakePlay() as server:
+        await page.goto(server.address)
         found = await page.evaluate(script)
     assert found == [True, False, "new", ["story.x"], "old", True, "newest", "newest", True, None]
 
@@ -180,8 +180,8 @@ async def test_both_countdowns_agree(page: Page) -> None:
             countdown.hear(Wake(report["state"], report.get("progress"), report.get("eta_s")), now)
         reading = countdown.read(now)
         expected.append((reading.state, reading.progress, reading.left_s, reading.words))
-    async with FakePlay() as house:
-        await page.goto(house.address)
+    async with FakePlay() as server:
+        await page.goto(server.address)
         for of_page, of_terminal in zip(await page.evaluate(script, reports), expected, strict=True):
             assert of_page[0] == of_terminal[0]
             assert of_page[1:3] == list(of_terminal[1:3])

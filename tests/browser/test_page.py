@@ -45,8 +45,8 @@ async def go_in(page: Page) -> None:
 async def test_the_whole_play(sized_page: Page, keep_picture: Keep) -> None:
     """Act by act, with a picture of each."""
     page = sized_page
-    async with FakePlay(wait_s=12, line_s=1) as house:
-        await page.goto(house.address)
+    async with FakePlay(wait_s=12, line_s=1) as server:
+        await page.goto(server.address)
         await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible()
         await keep_picture(page, "1-title")
         await page.get_by_role("button", name="Begin").click()
@@ -89,7 +89,7 @@ async def test_the_whole_play(sized_page: Page, keep_picture: Keep) -> None:
 
         await choice.click()
         await expect(page.locator(".turn.last .told")).to_contain_text("You do just that: “Ask the boy his name.”")
-        assert house.profile == {"name": "Ada", "spectacles": "gold"}
+        assert server.profile == {"name": "Ada", "spectacles": "gold"}
         assert "s" * 32 not in page.url
         await page.get_by_role("button", name="Backstage").click()
         await expect(page.get_by_role("dialog", name="Backstage")).to_contain_text("The last reply")
@@ -97,19 +97,19 @@ async def test_the_whole_play(sized_page: Page, keep_picture: Keep) -> None:
 
 
 async def test_stop_retry_edit_continue_and_undo(page: Page) -> None:
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         last = page.locator(".turn.last")
 
-        house.token_s = 0.3
+        server.token_s = 0.3
         await say(page, "I look up")
         await expect(page.locator(".turn", has_text="You do")).to_be_visible()
         await page.get_by_role("button", name="Stop").click()
         await expect(last).to_contain_text("Stopped.")
         await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
-        house.token_s = 0.01
+        server.token_s = 0.01
         await last.get_by_role("button", name="Retry").click()
         await expect(last.locator(".told")).to_have_text(["Told another way: the bell rings once."])
         await expect(last.get_by_role("button", name="Listen.")).to_be_visible()
@@ -129,42 +129,42 @@ async def test_stop_retry_edit_continue_and_undo(page: Page) -> None:
 
 
 async def test_a_reply_survives_lost_connections_and_bad_frames(page: Page) -> None:
-    async with FakePlay(wait_s=0.1, token_s=0.04) as house:
-        house.lossy = True
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1, token_s=0.04) as server:
+        server.lossy = True
+        await begin(page, server.address)
         await page.evaluate(WATCH)
         await page.get_by_role("button", name="Go in now").click()
         for heard in ("The gate", "Green marble"):
             await expect(page.locator(".turn[data-id=opening]")).to_contain_text(heard, timeout=20_000)
-            await house.cut()
+            await server.cut()
         await expect(page.get_by_role("button", name="Ask the boy his name.")).to_be_visible(timeout=30_000)
         seen: list[str] = await page.evaluate("seen")
         assert seen[-1] == TOLD
         for before, after in itertools.pairwise(seen):
             assert after.startswith(before), "text was taken back or shown twice"
-        assert house.hellos[0] is None
-        assert set(house.hellos[1:]) == {"s" * 32}
+        assert server.hellos[0] is None
+        assert set(server.hellos[1:]) == {"s" * 32}
 
 
 async def test_a_gap_is_mended_by_hello(page: Page) -> None:
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
-        house.mute = True
+        server.mute = True
         await say(page, "I listen")
         await expect(page.locator(".turn", has_text="I listen")).to_be_visible()
-        turn = next(turn for turn in house.turns if turn["said"] == "I listen")
+        turn = next(turn for turn in server.turns if turn["said"] == "I listen")
         await expect(page.locator(".turn.last footer .row")).to_be_visible(timeout=20_000)
-        await house.send("token", to=turn["id"], take=1, at=len(turn["reply"]) - 3, text=turn["reply"][-3:])
+        await server.send("token", to=turn["id"], take=1, at=len(turn["reply"]) - 3, text=turn["reply"][-3:])
         await expect(page.locator(".turn.last .told")).to_contain_text("You do just that: “I listen”", timeout=10_000)
 
 
 async def test_what_is_hostile_stays_text(page: Page) -> None:
     hostile = '<img src=x onerror="window.broken=1"><script>window.broken=1</script> **bold** &amp;'
-    async with FakePlay(wait_s=0.1) as house:
-        house.opening = f"{hostile}\n> {hostile}"
-        house.answer = hostile
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        server.opening = f"{hostile}\n> {hostile}"
+        server.answer = hostile
+        await begin(page, server.address)
         await say(page, f"{hostile} what can you do?")
         await expect(page.locator(".turn[data-state=answered] .told")).to_have_text(hostile)
         await page.get_by_role("button", name="Go in now").click()
@@ -175,9 +175,9 @@ async def test_what_is_hostile_stays_text(page: Page) -> None:
 
 async def test_something_new_is_always_on_screen(page: Page) -> None:
     """Also when the server says nothing for a long time: here six seconds before the first token."""
-    async with FakePlay(wait_s=8) as house:
-        house.token_s = 6
-        await begin(page, house.address)
+    async with FakePlay(wait_s=8) as server:
+        server.token_s = 6
+        await begin(page, server.address)
         await page.evaluate(
             """() => {
               window.longest = 0;
@@ -196,43 +196,43 @@ async def test_something_new_is_always_on_screen(page: Page) -> None:
 
 
 async def test_two_windows(browser: Browser) -> None:
-    async with FakePlay(wait_s=0.1) as house:
+    async with FakePlay(wait_s=0.1) as server:
         context = await browser.new_context(reduced_motion="reduce")
         first, second = await context.new_page(), await context.new_page()
-        await begin(first, house.address)
+        await begin(first, server.address)
         await go_in(first)
-        await second.goto(house.address)
+        await second.goto(server.address)
         await expect(second.get_by_role("button", name="Ask the boy his name.")).to_be_visible()
         await expect(first.get_by_text("open in another window")).to_be_visible()
-        before = len(house.hellos)
+        before = len(server.hellos)
         await first.get_by_role("button", name="Take it back here").click()
         await expect(second.get_by_text("open in another window")).to_be_visible()
         await expect(first.get_by_text("open in another window")).to_be_hidden()
-        assert len(house.hellos) == before + 1
+        assert len(server.hellos) == before + 1
 
 
 async def test_a_reload_goes_on_and_starting_over_does_not(page: Page) -> None:
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         await page.reload()
         await expect(page.get_by_role("button", name="Ask the boy his name.")).to_be_visible()
-        assert house.hellos == [None, "s" * 32]
+        assert server.hellos == [None, "s" * 32]
         await page.get_by_role("button", name="Start over").click()
         await page.get_by_role("dialog").get_by_role("button", name="Start over").click()
         await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible()
-        assert house.hellos == [None, "s" * 32, None]
+        assert server.hellos == [None, "s" * 32, None]
 
 
 async def test_earlier_turns_are_fetched_when_asked_for(page: Page) -> None:
-    async with FakePlay(wait_s=0.1) as house:
+    async with FakePlay(wait_s=0.1) as server:
         turns = [
             {"id": name, "said": f"I say {name}", "reply": f"Told {name}.\n> On.", "state": "done", "take": 1}
             for name in ("first", "second", "third")
         ]
-        house.older, house.turns = turns[:2], turns[2:]
+        server.older, server.turns = turns[:2], turns[2:]
         await page.add_init_script(f"localStorage.setItem('overture.session', '{'s' * 32}')")
-        await page.goto(house.address)
+        await page.goto(server.address)
         await expect(page.locator(".said")).to_have_text(["I say third"])
         await page.get_by_role("button", name="Earlier").click()
         await expect(page.locator(".said")).to_have_text(["I say first", "I say second", "I say third"])
@@ -243,43 +243,43 @@ async def test_earlier_turns_are_fetched_when_asked_for(page: Page) -> None:
 
 @pytest.mark.parametrize("about", [{"to": "b", "code": "bad_field"}, {"code": "unknown_turn"}])
 async def test_earlier_turns_that_are_refused_hold_nothing_up(page: Page, about: dict[str, str]) -> None:
-    async with FakePlay(wait_s=0.1) as house:
-        house.turns = [{"id": "b", "said": "I say b", "reply": "Told b.\n> On.", "state": "done", "take": 1}]
-        house.history_refused = about
+    async with FakePlay(wait_s=0.1) as server:
+        server.turns = [{"id": "b", "said": "I say b", "reply": "Told b.\n> On.", "state": "done", "take": 1}]
+        server.history_refused = about
         await page.add_init_script(f"localStorage.setItem('overture.session', '{'s' * 32}')")
-        await page.goto(house.address)
+        await page.goto(server.address)
         await page.get_by_role("button", name="Earlier").click()
         await expect(page.get_by_role("alert")).to_have_text("There is no such turn.")
         await say(page, "I go on")
         await expect(page.locator(".turn.last .told")).to_contain_text("You do just that: “I go on”")
-        assert len(house.hellos) == 1
+        assert len(server.hellos) == 1
 
 
 async def test_a_spoilt_session_is_forgotten(page: Page) -> None:
-    async with FakePlay(wait_s=0.1) as house:
-        house.spoilt = "what?"
+    async with FakePlay(wait_s=0.1) as server:
+        server.spoilt = "what?"
         await page.add_init_script("localStorage.setItem('overture.session', 'what?')")
-        await page.goto(house.address)
+        await page.goto(server.address)
         await expect(page.locator("#log .line").first).to_be_visible()
-        assert house.hellos == ["what?", None]
+        assert server.hellos == ["what?", None]
         assert await page.evaluate("localStorage.getItem('overture.session')") == "s" * 32
 
 
 async def test_the_prologue_can_be_left_from_its_first_beat_on(page: Page) -> None:
-    async with FakePlay(wait_s=30, line_s=10) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=30, line_s=10) as server:
+        await begin(page, server.address)
         await expect(page.locator("#log .line").first).to_be_visible()
         await page.get_by_role("button", name="Go in now").click(timeout=2_000)
         await expect(page.get_by_role("button", name="Go in now")).to_be_hidden()
 
 
 async def test_the_newest_stays_in_view_when_the_window_turns(page: Page) -> None:
-    async with FakePlay(wait_s=0.1) as house:
+    async with FakePlay(wait_s=0.1) as server:
         told = " ".join(["The street goes on and on."] * 300)
-        house.turns = [{"id": "b", "said": "I walk", "reply": f"{told}\n> On.", "state": "done", "take": 1}]
+        server.turns = [{"id": "b", "said": "I walk", "reply": f"{told}\n> On.", "state": "done", "take": 1}]
         await page.set_viewport_size({"width": 800, "height": 500})
         await page.add_init_script(f"localStorage.setItem('overture.session', '{'s' * 32}')")
-        await page.goto(house.address)
+        await page.goto(server.address)
         choice = page.get_by_role("button", name="On.")
         await expect(choice).to_be_in_viewport()
         await page.set_viewport_size({"width": 400, "height": 800})
@@ -287,9 +287,9 @@ async def test_the_newest_stays_in_view_when_the_window_turns(page: Page) -> Non
 
 
 async def test_a_question_taller_than_its_place_shows_its_top(page: Page) -> None:
-    async with FakePlay(wait_s=30, line_s=0.1) as house:
+    async with FakePlay(wait_s=30, line_s=0.1) as server:
         await page.set_viewport_size({"width": 320, "height": 340})
-        await begin(page, house.address)
+        await begin(page, server.address)
         legend = page.locator("legend", has_text="What name")
         await expect(legend).to_be_in_viewport(ratio=1)
         await page.get_by_label("Your reply").fill("Ada")
@@ -301,20 +301,20 @@ async def test_a_question_taller_than_its_place_shows_its_top(page: Page) -> Non
     ("status", "sentence"), [(503, "The server answered 503."), (429, "Too many visitors came at once.")]
 )
 async def test_a_house_that_gives_no_ticket_is_waited_for(page: Page, status: int, sentence: str) -> None:
-    async with FakePlay() as house:
-        house.doors_shut = status
-        await page.goto(house.address)
+    async with FakePlay() as server:
+        server.doors_shut = status
+        await page.goto(server.address)
         await expect(page.locator("#title-words")).to_contain_text(sentence)
         await page.get_by_role("button", name="Begin").click()
         await expect(page.locator("#connection")).to_contain_text(sentence)
-        house.doors_shut = None
+        server.doors_shut = None
         await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible(timeout=20_000)
         await expect(page.locator("#connection")).to_be_hidden()
 
 
 async def test_the_title_has_one_button_and_the_play_waits_for_it(page: Page) -> None:
-    async with FakePlay(wait_s=1, line_s=0.2) as house:
-        await page.goto(house.address)
+    async with FakePlay(wait_s=1, line_s=0.2) as server:
+        await page.goto(server.address)
         await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible()
         assert await page.title() == "The Emerald City · Overture"
         await expect(page.get_by_role("button", name="Begin")).to_be_focused()
@@ -331,7 +331,7 @@ async def test_the_title_has_one_button_and_the_play_waits_for_it(page: Page) ->
 
 async def test_the_title_is_there_before_the_socket(page: Page) -> None:
     """Nor does the whole page weigh more than 200 KB."""
-    async with FakePlay() as house:
+    async with FakePlay() as server:
         weights: list[int] = []
         page.on("response", lambda response: weights.append(int(response.headers.get("content-length", 0))))
         held = asyncio.Event()
@@ -341,7 +341,7 @@ async def test_the_title_is_there_before_the_socket(page: Page) -> None:
             await route.continue_()  # type: ignore[attr-defined]
 
         await page.route("**/config.json", hold)
-        await page.goto(house.address, wait_until="commit")
+        await page.goto(server.address, wait_until="commit")
         await expect(page.get_by_role("heading", name="Overture")).to_be_visible()
         await page.get_by_role("button", name="Begin").click()
         await expect(page.locator("#waking-figures")).to_contain_text("s so far")
@@ -365,8 +365,8 @@ async def test_a_small_phone(browser: Browser, keep_picture: Keep, scheme: str) 
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320
         assert await page.evaluate("document.querySelector('main').scrollWidth") <= 320
 
-    async with FakePlay(wait_s=0.5, line_s=0.2) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.5, line_s=0.2) as server:
+        await begin(page, server.address)
         name = page.get_by_label("Your reply")
         await expect(name).to_be_visible()
         await fits()

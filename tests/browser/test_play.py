@@ -1,4 +1,4 @@
-"""The page against the real house: `python -m local`, its real handlers and its real storyteller.
+"""The page against the local stack: `python -m local`, its real handlers and its real storyteller.
 
 One play for each length of the wait, from none to a minute, each with a watch on the screen: in all of it
 nothing may stand still for three seconds.
@@ -42,7 +42,7 @@ WATCH = """() => {
 
 
 @asynccontextmanager
-async def house(wait_s: float) -> AsyncIterator[str]:
+async def local_stack(wait_s: float) -> AsyncIterator[str]:
     """`python -m local` on a free port. Gives its address."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "local", "--port", "0", "--wait", str(wait_s),
@@ -82,7 +82,7 @@ async def answer_until_the_curtain(page: Page, *, within_s: float) -> None:
 
 @pytest.mark.parametrize("waits_s", [(0, 60), (2, 15)])
 async def test_the_whole_play(browser: Browser, keep_picture: Keep, waits_s: tuple[float, ...]) -> None:
-    # Two houses at a time: a visitor mostly waits, so they do not disturb each other.
+    # Two stacks at a time: a visitor mostly waits, so they do not disturb each other.
     async with asyncio.TaskGroup() as plays:
         for wait_s in waits_s:
             plays.create_task(play_through(browser, keep_picture, wait_s))
@@ -90,7 +90,7 @@ async def test_the_whole_play(browser: Browser, keep_picture: Keep, waits_s: tup
 
 async def play_through(browser: Browser, keep_picture: Keep, wait_s: float) -> None:
     page = await browser.new_page(viewport={"width": 1200, "height": 800})
-    async with house(wait_s) as address:
+    async with local_stack(wait_s) as address:
         await page.goto(address)
         await expect(page.get_by_role("heading", name="The Emerald City")).to_be_visible(timeout=10_000)
         await page.evaluate(WATCH)
@@ -118,9 +118,9 @@ async def play_through(browser: Browser, keep_picture: Keep, wait_s: float) -> N
 
 
 async def test_what_a_visitor_may_do_with_a_reply(browser: Browser) -> None:
-    """Retry, undo, memory and a reload, all against the real house."""
+    """Retry, undo, memory and a reload, all against the local stack."""
     page = await browser.new_page(reduced_motion="reduce")
-    async with house(0) as address:
+    async with local_stack(0) as address:
         await begin(page, address)
         name = page.get_by_label("Your reply")
         await name.fill("my name is Ada", timeout=20_000)
@@ -175,9 +175,9 @@ CUT = """() => {
 
 
 async def test_lost_and_found(browser: Browser, keep_picture: Keep) -> None:
-    """A connection lost in the middle of a reply, a second window, a small phone: three visitors of the real house."""
-    async with house(2) as address, asyncio.TaskGroup() as visitors:
-        # Each leaves the house open for the others: it closes when the last has gone.
+    """A connection lost in the middle of a reply, a second window, a small phone: three visitors of the local stack."""
+    async with local_stack(2) as address, asyncio.TaskGroup() as visitors:
+        # Each leaves the stack open for the others: it closes when the last has gone.
         for visit in (lose_the_connection, open_a_second_window, come_with_a_phone):
             visitors.create_task(visit(browser, keep_picture, address))
 
@@ -233,7 +233,7 @@ async def come_with_a_phone(browser: Browser, keep_picture: Keep, address: str) 
 
     async def stand(act: str) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320, act
-        await keep_picture(page, f"house-phone-{act}")
+        await keep_picture(page, f"stack-phone-{act}")
         await assert_accessible(page, act)
 
     await page.goto(address)

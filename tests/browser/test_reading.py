@@ -14,8 +14,8 @@ from tests.browser.test_page import begin, go_in, say
 
 async def test_text_size_and_theme_are_chosen_and_stay(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         before = await page.locator(".told").first.evaluate("(told) => parseFloat(getComputedStyle(told).fontSize)")
         await page.get_by_role("button", name="Reading").click()
@@ -45,8 +45,8 @@ window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; 
 async def test_it_reads_aloud_where_it_is_asked_to(sized_page: Page) -> None:
     page = sized_page
     await page.add_init_script(VOICE)
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await expect(page.locator("#log .line").first).to_be_visible()
         assert await page.evaluate("spoken") == []
         await page.get_by_role("button", name="Reading").click()
@@ -69,12 +69,12 @@ async def test_the_spectacles_tint_the_page_and_keep_its_contrast(
     )
     page = await context.new_page()
     page.set_default_timeout(60_000)
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         grounds = set()
         for colour in ("", "green", "gold", "blue", "violet", "pink"):
-            house.profile = {"spectacles": colour} if colour else {}
+            server.profile = {"spectacles": colour} if colour else {}
             await page.get_by_role("button", name="Memory").click()
             await expect(page.locator("body")).to_have_attribute("data-tinted", "true" if colour else "false")
             await page.keyboard.press("Escape")
@@ -87,8 +87,8 @@ async def test_the_spectacles_tint_the_page_and_keep_its_contrast(
 
 async def test_what_is_written_right_to_left_is_shown_so(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         await say(page, "שלום, מי אתה.")
         await expect(page.locator(".said").last).to_have_css("direction", "rtl")
@@ -100,8 +100,8 @@ async def test_what_is_written_right_to_left_is_shown_so(sized_page: Page) -> No
 async def test_paper_gets_the_story_alone_and_dark_on_white(sized_page: Page) -> None:
     page = sized_page
     await page.emulate_media(color_scheme="dark")
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         await page.emulate_media(media="print", color_scheme="dark")
         for hidden in (".composer", ".tools", ".skip-link", "#pictures", ".turn footer"):
@@ -118,8 +118,8 @@ async def test_without_scripts_a_sentence_says_so(browser: Browser, viewport: Vi
     context = await browser.new_context(java_script_enabled=False, viewport=viewport)
     page = await context.new_page()
     page.set_default_timeout(60_000)
-    async with FakePlay(wait_s=0.1) as house:
-        await page.goto(house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await page.goto(server.address)
         sentence = page.locator("noscript > p")  # by its text Playwright finds nothing in a noscript
         await expect(sentence).to_be_visible()
         await expect(sentence).to_contain_text("This play needs JavaScript")
@@ -129,8 +129,8 @@ async def test_without_scripts_a_sentence_says_so(browser: Browser, viewport: Vi
 
 async def test_figures_show_only_while_backstage_is_open(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        await page.goto(house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await page.goto(server.address)
         await expect(page.get_by_role("button", name="Begin")).to_be_visible()
         await page.keyboard.press("F2")
         await expect(page.get_by_role("dialog", name="Backstage")).to_be_hidden()  # not over the title
@@ -146,15 +146,15 @@ async def test_figures_show_only_while_backstage_is_open(sized_page: Page) -> No
 
 async def test_backstage_tells_the_wait_as_it_was(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=3, line_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=3, line_s=0.1) as server:
+        await begin(page, server.address)
         await page.get_by_role("button", name="Go in now").click()
         await expect(page.get_by_role("button", name="Ask the boy his name.")).to_be_visible(timeout=30_000)
         marks = await marks_of_the_wait(page)
         # Later reports of the same kind, minutes on, change nothing.
         await page.wait_for_timeout(1500)
-        await house.send("wake", state="waking", progress=0.2)
-        await house.send("wake", state="ready")
+        await server.send("wake", state="waking", progress=0.2)
+        await server.send("wake", state="ready")
         await page.wait_for_timeout(200)
         assert await marks_of_the_wait(page) == marks
         assert list(marks) == ["connected", "first line", "storyteller awake", "first words of the story"]
@@ -175,8 +175,8 @@ async def marks_of_the_wait(page: Page) -> dict[str, float]:
 
 async def test_a_written_answer_in_the_story_has_a_speaker(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1, line_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1, line_s=0.1) as server:
+        await begin(page, server.address)
         await expect(page.locator("#log .line").first).to_be_visible()
         await go_in(page)
         await say(page, "So what can you do?")
@@ -191,8 +191,8 @@ async def test_a_phone_shows_each_act_whole(browser: Browser) -> None:
     context = await browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, reduced_motion="reduce")
     page = await context.new_page()
     page.set_default_timeout(60_000)
-    async with FakePlay(wait_s=0.1, line_s=0.1, token_s=0.2) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1, line_s=0.1, token_s=0.2) as server:
+        await begin(page, server.address)
         reply = page.get_by_label("Your reply")
         await expect(reply).to_be_visible()
         box = await reply.bounding_box()

@@ -11,14 +11,14 @@ from tests.browser.test_page import say
 LONG = "\n".join(f"Paragraph {number}. The street goes on and on, and so do the lamps." for number in range(40))
 
 
-async def come_to_a_long_story(page: Page, house: FakePlay) -> None:
+async def come_to_a_long_story(page: Page, server: FakePlay) -> None:
     """A story longer than the window, its last reply being told slowly."""
-    house.turns.append({"id": "b", "said": "I walk", "reply": f"{LONG}\n> On.", "state": "done", "take": 1})
-    house.stories[house.session] = house.turns
-    house.awake = True
-    house._woken.set()
-    await page.add_init_script(f"localStorage.setItem('overture.session', '{house.session}')")
-    await page.goto(house.address)
+    server.turns.append({"id": "b", "said": "I walk", "reply": f"{LONG}\n> On.", "state": "done", "take": 1})
+    server.stories[server.session] = server.turns
+    server.awake = True
+    server._woken.set()
+    await page.add_init_script(f"localStorage.setItem('overture.session', '{server.session}')")
+    await page.goto(server.address)
     await expect(page.get_by_role("button", name="On.")).to_be_in_viewport()
 
 
@@ -28,8 +28,8 @@ async def top(page: Page) -> float:
 
 async def test_scrolling_up_while_a_reply_streams_is_not_fought(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1, token_s=0.05) as house:
-        await come_to_a_long_story(page, house)
+    async with FakePlay(wait_s=0.1, token_s=0.05) as server:
+        await come_to_a_long_story(page, server)
         await say(page, "I look " + "far and wide " * 60)
         last = page.locator(".turn.last, .turn[data-state=telling]").last
         await expect(last.locator(".told")).to_contain_text("You do", timeout=20_000)
@@ -51,8 +51,8 @@ async def test_scrolling_up_while_a_reply_streams_is_not_fought(sized_page: Page
 
 async def test_keys_that_scroll_up_end_the_following_too(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1, token_s=0.05) as house:
-        await come_to_a_long_story(page, house)
+    async with FakePlay(wait_s=0.1, token_s=0.05) as server:
+        await come_to_a_long_story(page, server)
         await say(page, "I look " + "far and wide " * 60)
         await expect(page.locator(".turn[data-state=telling]")).to_be_visible(timeout=20_000)
         await page.locator("#log").focus()
@@ -78,8 +78,8 @@ async def assert_not_fought(page: Page) -> None:
 async def test_scrolling_by_script_is_not_fought(sized_page: Page) -> None:
     """As a screen reader's cursor scrolls: without a wheel, a finger or a key."""
     page = sized_page
-    async with FakePlay(wait_s=0.1, token_s=0.1) as house:
-        await come_to_a_long_story(page, house)
+    async with FakePlay(wait_s=0.1, token_s=0.1) as server:
+        await come_to_a_long_story(page, server)
         await say(page, "I look " + "far and wide " * 60)
         await expect(page.locator(".turn[data-state=telling] .told")).to_contain_text("You do", timeout=20_000)
         before = await top(page)
@@ -93,8 +93,8 @@ async def test_scrolling_by_touch_is_not_fought(sized_page: Page) -> None:
     page = sized_page
     if not await page.evaluate("navigator.maxTouchPoints"):
         pytest.skip("no touch on this device")
-    async with FakePlay(wait_s=0.1, token_s=0.1) as house:
-        await come_to_a_long_story(page, house)
+    async with FakePlay(wait_s=0.1, token_s=0.1) as server:
+        await come_to_a_long_story(page, server)
         await say(page, "I look " + "far and wide " * 60)
         await expect(page.locator(".turn[data-state=telling] .told")).to_contain_text("You do", timeout=20_000)
         before = await top(page)
@@ -118,8 +118,8 @@ async def test_scrolling_by_touch_is_not_fought(sized_page: Page) -> None:
 
 async def test_ones_own_line_always_comes_into_view(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1, token_s=0.05) as house:
-        await come_to_a_long_story(page, house)
+    async with FakePlay(wait_s=0.1, token_s=0.05) as server:
+        await come_to_a_long_story(page, server)
         await page.locator("main").hover()
         await page.mouse.wheel(0, -600)
         await expect(page.get_by_role("button", name="To the newest")).to_be_visible()

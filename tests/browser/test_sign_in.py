@@ -1,4 +1,4 @@
-"""A house that lets members in only, in a real Chromium: the page signs in by code and PKCE at a pool of our own.
+"""A deployment for members only, in a real Chromium: the page signs in by code and PKCE at a pool of our own.
 
 The pool stands at another origin over https, as Cognito's does, and is strict in what it takes; that Cognito itself
 agrees is not tested here.
@@ -20,7 +20,7 @@ POOL = "https://overture-1.auth.example.org"
 CLIENT = "7client7"
 
 
-class House(FakePlay):
+class MembersPlay(FakePlay):
     """Gives tickets for the token that the pool gave last."""
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class House(FakePlay):
 class Pool:
     """The pool's pages: `authorize`, `token`, `revoke`, `logout`. A code works once, with its verifier."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, server: MembersPlay) -> None:
+        self.server = server
         self.challenges: dict[str, str] = {}
         self.refreshing: set[str] = set()
         self.calls: list[str] = []
@@ -61,7 +61,7 @@ class Pool:
 
     async def _authorize(self, route: Route, asked: dict[str, str]) -> None:
         assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
-        assert asked["redirect_uri"] == self.house.address + "/"
+        assert asked["redirect_uri"] == self.server.address + "/"
         self.issued += 1
         code = f"code-{self.issued}"
         self.challenges[code] = asked["code_challenge"]
@@ -76,7 +76,7 @@ class Pool:
             hashed = hashlib.sha256(asked["code_verifier"].encode()).digest()
             challenge = base64.urlsafe_b64encode(hashed).decode().rstrip("=")
             good = self.challenges.pop(asked["code"], None) == challenge
-            good = good and asked["redirect_uri"] == self.house.address + "/"
+            good = good and asked["redirect_uri"] == self.server.address + "/"
         else:
             good = asked["refresh_token"] in self.refreshing
         if not good:
@@ -85,7 +85,7 @@ class Pool:
         self.issued += 1
         token: dict[str, Any] = {"access_token": f"token-{self.issued}", "expires_in": 3600}
         if self.trusted:
-            self.house.good = {token["access_token"]}
+            self.server.good = {token["access_token"]}
         if asked["grant_type"] == "authorization_code":
             token["refresh_token"] = f"refresh-{self.issued}"
             self.refreshing.add(token["refresh_token"])
@@ -96,22 +96,22 @@ class Pool:
         await self._answer(route, {})
 
     async def _logout(self, route: Route, asked: dict[str, str]) -> None:
-        assert asked["logout_uri"] == self.house.address + "/"
+        assert asked["logout_uri"] == self.server.address + "/"
         await route.fulfill(status=302, headers={"location": asked["logout_uri"]})
 
     async def _answer(self, route: Route, body: dict[str, Any], status: int = 200) -> None:
         await route.fulfill(status=status, json=body, headers={"access-control-allow-origin": "*"})
 
 
-async def come_in(page: Page, house: House) -> Pool:
-    pool = Pool(house)
+async def come_in(page: Page, server: MembersPlay) -> Pool:
+    pool = Pool(server)
     await page.route(f"{POOL}/**", pool)
-    await page.goto(house.address)
+    await page.goto(server.address)
     return pool
 
 
-async def sign_in(page: Page, house: House) -> Pool:
-    pool = await come_in(page, house)
+async def sign_in(page: Page, server: MembersPlay) -> Pool:
+    pool = await come_in(page, server)
     await page.get_by_role("link", name="I am Ada").click()
     await page.get_by_role("button", name="Begin").click()
     await expect(page.locator("#log").get_by_text("Ah. I heard the bell.")).to_be_visible()
@@ -130,11 +130,11 @@ async def change_member(page: Page, key: str, value: int) -> None:
 
 
 async def test_a_visitor_signs_in_and_the_address_keeps_nothing_of_it(page: Page) -> None:
-    async with House() as house:
-        pool = await sign_in(page, house)
-        assert page.url == house.address + "/"
+    async with MembersPlay() as server:
+        pool = await sign_in(page, server)
+        assert page.url == server.address + "/"
         assert pool.calls == ["/oauth2/authorize", "/oauth2/token"]
-        assert house.asked == ["Bearer token-2"]
+        assert server.asked == ["Bearer token-2"]
         # The same tab needs no second time.
         await page.reload()
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
@@ -142,10 +142,10 @@ async def test_a_visitor_signs_in_and_the_address_keeps_nothing_of_it(page: Page
 
 
 async def test_a_token_at_its_end_is_renewed_without_a_word(page: Page) -> None:
-    async with House() as house:
-        pool = await sign_in(page, house)
+    async with MembersPlay() as server:
+        pool = await sign_in(page, server)
         await change_member(page, "until", 0)
-        await house.cut()
+        await server.cut()
         await expect(page.locator("body[data-connection=lost]")).to_be_attached()
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
         assert pool.calls[2:] == ["/oauth2/token"]
@@ -154,21 +154,21 @@ async def test_a_token_at_its_end_is_renewed_without_a_word(page: Page) -> None:
 
 
 async def test_who_is_known_no_more_signs_in_again(page: Page) -> None:
-    async with House() as house:
-        pool = await sign_in(page, house)
+    async with MembersPlay() as server:
+        pool = await sign_in(page, server)
         pool.refreshing.clear()
-        house.good.clear()
+        server.good.clear()
         # As if it had been issued long ago: only then may it have been taken back.
         await change_member(page, "since", 0)
-        await house.cut()
+        await server.cut()
         await page.get_by_role("link", name="I am Ada").click(timeout=15_000)
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
-        assert page.url == house.address + "/"
+        assert page.url == server.address + "/"
 
 
 async def test_signing_out_forgets_the_story_and_the_member(page: Page) -> None:
-    async with House() as house:
-        pool = await sign_in(page, house)
+    async with MembersPlay() as server:
+        pool = await sign_in(page, server)
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
         assert await page.evaluate("localStorage.getItem('overture.session')")
         await page.get_by_role("button", name="Sign out").click()
@@ -181,14 +181,14 @@ async def test_signing_out_forgets_the_story_and_the_member(page: Page) -> None:
             len(await page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('overture.story.'))"))
             <= 1
         )
-        assert house.hellos[-1] is None, "the next one came into the story of the one before"
+        assert server.hellos[-1] is None, "the next one came into the story of the one before"
 
 
 async def test_a_refusal_is_said_and_not_tried_in_circles(page: Page) -> None:
-    async with House() as house:
-        pool = await come_in(page, house)
+    async with MembersPlay() as server:
+        pool = await come_in(page, server)
         pool.denies = True
-        await page.goto(house.address)
+        await page.goto(server.address)
         await page.get_by_role("link", name="I am Ada").click()
         await expect(page.locator("#connection")).to_contain_text("You were not signed in: Not today.")
         calls = len(pool.calls)
@@ -201,19 +201,19 @@ async def test_a_refusal_is_said_and_not_tried_in_circles(page: Page) -> None:
 
 
 async def test_a_code_that_this_tab_did_not_ask_for_is_not_taken(page: Page) -> None:
-    async with House() as house:
-        pool = Pool(house)
+    async with MembersPlay() as server:
+        pool = Pool(server)
         await page.route(f"{POOL}/**", pool)
-        await page.goto(f"{house.address}/?code=another&state=another")
+        await page.goto(f"{server.address}/?code=another&state=another")
         await expect(page.get_by_role("link", name="I am Ada")).to_be_visible()
         assert pool.calls == ["/oauth2/authorize"]
 
 
 async def test_a_house_for_everybody_loads_nothing_of_it(page: Page) -> None:
-    async with FakePlay(wait_s=0.2, line_s=0.1) as house:
+    async with FakePlay(wait_s=0.2, line_s=0.1) as server:
         loaded: list[str] = []
         page.on("request", lambda request: loaded.append(urlsplit(request.url).path))
-        await page.goto(house.address)
+        await page.goto(server.address)
         await expect(page.locator("body[data-connection=open]")).to_be_attached()
         assert "/session/session.js" in loaded
         assert "/session/sign_in.js" not in loaded

@@ -29,8 +29,8 @@ async def to_second_take(page: Page, address: str) -> Locator:
 
 async def test_retry_keeps_the_former_reply(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        last = await to_second_take(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        last = await to_second_take(page, server.address)
         await last.get_by_role("button", name="Earlier take").click()
         await expect(last.locator(".told").first).to_contain_text("The gate swings wide")
         await expect(last).to_contain_text("Take 1 of 2")
@@ -45,16 +45,16 @@ async def test_retry_keeps_the_former_reply(sized_page: Page) -> None:
 
 async def test_the_story_goes_on_from_a_former_take_or_from_ones_own_words(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        last = await to_second_take(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        last = await to_second_take(page, server.address)
         await last.get_by_role("button", name="Earlier take").click()
         await last.get_by_role("button", name="Go on from this take").click()
         await expect(last).to_contain_text("Take 3 of 3")
         await expect(last.get_by_role("button", name="Ask the boy his name.")).to_be_visible()
-        assert house.turn("opening")["reply"].startswith("The gate swings wide")
+        assert server.turn("opening")["reply"].startswith("The gate swings wide")
         await last.get_by_role("button", name="Rewrite").click()
         words = last.get_by_label("The storyteller's reply")
-        await expect(words).to_have_value(house.turn("opening")["reply"])
+        await expect(words).to_have_value(server.turn("opening")["reply"])
         await words.fill("The bell is out today.\n> Go home.")
         await last.get_by_role("button", name="Tell it like this").click()
         await expect(last.locator(".told")).to_have_text(["The bell is out today."])
@@ -70,8 +70,8 @@ async def test_a_swipe_turns_to_the_take_before(sized_page: Page) -> None:
     page = sized_page
     if not await page.evaluate("navigator.maxTouchPoints"):
         pytest.skip("no touch on this device")
-    async with FakePlay(wait_s=0.1) as house:
-        await to_second_take(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await to_second_take(page, server.address)
         await expect(page.get_by_role("button", name="Earlier take")).to_be_visible()
         await page.evaluate(
             """() => {
@@ -90,8 +90,8 @@ async def test_a_swipe_turns_to_the_take_before(sized_page: Page) -> None:
 
 async def test_several_stories_are_kept_by_name(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         await page.get_by_role("button", name="Keep").click()
         await page.get_by_label("The name of this story").fill("The boy with the tray")
@@ -108,7 +108,7 @@ async def test_several_stories_are_kept_by_name(sized_page: Page) -> None:
         await page.get_by_role("button", name="Open The boy with the tray").click()
         await expect(page.get_by_role("button", name="Ask the boy his name.")).to_be_visible(timeout=20_000)
         await expect(page.locator("#log")).not_to_contain_text("I whistle")
-        assert house.hellos == [None, None, "s" * 32]
+        assert server.hellos == [None, None, "s" * 32]
         await page.get_by_role("button", name="Keep").click()
         await expect(page.locator("#stories")).to_contain_text("I whistle")  # by its first line, where it has no name
         await page.get_by_role("button", name="Forget I whistle").click()
@@ -118,8 +118,8 @@ async def test_several_stories_are_kept_by_name(sized_page: Page) -> None:
 
 async def test_a_browser_without_room_says_so_once_and_the_story_goes_on(sized_page: Page) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         # The first save that finds no room is that of a retry: only the page itself has the former take then.
         await page.evaluate(
@@ -160,8 +160,8 @@ async def test_an_exported_story_goes_on_in_another_browser_and_a_shared_one_is_
     browser: Browser, sized_page: Page, tmp_path: Path
 ) -> None:
     page = sized_page
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         await page.get_by_role("button", name="Keep").click()
         files = {}
@@ -171,12 +171,12 @@ async def test_an_exported_story_goes_on_in_another_browser_and_a_shared_one_is_
             files[name] = tmp_path / (await waiting.value).suggested_filename
             await (await waiting.value).save_as(files[name])
         assert [path.name for path in files.values()] == ["emerald-city.json", "emerald-city.shared.json"]
-        assert json.loads(files["Export"].read_text())["session"] == house.session
-        assert house.session not in files["Save a file to share"].read_text()
+        assert json.loads(files["Export"].read_text())["session"] == server.session
+        assert server.session not in files["Save a file to share"].read_text()
 
         other = await browser.new_page(reduced_motion="reduce")
         other.set_default_timeout(60_000)
-        await begin(other, house.address)
+        await begin(other, server.address)
         await expect(other.locator("#log .line").first).to_be_visible()
         await other.get_by_role("button", name="Keep").click()
         await other.get_by_label("Open a file").set_input_files(files["Save a file to share"])
@@ -197,14 +197,14 @@ async def test_a_link_shows_the_story_to_read(browser: Browser, viewport: Viewpo
     context = await browser.new_context(permissions=permissions, viewport=viewport, reduced_motion="reduce")
     page = await context.new_page()
     page.set_default_timeout(60_000)
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await go_in(page)
         await page.get_by_role("button", name="Keep").click()
         await page.get_by_role("button", name="Copy a link").click()
         await expect(page.locator("#keep-said")).to_contain_text("can read, and not go on")
         link = await page.evaluate("navigator.clipboard.readText()")
-        assert house.session not in link
+        assert server.session not in link
         other = await browser.new_context(viewport=viewport, reduced_motion="reduce")
         reader = await other.new_page()
         await reader.goto(link)
@@ -231,8 +231,8 @@ NO_STORIES = [
 async def test_a_file_that_is_no_story_gets_one_sentence(sized_page: Page, tmp_path: Path) -> None:
     page = sized_page
     file = tmp_path / "story.json"
-    async with FakePlay(wait_s=0.1) as house:
-        await begin(page, house.address)
+    async with FakePlay(wait_s=0.1) as server:
+        await begin(page, server.address)
         await page.get_by_role("button", name="Keep").click()
         for text, words in NO_STORIES:
             file.write_text(text)

@@ -19,7 +19,8 @@ from infra.deploy.checks import check_address, check_form, check_sizes
 from infra.deploy.description import describe
 from infra.settings import ROOT, SettingError, Settings
 from tests.infra.templates import Synthesized, flat, synthesize
-from tests.infra.test_deploy import ROLE, State, aws, bundle, client, write_manifest
+from tests.infra.test_checks import bundle, write_manifest
+from tests.infra.test_deploy import ROLE, State, aws, client
 
 __all__ = ["aws", "bundle"]
 

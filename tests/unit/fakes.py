@@ -18,7 +18,7 @@ from moto import mock_aws
 
 from local.aws.dynamodb import create_table
 from local.aws.dynamodb_memory import DynamoError, MemoryDynamoDB
-from overture import protocol
+from overture import codec, protocol
 from overture.connections import Connections, Gone, PostFailed
 from overture.sessions import Session, Sessions
 from overture.table import Table
@@ -88,7 +88,7 @@ class FakeConnections(Connections):
         self.failing = 0
 
     def try_post(self, connection: str, message: protocol.ServerMessage) -> None:
-        protocol.write(message)
+        codec.write(message)
         if connection in self.gone:
             raise Gone
         if self.failing:

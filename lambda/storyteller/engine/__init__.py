@@ -4,7 +4,7 @@
     ids = engine.encode_chat([{"role": "user", "content": "Who keeps the gate?"}])
     engine.generate(ids, Sampling(max_tokens=100), emit=print)
 
-Knows nothing of sessions, sockets, AWS or the world whose story it tells.
+It imports no code of sessions, sockets, AWS or worlds.
 """
 
 from __future__ import annotations

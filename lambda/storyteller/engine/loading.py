@@ -12,15 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import EngineError
-from .files.bundle import (
-    BundleReading,
-    KernelName,
-    Manifest,
-    fetch_small_files,
-    is_bundle,
-    read_manifest,
-    read_stored_manifest,
-)
+from .files.bundle import KernelName, Manifest, fetch_small_files, is_bundle, read_manifest, read_stored_manifest
+from .files.bundle_reading import BundleReading
 from .files.checkpoint import CheckpointReading, read_checkpoint_config
 from .files.config import LlamaConfig
 from .files.defaults import checkpoint_defaults
@@ -57,7 +50,7 @@ def load_engine(
     `progress(done, total)` gets the true count of weight bytes read, from another thread, never
     falling, and (total, total) last. `context` is cut to what the model was made for. `threads` is
     the number of CPU threads (None: as many as this process may use). `pace_s` makes the reading
-    take at least so many seconds, to try the wait that larger weights bring. `prepare_grammars` does
+    take at least this many seconds, to try the wait that larger weights bring. `prepare_grammars` does
     meanwhile what the first reply with a grammar would wait for. `dtype` is what a
     16 or 32-bit checkpoint is computed in. Without `chat`, a missing chat template is no error.
 
@@ -104,7 +97,7 @@ def load_engine(
         if prepare_grammars:
             try:
                 grammars.prepare()
-            except EngineError as error:  # told again to whoever asks for a grammar
+            except EngineError as error:  # raised again where a grammar is asked for
                 _log.warning("%s", error)
         model: Llama
         torch.set_num_threads(count)

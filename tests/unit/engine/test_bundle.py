@@ -252,7 +252,7 @@ def test_a_broken_bundle_is_told_in_one_sentence(own: Path, fault: str) -> None:
 
 
 def test_a_large_bundle_is_compared_when_asked(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storyteller.engine.files.bundle._CHECKED_BYTES", 0)
+    monkeypatch.setattr("storyteller.engine.files.bundle_reading._CHECKED_BYTES", 0)
     flip(own / WEIGHTS)
     load_engine(own)
     with pytest.raises(EngineError, match="sha256 differs"):

@@ -14,10 +14,6 @@ from storyteller.engine.files.config import read_config
 from storyteller.engine.model import Llama, build_dense
 from tests.tiny_llama import LLAMA_2, LLAMA_3, LLAMA_3_1, LLAMA_3_2, TRANSFORMERS_5, write_tiny_llama
 
-with warnings.catch_warnings():  # theirs, about one another
-    warnings.simplefilter("ignore")
-    from transformers import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM
-
 LINEAR = {"rope_theta": 10_000.0, "rope_scaling": {"type": "linear", "factor": 2.0}}
 
 YARN = {
@@ -25,7 +21,7 @@ YARN = {
     "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
 }
 MISTRAL = {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": None}
-CLASSES = {"llama": LlamaForCausalLM, "mistral": MistralForCausalLM, "qwen2": Qwen2ForCausalLM}
+CLASSES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 QWEN2 = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": False}
 
 
@@ -33,6 +29,14 @@ def load(folder: Path, dtype: torch.dtype = torch.float32) -> Llama:
     config = read_config(folder)
     reading = CheckpointReading(folder, config, lambda done, total: None, 0.0)
     return build_dense(config, reading.tensors(dtype), context=config.context, dtype=dtype)
+
+
+def their_class(form: dict[str, Any]) -> Any:
+    with warnings.catch_warnings():  # theirs, about one another
+        warnings.simplefilter("ignore")
+        import transformers  # here, so that only one of pytest-xdist's workers imports it
+
+        return getattr(transformers, CLASSES[form.get("model_type", "llama")])
 
 
 def whole_pass(model: Llama, ids: list[int]) -> torch.Tensor:
@@ -65,7 +69,7 @@ def whole_pass(model: Llama, ids: list[int]) -> torch.Tensor:
 )
 def test_logits_equal_those_of_transformers(tmp_path: Path, form: dict[str, Any]) -> None:
     folder = write_tiny_llama(tmp_path, **form)
-    kind: Any = CLASSES[form.get("model_type", "llama")]
+    kind = their_class(form)
     ids = torch.randint(0, 256, (150,), generator=torch.Generator().manual_seed(7)).tolist()
     with torch.inference_mode():
         theirs = kind.from_pretrained(folder, dtype=torch.float32)(torch.tensor([ids])).logits[0]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from botocore.exceptions import ClientError
 
 from front import actions
-from overture import leases, protocol
+from overture import protocol
 from overture.counters import add_to_ledger, read_ledger
 from overture.ledger import Ledger
 from overture.sessions import Sessions, key_of
@@ -177,24 +176,6 @@ def test_nothing_is_looked_up_without_a_budget(
     assert [turn.notes for turn in play.sessions.turns(play.key)] == [[], []]
 
 
-def test_a_line_in_the_story_sends_for_the_storyteller_and_a_second_does_not(story: Play) -> None:
-    before = len(story.aws_lambda.sent)
-    story.do("say", text="One")
-    story.do("say", text="Two")
-    assert len(story.aws_lambda.sent) == before + 1
-
-
-def test_too_many_lines_at_once(story: Play) -> None:
-    for n in range(8):
-        story.do("say", text=f"line {n}")
-    refused = error(story.send("say", id="ninth", text="one more"))
-    assert (refused.code, refused.retryable, refused.to) == ("inbox_full", True, "ninth")
-
-
-def test_a_blank_line(story: Play) -> None:
-    assert error(story.send("say", id="b", text=" \n ")).code == "bad_field"
-
-
 def test_coming_back_shows_the_turns_and_takes_the_session_over(story: Play) -> None:
     got = story.send("hello", connection="c2", session=story.secret)
     welcome = got[0]
@@ -230,104 +211,6 @@ def test_nobodys_session_shows_anothers_text(story: Play) -> None:
     )
 
 
-def test_retry_edit_and_undo_the_last_turn(story: Play) -> None:
-    story.do("retry", of="first")
-    story.told("first", "Another scene.")
-    turn = story.sessions.turns(story.key)[0]
-    assert (turn.reply, turn.take) == ("Another scene.", 2)
-
-    story.do("edit", of="first", text="I sing.")
-    story.told("first", "A song.")
-    turn = story.sessions.turns(story.key)[0]
-    assert (turn.said, turn.reply, turn.take) == ("I sing.", "A song.", 3)
-
-    story.do("undo", of="first")
-    assert [turn.id for turn in story.sessions.turns(story.key)] == ["opening"]
-    assert error(story.send("undo", id="u", of="opening")).code == "not_undoable"
-
-
-def test_a_written_answer_is_taken_back(play: Play) -> None:
-    play.hello()
-    play.send("say", id="q", text="What can you do?")
-    play.do("undo", of="q")
-    assert play.sessions.turns(play.key) == []
-
-
-@pytest.mark.parametrize("text", ["   ", "\x00\u202e"])
-def test_nothing_cannot_be_said_nor_made_of_what_was_said(story: Play, text: str) -> None:
-    assert error(story.send("say", id="b", text=text)).code == "bad_field"
-    assert error(story.send("edit", id="e", of="first", text=text)).code == "bad_field"
-    assert story.sessions.turns(story.key)[0].take == 1
-
-
-def test_the_last_reply_can_be_rewritten_and_the_story_goes_on_from_it(story: Play) -> None:
-    for _ in range(2):
-        assert story.send("rewrite", id="r", of="first", text="The gate stays shut.") == [protocol.Ok("r")]
-    turn = story.sessions.turns(story.key)[0]
-    assert (turn.said, turn.reply, turn.state, turn.take, turn.base) == (
-        "I look around.", "The gate stays shut.", "done", 2, 0,
-    )  # fmt: skip
-    assert error(story.send("rewrite", id="o", of="opening", text="No.")).code == "not_last"
-    story.send("say", id="q", text="What can you do?")
-    assert error(story.send("rewrite", id="a", of="q", text="No.")).code == "not_a_story"
-    story.send("say", id="next", text="I knock.")
-    assert error(story.send("rewrite", id="b", of="next", text="No.")).code == "busy"
-
-
-def test_continue_keeps_the_take_and_the_text(story: Play) -> None:
-    story.do("continue", of="first")
-    story.told("first", " And more.")
-    turn = story.sessions.turns(story.key)[0]
-    assert (turn.reply, turn.take, turn.base) == ("A scene. And more.", 1, len("A scene."))
-
-
-def test_written_answers_do_not_hide_the_last_turn_of_the_story(story: Play) -> None:
-    story.do("say", text="What can you do?")
-    story.do("retry", of="first")
-
-
-def test_a_written_answer_retried_goes_to_the_storyteller_and_has_no_more_to_continue(story: Play) -> None:
-    story.send("say", id="q", text="What can you do?")
-    assert error(story.send("continue", id="k", of="q")).code == "not_a_story"
-    story.do("retry", of="q")
-    assert [line.turn for line in story.sessions.read(story.key).inbox] == ["q"]
-
-
-@pytest.mark.parametrize("action", ["retry", "edit"])
-def test_a_written_answer_of_the_prologue_is_not_told_again(play: Play, action: str) -> None:
-    play.hello()
-    play.send("say", id="q", text="What can you do?")
-    text = {"text": "Where am I?"} if action == "edit" else {}
-    (refused,) = play.send(action, id="r", of="q", **text)
-    assert isinstance(refused, protocol.Error)
-    assert refused.code == "not_a_story"
-    session = play.sessions.read(play.key)
-    assert (session.in_story, session.inbox) == (False, [])
-
-
-@pytest.mark.parametrize("action", ["retry", "undo", "continue"])
-def test_only_the_last_turn_can_be_changed(story: Play, action: str) -> None:
-    assert error(story.send(action, id="x", of="opening")).code == "not_last"
-    assert error(story.send(action, id="y", of="nonsense")).code == "not_last"
-    story.send("say", id="second", text="On.")
-    refused = error(story.send(action, id="z", of="second"))
-    assert (refused.code, refused.retryable) == ("busy", True)
-
-
-def test_stop_takes_back_a_line_nobody_tells_and_flags_one_that_is_told(story: Play) -> None:
-    story.send("say", id="one", text="One")
-    token = story.aws_lambda.sent[-1]["token"]
-    fence = story.sessions.update(story.key, lambda tx: leases.confirm(tx, token, story.settings)) or ""
-    story.sessions.update(story.key, lambda tx: leases.take_line(tx, fence, story.settings))
-    story.send("say", id="two", text="Two")
-    assert story.send("stop", of="one") == []
-    assert story.sessions.read(story.key).stop == "one"
-    (end,) = story.send("stop", of="two")
-    assert isinstance(end, protocol.End)
-    assert (end.to, end.reason) == ("two", "cancelled")
-    assert story.send("stop", of="long_gone") == []
-
-
 def test_the_profile_can_be_changed_and_forgotten(story: Play) -> None:
     story.do("remember", profile={"name": "Ozma's friend", "companion": "a goat"})
     story.do("remember", profile={"companion": ""})
@@ -341,75 +224,6 @@ def test_history_sends_what_came_before(story: Play) -> None:
     assert isinstance(older, protocol.Turns)
     assert [turn.id for turn in older.turns] == ["opening"]
     assert story.send("history", before="opening") == [protocol.Turns("opening", [])]
-
-
-def test_a_lost_storyteller_is_told_of_and_sent_for_again(story: Play) -> None:
-    story.send("say", id="x", text="On")
-    sent = story.aws_lambda.sent[-1]
-    record = {"requestContext": {"condition": "RetriesExhausted"}, "requestPayload": sent}
-    story.invoker.settle(record)
-    told = story.connections.take()
-    assert kinds(told) == ["Error", "Wake"]
-    assert isinstance(told[0], protocol.Error)
-    assert (told[0].code, told[0].to, told[0].retryable) == ("storyteller_lost", "x", True)
-    again = story.aws_lambda.sent[-1]
-    assert again["token"] != sent["token"]
-    story.invoker.settle(record)
-    assert story.aws_lambda.sent[-1] == again, "the record came twice"
-    story.invoker.settle({**record, "requestPayload": again})
-    told = story.connections.take()
-    assert kinds(told) == ["Error", "End"]
-    assert isinstance(told[0], protocol.Error)
-    assert told[0].code == "given_up"
-    assert story.aws_lambda.sent[-1] == again, "given up after two tries"
-    story.do("say", text="Something else")
-    assert story.aws_lambda.sent[-1] != again
-
-
-def test_a_storyteller_that_cannot_be_sent_for(story: Play) -> None:
-    story.aws_lambda.refuse = ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
-    wake, refused = story.do("say", text="On")
-    assert wake == protocol.Wake("failed")
-    assert isinstance(refused, protocol.Error)
-    assert refused.retryable
-    story.aws_lambda.refuse = None
-    story.do("say", text="And on")
-    assert [line.failures for line in story.sessions.read(story.key).inbox] == [0, 0], "the first line is kept"
-
-
-def test_beyond_the_concurrency_the_visitor_hears_their_place(
-    sessions: Sessions, connections: FakeConnections, aws_lambda: FakeLambda
-) -> None:
-    play = Play(sessions, connections, aws_lambda, concurrency=1)
-    play.hello("c1")
-    first = aws_lambda.sent[-1]
-    assert protocol.Wake("queued", position=1) in play.hello("c2")
-    assert protocol.Wake("queued", position=2) in play.hello("c3")
-    third = play.secret
-    assert len(aws_lambda.sent) == 1
-
-    fence = sessions.update(first["session"], lambda tx: leases.confirm(tx, first["token"], play.settings)) or ""
-    sessions.update(first["session"], lambda tx: leases.release(tx, fence))
-    play.invoker.settle({"requestContext": {"condition": "Success"}, "requestPayload": first})
-    assert len(aws_lambda.sent) == 2
-    assert connections.take("c2") == [protocol.Wake("waking", progress=0.0)]
-    assert connections.take("c3") == [protocol.Wake("queued", position=1)]
-    actions.leave(play.front, "c3")
-    assert sessions.waiting_line.heads() == []
-    assert sessions.read(key_of(third)).connection is None
-
-
-def test_wakes_are_capped_per_address(sessions: Sessions, connections: FakeConnections, aws_lambda: FakeLambda) -> None:
-    play = Play(sessions, connections, aws_lambda, wakes_per_day=2)
-    for n in range(2):
-        play.hello(f"c{n}")
-    got = play.hello("c9")
-    assert kinds(got) == ["Welcome", "Wake", "Error", "Beat"]
-    assert isinstance(got[2], protocol.Error)
-    assert got[2].code == "wakes_exhausted"
-    assert error(play.send("skip", connection="c9", id="s")).code == "wakes_exhausted"
-    assert isinstance(play.send("say", connection="c9", id="q", text="What can you do?")[1], protocol.Answer)
-    assert len(aws_lambda.sent) == 2
 
 
 def test_a_fault_of_ours_is_told_without_its_insides(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:

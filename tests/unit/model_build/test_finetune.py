@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from model_build.dialogues import DialogueError
 from model_build.finetune import Recipe, batches, finetune, split
 from tests.tiny_llama import write_tiny_llama
 
-pytest.importorskip("peft")
+# Looked for, not imported: it takes seconds, and every one of pytest-xdist's workers collects this file.
+pytestmark = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed")
 RECIPE = Recipe(passes=12, batch=2, layers=1, rank=4, alpha=8, learning_rate=1e-2, held_out=0.25, seed=3)
 
 

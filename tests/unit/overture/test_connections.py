@@ -13,7 +13,7 @@ import pytest
 from botocore.stub import Stubber
 
 from front.actions import fit_turns
-from overture import protocol
+from overture import codec, protocol
 from overture.connections import Connections, Gone, PostFailed, TooLarge
 from overture.reply_stream import Heard, ReplyStream
 from tests.unit.fakes import FakeConnections
@@ -157,7 +157,7 @@ def test_a_long_text_is_split_within_the_limit() -> None:
         stream.write(text)
     posted = connections.take()
     assert shown(posted) == text
-    assert max(len(protocol.write(message).encode()) for message in posted) <= protocol.MESSAGE_BYTES
+    assert max(len(codec.write(message).encode()) for message in posted) <= protocol.MESSAGE_BYTES
 
 
 def test_a_continued_reply_begins_where_it_was() -> None:
@@ -222,4 +222,4 @@ def test_as_many_recent_turns_as_fit_one_message() -> None:
     fitted = fit_turns(turns, 20_000, message)
     assert isinstance(fitted, protocol.Welcome)
     assert [turn.id for turn in fitted.turns] == ["t96", "t97", "t98", "t99"]
-    assert len(protocol.write(fitted).encode()) <= 20_000
+    assert len(codec.write(fitted).encode()) <= 20_000

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overture import protocol
+from overture import codec, protocol
 
 GOOD: list[tuple[dict[str, Any], protocol.ClientMessage]] = [
     ({"action": "hello"}, protocol.Hello()),
@@ -32,7 +32,7 @@ GOOD: list[tuple[dict[str, Any], protocol.ClientMessage]] = [
 
 @pytest.mark.parametrize(("frame", "message"), GOOD, ids=lambda value: str(value)[:40])
 def test_reads_every_action(frame: dict[str, Any], message: protocol.ClientMessage) -> None:
-    assert protocol.read(json.dumps(frame)) == message
+    assert codec.read(json.dumps(frame)) == message
 
 
 @pytest.mark.parametrize(
@@ -59,16 +59,16 @@ def test_reads_every_action(frame: dict[str, Any], message: protocol.ClientMessa
 )
 def test_refuses_in_a_sentence(frame: str, code: str, to: str | None, words: str) -> None:
     with pytest.raises(protocol.ProtocolError) as caught:
-        protocol.read(frame)
+        codec.read(frame)
     assert (caught.value.code, caught.value.to) == (code, to)
     assert words in caught.value.message
 
 
 def test_a_line_may_have_2000_characters_however_many_bytes() -> None:
     frame = {"action": "say", "id": "a", "text": "🌀" * 2000}
-    assert protocol.read(json.dumps(frame)) == protocol.Say("a", "🌀" * 2000)
+    assert codec.read(json.dumps(frame)) == protocol.Say("a", "🌀" * 2000)
     with pytest.raises(protocol.ProtocolError, match="2000"):
-        protocol.read(json.dumps({**frame, "text": "🌀" * 2001}))
+        codec.read(json.dumps({**frame, "text": "🌀" * 2001}))
 
 
 @given(
@@ -84,14 +84,14 @@ def test_no_json_makes_reading_fail_in_any_other_way(value: Any) -> None:
         {"action": "remember", "id": "a", "profile": value},
     ):
         try:
-            protocol.read(json.dumps(frame))
+            codec.read(json.dumps(frame))
         except protocol.ProtocolError as refusal:
             assert refusal.message  # noqa: PT017  either a message or a refusal, never another error
 
 
 def test_writes_what_a_client_reads() -> None:
     beat = protocol.Beat("gate", [protocol.BeatLine("Halt.", 0.0)], False, "Guardian", protocol.BeatAsk("name", "Who?"))
-    assert json.loads(protocol.write(beat)) == {
+    assert json.loads(codec.write(beat)) == {
         "type": "beat",
         "id": "gate",
         "speaker": "Guardian",
@@ -99,12 +99,12 @@ def test_writes_what_a_client_reads() -> None:
         "ask": {"key": "name", "text": "Who?"},
         "final": False,
     }
-    assert json.loads(protocol.write(protocol.Wake("waking", progress=0.0))) == {
+    assert json.loads(codec.write(protocol.Wake("waking", progress=0.0))) == {
         "type": "wake",
         "state": "waking",
         "progress": 0.0,
     }
-    assert json.loads(protocol.write(protocol.Pong())) == {"type": "pong"}
+    assert json.loads(codec.write(protocol.Pong())) == {"type": "pong"}
 
 
 @pytest.mark.parametrize(
@@ -118,4 +118,4 @@ def test_writes_what_a_client_reads() -> None:
 )
 def test_writing_checks_too(message: protocol.ServerMessage) -> None:
     with pytest.raises(msgspec.ValidationError):
-        protocol.write(message)
+        codec.write(message)

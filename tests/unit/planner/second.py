@@ -9,7 +9,7 @@ from typing import Any
 import simpy
 
 from planner.arrivals import Visitor
-from planner.simulation import System
+from planner.system import System
 
 
 @dataclass

@@ -11,13 +11,13 @@ import pytest
 from overture.grid import GRIDS
 from planner import check, decisions, explain, report
 from planner.__main__ import main
-from planner.decisions import Answer, evaluate
+from planner.evaluation import Evaluation, evaluate
 from planner.scenario import Scenario, ScenarioError, parse
 
 SMALL = "model: {shape: 1B}\nplace: {ceiling_gb_s: 0"
 
 
-def answer(text: str, visits: int = 1_500, **more: bool) -> Answer:
+def answer(text: str, visits: int = 1_500, **more: bool) -> Evaluation:
     return evaluate(parse(text), visits=visits, **more)
 
 

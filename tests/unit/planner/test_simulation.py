@@ -11,7 +11,8 @@ import pytest
 
 from planner.arrivals import Visitor, arrival_times, visitors
 from planner.scenario import parse
-from planner.simulation import Outcome, System, simulate
+from planner.simulation import simulate
+from planner.system import Outcome, System
 from tests.unit.planner import second
 
 

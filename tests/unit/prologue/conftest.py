@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from filelock import FileLock
 
 from prologue.answers.builder import Report, build_answer_index
 from prologue.answers.embedder import Embedder, Floats
@@ -27,17 +31,25 @@ ANSWERS = """
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _negatives_are_embedded_once() -> Iterator[None]:
-    """Every build embeds the general negatives, which takes most of a small book's seconds: here the first one does."""
-    embed, known = Embedder.embed, dict[tuple[object, ...], Floats]()
+def _negatives_are_embedded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every build embeds the general negatives, which takes most of a small book's seconds.
+
+    Here the first one does, for all of pytest-xdist's workers.
+    """
+    embed, shared = Embedder.embed, tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
 
     def remembering(self: Embedder, texts: Sequence[str], batch: int = 32) -> Floats:
         if len(texts) < 100:
             return embed(self, texts, batch)
-        key = (self.id, batch, *texts)
-        if key not in known:
-            known[key] = embed(self, texts, batch)
-        return known[key].copy()
+        key = hashlib.sha256(repr((self.id, batch, *texts)).encode()).hexdigest()
+        file = shared / f"vectors-{key}.npy"
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                np.save(file, embed(self, texts, batch))
+        vectors: Floats = np.load(file)
+        return vectors
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Embedder, "embed", remembering)

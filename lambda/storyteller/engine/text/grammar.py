@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineError
@@ -35,6 +36,8 @@ class Grammars:
         self.stop_ids = sorted(token for token in stop_ids if token < known)
         self._lock = threading.Lock()
         self._trie: LLTokenizer | None = None
+        # A world's form compiles in some 6 ms, and every reply begins with it; a copy takes microseconds.
+        self._compiled = lru_cache(maxsize=8)(self._compile)
 
     def prepare(self) -> LLTokenizer:
         """The vocabulary as llguidance reads it, made once: 0.3 s for 49,000 tokens. Raises EngineError."""
@@ -62,7 +65,7 @@ class Grammars:
 
     def check(self, grammar: Grammar) -> None:
         """Raises EngineError, in a sentence, for a grammar that does not compile."""
-        self._compile(grammar)
+        self.start(grammar)
 
     def matcher(self, grammar: Grammar, begun: str = "") -> Matcher | None:
         """A matcher for one reply, past the text in `begun`; None where that does not match.
@@ -77,20 +80,24 @@ class Grammars:
                     return None
         return matcher
 
-    def _compile(self, grammar: Grammar) -> LLMatcher:
+    def start(self, grammar: Grammar) -> LLMatcher:
+        """llguidance's matcher at the beginning of a grammar; raises EngineError for one that does not compile."""
+        return self._compiled(grammar.kind, grammar.text).deep_copy()
+
+    def _compile(self, kind: str, text: str) -> LLMatcher:
         from llguidance import LLMatcher, LLParserLimits, grammar_from
 
         trie = self.prepare()
         try:
-            if grammar.kind == "json_schema":
-                source = LLMatcher.grammar_from_json_schema(grammar.text, overrides=_JSON)
+            if kind == "json_schema":
+                source = LLMatcher.grammar_from_json_schema(text, overrides=_JSON)
             else:
-                source = grammar_from("regex" if grammar.kind == "regex" else "grammar", grammar.text)
+                source = grammar_from("regex" if kind == "regex" else "grammar", text)
         except ValueError as error:
-            raise _refused(grammar, str(error)) from None
+            raise _refused(kind, str(error)) from None
         compiled = LLMatcher(trie, source, log_level=0, limits=LLParserLimits(verbose_errors=False))
         if compiled.is_error():
-            raise _refused(grammar, compiled.get_error())
+            raise _refused(kind, compiled.get_error())
         return compiled
 
 
@@ -99,7 +106,7 @@ class Matcher:
 
     def __init__(self, grammars: Grammars, grammar: Grammar) -> None:
         self._grammars, self._grammar = grammars, grammar
-        self._matcher = grammars._compile(grammar)
+        self._matcher = grammars.start(grammar)
         self._tokens: list[int] = []
         self.complete, self.refused = False, 0
         self._closing = grammar.close is None
@@ -115,7 +122,7 @@ class Matcher:
         rest = self._grammar.close(text)
         if rest is not None:
             self._grammar = replace(self._grammar, text=rest)
-            self._matcher = self._grammars._compile(self._grammar)
+            self._matcher = self._grammars.start(self._grammar)
 
     def accept(self, token: int) -> bool:
         """Takes `token` as the next one if the grammar allows it; an end token where the grammar may end."""
@@ -150,15 +157,15 @@ class Matcher:
             self.complete = True
         else:
             self._grammar = replace(self._grammar, text=following)
-            self._matcher = self._grammars._compile(self._grammar)
+            self._matcher = self._grammars.start(self._grammar)
 
     def _raise_error(self) -> None:
         if self._matcher.is_error():
             raise EngineError(f"The grammar cannot be kept ({_line(self._matcher.get_error())}): make it simpler.")
 
 
-def _refused(grammar: Grammar, problem: str) -> EngineError:
-    name = {"regex": "regular expression", "lark": "grammar", "json_schema": "JSON schema"}[grammar.kind]
+def _refused(kind: str, problem: str) -> EngineError:
+    name = {"regex": "regular expression", "lark": "grammar", "json_schema": "JSON schema"}[kind]
     return EngineError(f"The {name} does not compile ({_line(problem)}): mend it.")
 
 
