@@ -32,7 +32,7 @@ ANSWERS = """
 
 @pytest.fixture(scope="session", autouse=True)
 def _negatives_are_embedded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Every build embeds the general negatives, which takes most of a small book's seconds.
+    """Every build embeds the same negatives and held-out lines, which takes most of a small book's seconds.
 
     Here the first one does, for all of pytest-xdist's workers.
     """
@@ -41,7 +41,7 @@ def _negatives_are_embedded_once(tmp_path_factory: pytest.TempPathFactory) -> It
         shared = shared.parent
 
     def remembering(self: Embedder, texts: Sequence[str], batch: int = 32) -> Floats:
-        if len(texts) < 100:
+        if len(texts) < 50:
             return embed(self, texts, batch)
         key = hashlib.sha256(repr((self.id, batch, *texts)).encode()).hexdigest()
         file = shared / f"vectors-{key}.npy"
