@@ -163,7 +163,7 @@ def test_without_chat_a_missing_template_is_no_error(folder: Path) -> None:
 
 def test_progress_is_the_bytes_read_and_ends_at_all_of_them(folder: Path) -> None:
     reports: list[tuple[int, int]] = []
-    load_engine(folder, lambda done, total: reports.append((done, total)), pace_s=0.3)
+    load_engine(folder, lambda done, total: reports.append((done, total)), pace_s=1.0)
     tensors = 0
     for path in folder.glob("*.safetensors"):
         content = path.read_bytes()
