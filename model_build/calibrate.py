@@ -1,4 +1,4 @@
-"""How strongly each input of each matrix is used on some text: the weights of the rounding's errors.
+"""How strongly each input of each matrix is used on some text, and which go together: what rounding must spare.
 
 Runs the original model over the text one layer at a time, so that only one layer is in memory.
 """
@@ -32,7 +32,8 @@ _DIALOGUES = 2
 
 _HERE = Path(__file__).resolve().parent
 
-Importance = dict[str, Tensor]
+#: Of each matrix of a layer: the mean outer product of its inputs [columns, columns], or their mean squares [columns].
+Inputs = dict[str, Tensor]
 
 
 class CalibrationError(ValueError):
@@ -84,22 +85,22 @@ def _encode(dialogue: Dialogue, world: World, tokenizer: Tokenizer) -> list[int]
 
 
 class Calibration:
-    """The passages' activations, carried from layer to layer."""
+    """The passages' activations, carried from layer to layer; with `grams`, whole outer products are measured."""
 
-    def __init__(self, source: Source, passages: Sequence[Sequence[int]]) -> None:
+    def __init__(self, source: Source, passages: Sequence[Sequence[int]], *, grams: bool = False) -> None:
         config = source.config
         length = max(map(len, passages))
         embedding = source.rows("model.embed_tokens.weight")
         self.tokens = sum(map(len, passages))
-        self._source = source
+        self._source, self._grams = source, grams
         self._states = [embedding[torch.tensor(passage)] for passage in passages]
         one = dataclasses.replace(config, layers=1)
         self._operations = TorchOperations(one, torch.float32, rowwise=False)
         self._cos, self._sin = rope_angles(config.rope, config.head_dim, length)
 
     @torch.inference_mode()
-    def layer(self, number: int) -> Importance:
-        """Mean squares of the inputs of a layer's four matrices; the states move on to the next layer."""
+    def layer(self, number: int) -> Inputs:
+        """What the inputs of a layer's four matrices were like; the states move on to the next layer."""
         source, config, ops = self._source, self._source.config, self._operations
         at = f"model.layers.{number}."
 
@@ -113,10 +114,10 @@ class Calibration:
         qkv, out = matrix("self_attn", "q", "k", "v"), matrix("self_attn", "o")
         gate_up, down = matrix("mlp", "gate", "up"), matrix("mlp", "down")
         cache = ops.new_cache(len(self._cos))  # of one layer
-        squares: Importance = {}
+        sums: Inputs = {}
 
         def seen(name: str, x: Tensor) -> Tensor:
-            squares[name] = squares.get(name, torch.zeros(x.shape[1])) + x.square().sum(0)
+            sums[name] = sums.get(name, torch.zeros(())) + (x.T @ x if self._grams else x.square().sum(0))
             return x
 
         for place, state in enumerate(self._states):
@@ -126,7 +127,7 @@ class Calibration:
             x = x + out(h)
             h = seen("gate_up", ops.norm(x, second, config.norm_eps))
             self._states[place] = x + down(seen("down", ops.swiglu(gate_up(h))))
-        return {name: square / self.tokens for name, square in squares.items()}
+        return {name: products.div_(self.tokens) for name, products in sums.items()}
 
     def head(self) -> Tensor:
         """Mean squares of the head's inputs, after the last layer."""

@@ -254,6 +254,10 @@ def test_calibration_sees_what_the_model_sees(tmp_path: Path) -> None:
     theirs = engine._model.forward(ids.tolist(), 0, engine._model.new_cache(), rows=len(ids))
     torch.testing.assert_close(normed @ source.rows("lm_head.weight").T, theirs, rtol=1e-3, atol=1e-3)
     assert calibration.head().shape == (64,)
+    grams = Calibration(source, [engine.encode(TEXT)[:200], engine.encode(TEXT)[:90]], grams=True).layer(0)
+    assert grams["down"].shape == (source.config.intermediate, source.config.intermediate)
+    for name, squares in first.items():
+        torch.testing.assert_close(grams[name].diagonal(), squares)
 
 
 @pytest.mark.parametrize("template", [CHAT_TEMPLATE, None, "{{ raise_exception('no') }}"])
