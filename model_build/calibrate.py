@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it by
@@ -32,8 +32,17 @@ _DIALOGUES = 2
 
 _HERE = Path(__file__).resolve().parent
 
-#: Of each matrix of a layer: the mean outer product of its inputs [columns, columns], or their mean squares [columns].
-Inputs = dict[str, Tensor]
+
+class Inputs(NamedTuple):
+    """What a matrix' inputs were like: mean magnitudes [columns]; mean squares [columns], or whole outer products."""
+
+    magnitudes: Tensor
+    products: Tensor
+
+    def divided(self, by: Tensor) -> Inputs:
+        """The same of inputs that were divided by `by` [columns]."""
+        squares = by.square() if self.products.dim() == 1 else torch.outer(by, by)
+        return Inputs(self.magnitudes / by, self.products / squares)
 
 
 class CalibrationError(ValueError):
@@ -99,7 +108,7 @@ class Calibration:
         self._cos, self._sin = rope_angles(config.rope, config.head_dim, length)
 
     @torch.inference_mode()
-    def layer(self, number: int) -> Inputs:
+    def layer(self, number: int) -> dict[str, Inputs]:
         """What the inputs of a layer's four matrices were like; the states move on to the next layer."""
         source, config, ops = self._source, self._source.config, self._operations
         at = f"model.layers.{number}."
@@ -114,10 +123,12 @@ class Calibration:
         qkv, out = matrix("self_attn", "q", "k", "v"), matrix("self_attn", "o")
         gate_up, down = matrix("mlp", "gate", "up"), matrix("mlp", "down")
         cache = ops.new_cache(len(self._cos))  # of one layer
-        sums: Inputs = {}
+        found: dict[str, Inputs] = {}
 
         def seen(name: str, x: Tensor) -> Tensor:
-            sums[name] = sums.get(name, torch.zeros(())) + (x.T @ x if self._grams else x.square().sum(0))
+            products = x.T @ x if self._grams else x.square().sum(0)
+            before = found.get(name, Inputs(torch.zeros(()), torch.zeros(())))
+            found[name] = Inputs(before.magnitudes + x.abs().sum(0), before.products + products)
             return x
 
         for place, state in enumerate(self._states):
@@ -127,7 +138,7 @@ class Calibration:
             x = x + out(h)
             h = seen("gate_up", ops.norm(x, second, config.norm_eps))
             self._states[place] = x + down(seen("down", ops.swiglu(gate_up(h))))
-        return {name: products.div_(self.tokens) for name, products in sums.items()}
+        return {name: Inputs(*(sums / self.tokens for sums in both)) for name, both in found.items()}
 
     def head(self) -> Tensor:
         """Mean squares of the head's inputs, after the last layer."""
