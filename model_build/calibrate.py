@@ -1,4 +1,4 @@
-"""How strongly each input of each matrix is used on some text: the weights of the rounding's errors.
+"""How strongly each input of each matrix is used on some text, and which go together: what rounding must spare.
 
 Runs the original model over the text one layer at a time, so that only one layer is in memory.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it by
@@ -32,7 +32,17 @@ _DIALOGUES = 2
 
 _HERE = Path(__file__).resolve().parent
 
-Importance = dict[str, Tensor]
+
+class Inputs(NamedTuple):
+    """What a matrix' inputs were like: mean magnitudes [columns]; mean squares [columns], or whole outer products."""
+
+    magnitudes: Tensor
+    products: Tensor
+
+    def divided(self, by: Tensor) -> Inputs:
+        """The same of inputs that were divided by `by` [columns]."""
+        squares = by.square() if self.products.dim() == 1 else torch.outer(by, by)
+        return Inputs(self.magnitudes / by, self.products / squares)
 
 
 class CalibrationError(ValueError):
@@ -84,22 +94,22 @@ def _encode(dialogue: Dialogue, world: World, tokenizer: Tokenizer) -> list[int]
 
 
 class Calibration:
-    """The passages' activations, carried from layer to layer."""
+    """The passages' activations, carried from layer to layer; with `grams`, whole outer products are measured."""
 
-    def __init__(self, source: Source, passages: Sequence[Sequence[int]]) -> None:
+    def __init__(self, source: Source, passages: Sequence[Sequence[int]], *, grams: bool = False) -> None:
         config = source.config
         length = max(map(len, passages))
         embedding = source.rows("model.embed_tokens.weight")
         self.tokens = sum(map(len, passages))
-        self._source = source
+        self._source, self._grams = source, grams
         self._states = [embedding[torch.tensor(passage)] for passage in passages]
         one = dataclasses.replace(config, layers=1)
         self._operations = TorchOperations(one, torch.float32, rowwise=False)
         self._cos, self._sin = rope_angles(config.rope, config.head_dim, length)
 
     @torch.inference_mode()
-    def layer(self, number: int) -> Importance:
-        """Mean squares of the inputs of a layer's four matrices; the states move on to the next layer."""
+    def layer(self, number: int) -> dict[str, Inputs]:
+        """What the inputs of a layer's four matrices were like; the states move on to the next layer."""
         source, config, ops = self._source, self._source.config, self._operations
         at = f"model.layers.{number}."
 
@@ -113,10 +123,12 @@ class Calibration:
         qkv, out = matrix("self_attn", "q", "k", "v"), matrix("self_attn", "o")
         gate_up, down = matrix("mlp", "gate", "up"), matrix("mlp", "down")
         cache = ops.new_cache(len(self._cos))  # of one layer
-        squares: Importance = {}
+        found: dict[str, Inputs] = {}
 
         def seen(name: str, x: Tensor) -> Tensor:
-            squares[name] = squares.get(name, torch.zeros(x.shape[1])) + x.square().sum(0)
+            products = x.T @ x if self._grams else x.square().sum(0)
+            before = found.get(name, Inputs(torch.zeros(()), torch.zeros(())))
+            found[name] = Inputs(before.magnitudes + x.abs().sum(0), before.products + products)
             return x
 
         for place, state in enumerate(self._states):
@@ -126,7 +138,7 @@ class Calibration:
             x = x + out(h)
             h = seen("gate_up", ops.norm(x, second, config.norm_eps))
             self._states[place] = x + down(seen("down", ops.swiglu(gate_up(h))))
-        return {name: square / self.tokens for name, square in squares.items()}
+        return {name: Inputs(*(sums / self.tokens for sums in both)) for name, both in found.items()}
 
     def head(self) -> Tensor:
         """Mean squares of the head's inputs, after the last layer."""

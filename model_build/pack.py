@@ -25,6 +25,7 @@ from storyteller.engine.files.bundle import (
     FORMAT,
     MANIFEST,
     PREFIX,
+    RESIDUAL,
     VERSION,
     Form,
     check_sizes,
@@ -221,7 +222,9 @@ def write_weights(
 
     if progress.resumed and show:
         print("Going on where the last packing was broken off.", file=sys.stderr)
-    packer = Packer(source, Calibration(source, text.passages) if text.passages else None, tensors)
+    # Two matrices leave so little that how inputs go together need not be known.
+    grams = "layers.0.qkv" + RESIDUAL not in tensors
+    packer = Packer(source, Calibration(source, text.passages, grams=grams) if text.passages else None, tensors)
     files: dict[str, Any] = {}
     report = Report()
     total = sum(map(_bytes, tensors.values()))

@@ -10,7 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model_build.calibrate import Calibration
+from model_build.balance import BALANCED, divide_rows, divisors
+from model_build.calibrate import Calibration, Inputs
+from model_build.gptq import round_by_gram
 from model_build.layout import pack
 from model_build.quantize import Report, dequantize, round_embedding, round_weights
 from model_build.sources import Source, stack
@@ -29,7 +31,7 @@ class Packer:
         self._calibration = calibration
         self._names = names
         self._layer = -1
-        self._importance: dict[str, Tensor] = {}
+        self._inputs: dict[str, Inputs] = {}
         self._residual: list[npt.NDArray[np.uint8]] = []
 
     def produce(self, name: str) -> Iterator[npt.NDArray[Any]]:
@@ -48,10 +50,13 @@ class Packer:
     def _of_layer(self, whole_name: str) -> npt.NDArray[Any]:
         _, number, name = whole_name.split(".")
         at = f"model.layers.{number}."
-        if name == "attention_norm":
-            return self._source.weights(at + "input_layernorm.weight").numpy()
-        if name == "mlp_norm":
-            return self._source.weights(at + "post_attention_layernorm.weight").numpy()
+        inputs = self._inputs_of(int(number))
+        by = {name: divisors(inputs[name].magnitudes) for name in BALANCED if inputs}
+        norms = {"attention_norm": ("input_layernorm", "qkv"), "mlp_norm": ("post_attention_layernorm", "gate_up")}
+        if name in norms:
+            norm, following = norms[name]
+            weight = self._source.weights(f"{at}{norm}.weight")
+            return (weight / by[following] if by else weight).numpy()
         names = {
             "qkv": ["self_attn.q", "self_attn.k", "self_attn.v"],
             "out": ["self_attn.o"],
@@ -62,22 +67,26 @@ class Packer:
         config = self._source.config
         has_bias = {"qkv": config.qkv_bias, "out": config.out_bias}.get(name, config.mlp_bias)
         bias = stack([self._source.weights(f"{at}{part}_proj.bias") for part in names]) if has_bias else None
-        importance = self._importance_of(int(number)).get(name)
+        if by and name == "gate_up":
+            weight, bias = divide_rows(weight, by["down"]), None if bias is None else divide_rows(bias, by["down"])
+        products = inputs[name].products if inputs else None
+        if name in by:
+            weight, products = weight * by[name], inputs[name].divided(by[name]).products
         self._residual.clear()
-        return self._matrix(whole_name, weight, bias, importance)
+        return self._matrix(whole_name, weight, bias, products)
 
-    def _importance_of(self, layer: int) -> dict[str, Tensor]:
+    def _inputs_of(self, layer: int) -> dict[str, Inputs]:
         """Moves the calibration on to a layer; layers that were packed before are passed through."""
         while self._calibration and self._layer < layer:
             self._layer += 1
-            self._importance = self._calibration.layer(self._layer)
-        return self._importance
+            self._inputs = self._calibration.layer(self._layer)
+        return self._inputs
 
     def _rows(self, name: str) -> Iterator[npt.NDArray[np.uint8]]:
-        config, importance = self._source.config, None
+        config, squares = self._source.config, None
         if name == "head" and self._calibration:
-            self._importance_of(config.layers - 1)
-            importance = self._calibration.head()
+            self._inputs_of(config.layers - 1)
+            squares = self._calibration.head()
         of_head = name == "head" and not config.tied
         rows = head_rows(config)
         self._residual.clear()
@@ -87,17 +96,21 @@ class Packer:
                 "lm_head.weight" if of_head else "model.embed_tokens.weight", begin, min(end, config.vocab)
             )
             filling = torch.zeros(end - begin - len(part), part.shape[1])
-            yield self._matrix(name, torch.cat([part, filling]), None, importance)
+            yield self._matrix(name, torch.cat([part, filling]), None, squares)
 
-    def _matrix(
-        self, name: str, weight: Tensor, bias: Tensor | None, importance: Tensor | None
-    ) -> npt.NDArray[np.uint8]:
-        """Packed rows of a matrix; those of its residual are kept until they are asked for."""
+    def _matrix(self, name: str, weight: Tensor, bias: Tensor | None, products: Tensor | None) -> npt.NDArray[np.uint8]:
+        """Packed rows of a matrix; those of its residual are kept until they are asked for.
+
+        `products` are the mean outer products of its inputs, the mean square of each, or unknown.
+        """
         report = Report()
-        values, scales = round_weights(weight, importance, report)
+        if products is not None and products.dim() == 2:
+            values, scales = round_by_gram(weight, products, report)
+        else:
+            values, scales = round_weights(weight, products, report)
         if name + RESIDUAL in self._names:
             second = Report()
-            rest = round_weights(weight - dequantize(values, scales), importance, second)
+            rest = round_weights(weight - dequantize(values, scales), products, second)
             self._residual.append(pack(rest[0].numpy(), rest[1].numpy()))
             report.error = second.error
         self.report.add(report)

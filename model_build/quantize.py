@@ -8,6 +8,7 @@ A second INT4 matrix can hold what the first one leaves: together they are as go
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -52,30 +53,39 @@ def round_weights(weight: Tensor, importance: Tensor | None, report: Report) -> 
 
     `weight` is float32 [rows, columns]; `importance` [columns] is the mean square of each input.
     """
-    rows, columns = weight.shape
-    values = torch.empty(rows, columns, dtype=torch.int8)
-    scales = torch.empty(rows, columns // GROUP)
+    columns = weight.shape[1]
     relative = None if importance is None else (importance / importance.mean()).clamp_min(1e-6).expand_as(weight)
-    step = max(1, _PIECE // columns)
 
-    def round_piece(at: int) -> Report:
-        part = weight[at : at + step]
-        shares = None if relative is None else relative[at : at + step]
-        found, scale, errors, first = _search(_groups(part), None if shares is None else _groups(shares))
-        values[at : at + step] = found.T.reshape(len(part), columns)
-        scales[at : at + step] = scale.view(len(part), -1)
+    def round_piece(at: slice) -> tuple[Tensor, Tensor, Report]:
+        part = weight[at]
+        shares = None if relative is None else relative[at]
+        found, scale, errors, first = search(_groups(part), None if shares is None else _groups(shares))
         power = part.square() if shares is None else part.square() * shares
         won = int((errors < first).sum())
-        return Report(errors.numel(), won, _total(errors), _total(first), _total(power))
+        done = Report(errors.numel(), won, total(errors), total(first), total(power))
+        return found.T.reshape(len(part), columns), scale.view(len(part), -1), done
 
+    return in_pieces(weight.shape, _PIECE, round_piece, report)
+
+
+def in_pieces(
+    shape: torch.Size, size: int, round_piece: Callable[[slice], tuple[Tensor, Tensor, Report]], report: Report
+) -> tuple[Tensor, Tensor]:
+    """Values and scales of a matrix of which `round_piece` rounds some rows, about `size` weights at a time."""
+    rows, columns = shape
+    values = torch.empty(rows, columns, dtype=torch.int8)
+    scales = torch.empty(rows, columns // GROUP)
+    step = max(1, size // columns)
+    pieces = [slice(at, at + step) for at in range(0, rows, step)]
     # A thread a piece: torch's own threads wait for one another after every small step, which on a
     # machine with other work takes a hundred times as long.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(before) as pool:
-            for piece in pool.map(round_piece, range(0, rows, step)):
-                report.add(piece)
+            for piece, (found, scale, done) in zip(pieces, pool.map(round_piece, pieces), strict=True):
+                values[piece], scales[piece] = found, scale
+                report.add(done)
     finally:
         torch.set_num_threads(before)
     return values, scales
@@ -99,7 +109,8 @@ def _groups(x: Tensor) -> Tensor:
     return x.reshape(-1, GROUP).T.contiguous()
 
 
-def _total(x: Tensor) -> float:
+def total(x: Tensor) -> float:
+    """The sum, added up in float64."""
     return float(x.sum(dtype=torch.float64))
 
 
@@ -111,7 +122,7 @@ def round_plainly(weights: Tensor) -> tuple[Tensor, Tensor]:
     return (weights * (1.0 / scale).float()).round_().clamp_(-8, 7), scale.float()
 
 
-def _search(weights: Tensor, importance: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def search(weights: Tensor, importance: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The best of the plain rounding and every candidate's, group by group.
 
     Values [32, groups] and scales [groups]; the errors that they leave [groups], and those of the plain rounding.
@@ -131,7 +142,7 @@ def _search(weights: Tensor, importance: Tensor | None) -> tuple[Tensor, Tensor,
     low, high = weights.amin(0), weights.amax(0)
     extreme = torch.where(high > -low, high, low)
     for reach in _REACHES:
-        scale = _storable(extreme / reach)
+        scale = storable(extreme / reach)
         found = error(round_by(scale), scale)
         best_scales = torch.where(found < best, scale, best_scales)
         best = torch.minimum(found, best)
@@ -139,7 +150,7 @@ def _search(weights: Tensor, importance: Tensor | None) -> tuple[Tensor, Tensor,
     given = best >= first
     whole = torch.where(given, values, round_by(best_scales))
     weighted = whole if importance is None else whole * importance
-    fit = _storable((weighted * weights).sum(0) / (weighted * whole).sum(0).clamp_min(1e-30))
+    fit = storable((weighted * weights).sum(0) / (weighted * whole).sum(0).clamp_min(1e-30))
     for again in (whole, round_by(fit).clone()):
         found = error(again, fit)
         won = found < best
@@ -148,7 +159,7 @@ def _search(weights: Tensor, importance: Tensor | None) -> tuple[Tensor, Tensor,
     return whole.to(torch.int8), best_scales, best, first
 
 
-def _storable(scale: Tensor) -> Tensor:
+def storable(scale: Tensor) -> Tensor:
     """A scale as bfloat16 keeps it, never 0."""
     scale = scale.bfloat16().float()
     return torch.where(scale == 0, 1e-9, scale)

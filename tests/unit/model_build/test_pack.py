@@ -144,6 +144,21 @@ def test_every_form_packs_and_scores_nearly_the_same(tmp_path: Path, form: str, 
     assert (theirs - ours).abs().mean() < (0.03 if options.get("bits") == 8 else 0.15)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_evened_out_inputs_change_no_output(tmp_path: Path, form: str) -> None:
+    source = checkpoint(tmp_path / "model", scale=0.06, **FORMS[form])
+    text = tmp_path / "text"
+    text.write_text(TEXT)
+    out = pack(source, tmp_path / "bundle", bits=8, calibration=text)
+    exact, packed = load_engine(source.folder), load_engine(out, kernel="reference")
+    norms = [engine._model._layers[0].attention_norm for engine in (exact, packed)]  # type: ignore[attr-defined]
+    assert not torch.allclose(norms[0], norms[1], rtol=0.1)
+    ids = exact.encode(TEXT[:200])
+    theirs = torch.tensor([entry.logprob for entry in exact.score(ids)])
+    ours = torch.tensor([entry.logprob for entry in packed.score(ids)])
+    assert (theirs - ours).abs().mean() < 0.03
+
+
 def test_a_tied_embedding_is_read_from_the_head(tmp_path: Path) -> None:
     source = checkpoint(tmp_path / "model", tied=True)
     weight = source.rows("model.embed_tokens.weight")
@@ -247,13 +262,19 @@ def test_calibration_sees_what_the_model_sees(tmp_path: Path) -> None:
     calibration = Calibration(source, [engine.encode(TEXT)[:200], engine.encode(TEXT)[:90]])
     first, second = calibration.layer(0), calibration.layer(1)
     assert set(first) == {"qkv", "out", "gate_up", "down"}
-    assert not torch.equal(first["qkv"], second["qkv"])
+    assert not torch.equal(first["qkv"].products, second["qkv"].products)
     # The states after the last layer are those from which the engine takes its logits.
     ids = torch.tensor(engine.encode(TEXT)[: len(calibration._states[0])])
     normed = torch.nn.functional.rms_norm(calibration._states[0], (64,), source.rows("model.norm.weight"), 1e-5)
     theirs = engine._model.forward(ids.tolist(), 0, engine._model.new_cache(), rows=len(ids))
     torch.testing.assert_close(normed @ source.rows("lm_head.weight").T, theirs, rtol=1e-3, atol=1e-3)
     assert calibration.head().shape == (64,)
+    grams = Calibration(source, [engine.encode(TEXT)[:200], engine.encode(TEXT)[:90]], grams=True).layer(0)
+    assert grams["down"].products.shape == (source.config.intermediate, source.config.intermediate)
+    for name, inputs in first.items():
+        torch.testing.assert_close(grams[name].products.diagonal(), inputs.products)
+        by = torch.arange(1.0, 1 + len(inputs.products))
+        torch.testing.assert_close(grams[name].divided(by).products.diagonal(), inputs.divided(by).products)
 
 
 @pytest.mark.parametrize("template", [CHAT_TEMPLATE, None, "{{ raise_exception('no') }}"])
