@@ -334,10 +334,10 @@ class Play(SessionState):
             elif self._gap_since and now - self._gap_since > timeouts.gap:
                 self._gap_since = now + timeouts.acknowledged
                 await self._say_hello()
-            elif self.story.live and now - max(self._heard, asked) > timeouts.silence:
-                asked = now
+            elif self.story.live and now - max(self._heard, asked) > timeouts.patience(self._asked):
+                asked = self._pinged = now
+                self._asked += 1
                 await self._say_hello()
-                await self.ping()
             elif self._pinged is None and now - max(self._heard, self._sent) > timeouts.ping_after:
                 await self.ping()
 

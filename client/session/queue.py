@@ -17,13 +17,17 @@ class Timeouts:
 
     acknowledged: float = 15.0  # an `ok` that has not come by then means the connection is dead
     ping_after: float = 300.0  # idle connections are closed after 600
-    pong: float = 10.0
+    pong: float = 20.0
     gap: float = 1.0  # a frame may overtake another; only then is the reply asked for again
     answer: float = 1.0  # the book answers a line at once, or it is one for the storyteller
-    silence: float = 25.0  # a reply is awaited and nothing at all comes: ask how it stands
+    silence: float = 25.0  # a reply is awaited and nothing at all comes: ask how it stands (`patience`)
     retry_first: float = 0.5
     retry_most: float = 20.0
     refused_again: tuple[float, ...] = (0.5, 1.5, 4.0)  # pauses before a retryable refusal is tried again
+
+    def patience(self, asked: int) -> float:
+        """The silence to bear after so many questions that brought nothing new: a thousand in line must not all ask."""
+        return self.silence * float(2 ** min(asked, 3))
 
 
 class Pending:

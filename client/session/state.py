@@ -74,6 +74,7 @@ class SessionState:
         self._stopping: set[str] = set()
         self._gap_since: float | None = None
         self._pinged: float | None = None
+        self._asked = 0  # times since there was last anything new
         self._errands: set[asyncio.Task[None]] = set()
 
     @property
@@ -132,13 +133,16 @@ class SessionState:
                 if changes and turn:
                     self._emit(AsideCame(turn))
             case Token(to=to, take=take, at=at, text=text):
+                self._asked = 0
                 self._emit_all(self.story.token(to, take, at, text))
             case End(to=to, take=take, reason=reason, stats=stats, notes=notes, visit=visit):
+                self._asked = 0
                 self.visit = visit or self.visit
                 self._stopping.discard(to)
                 self._emit_all(self.story.end(to, take, reason, stats, notes))
 
     def _on_welcome(self, message: Welcome) -> None:
+        self._pinged = None  # it proves as much as a pong
         if message.protocol != PROTOCOL:
             sentence = f"The server now speaks protocol {message.protocol} and this client {PROTOCOL}; update it."
             self._emit(Connection("closed", sentence))

@@ -9,9 +9,16 @@ import msgspec
 from playwright.async_api import Page
 
 from client.session.protocol import Answer, TurnView, Wake
+from client.session.queue import Timeouts
 from client.session.story import Anew, Change, Removed, Story, Told
 from client.terminal.countdown import Countdown
 from tests.browser.fake_play import SAVED, FakePlay
+
+#: The page's patience in milliseconds, after each count of questions.
+PATIENCE = """async (counts) => {
+  const { TIMEOUTS, patience } = await import("./session/queue.js");
+  return counts.map((asked) => patience(TIMEOUTS.silence, asked));
+}"""
 
 #: Runs each list of calls on a story of the page's; gives what was shown and how the turns stand.
 RUN = """async (plays) => {
@@ -131,6 +138,14 @@ async def test_both_stories_agree_on_many_plays(page: Page) -> None:
         await page.goto(server.address)
         for calls, of_page in zip(plays, await page.evaluate(RUN, plays), strict=True):
             assert of_page == play(calls), calls
+
+
+async def test_both_clients_have_the_same_patience(page: Page) -> None:
+    counts = [0, 1, 2, 3, 9]
+    async with FakePlay() as server:
+        await page.goto(server.address)
+        expected = [1000 * Timeouts().patience(asked) for asked in counts]
+        assert await page.evaluate(PATIENCE, counts) == expected
 
 
 async def test_where_the_browser_has_no_room_the_page_reads_what_it_wrote_last(page: Page) -> None:

@@ -10,14 +10,17 @@ export const TIMEOUTS = {
   open: 10_000,
   acknowledged: 15_000, // an `ok` that has not come by then means the connection is dead
   pingAfter: 300_000, // idle connections are closed after 600 s
-  pong: 10_000,
+  pong: 20_000,
   gap: 1_000, // a frame may overtake another; only then is the reply asked for again
   answer: 1_000, // the book answers a line at once, or it is one for the storyteller
-  silence: 25_000, // a reply is awaited and nothing at all comes: ask how it stands
+  silence: 25_000, // a reply is awaited and nothing at all comes: ask how it stands (`patience`)
   retryFirst: 500,
   retryMost: 20_000,
   refusedAgain: [500, 1_500, 4_000], // pauses before a retryable refusal is tried again
 };
+
+/** The silence to bear after so many questions that brought nothing new: a thousand in line must not all ask. */
+export const patience = (silence, asked) => silence * 2 ** Math.min(asked, 3);
 
 /** ActionQueue in order. Each is `{frame, key, mark, tries, out}`: `out` is when it was sent, false while it waits, and
  * Infinity while a refusal is let pass. */

@@ -4,7 +4,7 @@
 // was. It sends one action at a time and sends again, with the same id, what was not acknowledged. What happens goes
 // to `listener` as `{kind, …}`, in order. The twin of `client/session/`; the protocol is in docs/protocol.md.
 
-import { ActionQueue, TIMEOUTS, lineProblem } from "./queue.js";
+import { ActionQueue, TIMEOUTS, lineProblem, patience } from "./queue.js";
 import { ConnectError, explainClose, findSocket } from "./connect.js";
 import { OPENING, Story } from "./story.js";
 import { Timers } from "../timers.js";
@@ -18,7 +18,8 @@ export class Play {
   #stopping = new Set();
   #gapSince = 0;
   #pinged = 0;
-  #asked = 0;
+  #asked = 0; // when, and how many times since there was last anything new
+  #asks = 0;
   #opened = 0;
   #heard = 0;
   #sent = 0;
@@ -213,10 +214,10 @@ export class Play {
     if (this.#gapSince && now - this.#gapSince > gap) {
       this.#gapSince = now + acknowledged;
       this.#hello();
-    } else if (this.story.live && now - Math.max(this.#heard, this.#asked) > silence) {
-      this.#asked = now;
+    } else if (this.story.live && now - Math.max(this.#heard, this.#asked) > patience(silence, this.#asks)) {
+      this.#asked = this.#pinged = now;
+      this.#asks += 1;
       this.#hello();
-      this.ping();
     } else if (!this.#pinged && now - Math.max(this.#heard, this.#sent) > pingAfter) this.ping();
   }
 
@@ -250,6 +251,8 @@ export class Play {
   #receive(data) {
     try {
       const frame = JSON.parse(data);
+      if (["welcome", "pong"].includes(frame.type)) this.#pinged = 0; // each proves that the connection lives
+      if (["token", "end"].includes(frame.type)) this.#asks = 0;
       const handle = Object.hasOwn(this.#handlers, frame.type) ? this.#handlers[frame.type] : null;
       handle?.(frame); // a type this page does not know is none of its business
     } catch (error) {
@@ -262,9 +265,6 @@ export class Play {
     welcome: (frame) => this.#welcome(frame),
     ok: (frame) => this.#acknowledge(frame),
     error: (frame) => this.#error(frame),
-    pong: () => {
-      this.#pinged = 0;
-    },
     wake: ({ state, progress, eta_s, position }) => {
       this.wake = { state, progress, eta_s, position };
       this.emit({ kind: "wake", wake: this.wake });

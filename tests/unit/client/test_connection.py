@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 
 import pytest
 
@@ -203,6 +205,33 @@ async def test_silence_in_a_reply_asks_how_it_stands() -> None:
     async with playing(Timeouts(silence=0.1), turns=[turn]) as (_, play, line):
         await line.welcome(turns=[turn | {"reply": "Once", "state": "done", "take": 1}])
         await play.until(lambda event: isinstance(event, Told))
+
+
+async def test_who_waits_on_in_silence_asks_less_and_less_often() -> None:
+    waiting = {"id": "a", "said": "hi", "reply": "", "state": "waiting", "take": 0}
+    async with playing(Timeouts(silence=0.1), turns=[waiting]) as (_, play, line):
+        asked = []
+        for _ in range(4):  # each answer brings nothing new, and no ping is sent beside the question
+            await line.welcome(turns=[waiting])
+            asked.append(time.monotonic())
+        pauses = [later - former for former, later in itertools.pairwise(asked)]
+        assert all(pause > 0.1 * factor for pause, factor in zip(pauses, (2, 4, 8), strict=True))
+        await line.token("a", 0, "Once", take=1)
+        await play.until(lambda event: isinstance(event, Told))
+        assert play._asked == 0
+
+
+def test_patience_is_bounded() -> None:
+    assert [Timeouts().patience(asked) for asked in (0, 1, 2, 3, 40)] == [25, 50, 100, 200, 200]
+
+
+async def test_a_question_that_nobody_answers_means_the_connection_is_dead() -> None:
+    waiting = {"id": "a", "said": "hi", "reply": "", "state": "waiting", "take": 0}
+    async with playing(Timeouts(silence=0.1, pong=0.1, retry_first=0.01), turns=[waiting]) as (server, play, line):
+        await line.expect("hello")
+        await play.until(is_lost)
+        await (await server.line()).welcome()
+        await play.until(lambda event: isinstance(event, Welcomed))
 
 
 async def test_a_frame_that_cannot_be_read_does_not_end_the_play() -> None:
