@@ -26,7 +26,7 @@ class Timeouts:
     refused_again: tuple[float, ...] = (0.5, 1.5, 4.0)  # pauses before a retryable refusal is tried again
 
     def patience(self, asked: int) -> float:
-        """The silence to bear after so many questions that brought nothing new: a thousand in line must not all ask."""
+        """The silence to bear after questions that brought nothing new: a thousand in line must not all ask."""
         return self.silence * float(2 ** min(asked, 3))
 
 

@@ -19,7 +19,7 @@ export const TIMEOUTS = {
   refusedAgain: [500, 1_500, 4_000], // pauses before a retryable refusal is tried again
 };
 
-/** The silence to bear after so many questions that brought nothing new: a thousand in line must not all ask. */
+/** The silence to bear after questions that brought nothing new: a thousand in line must not all ask. */
 export const patience = (silence, asked) => silence * 2 ** Math.min(asked, 3);
 
 /** ActionQueue in order. Each is `{frame, key, mark, tries, out}`: `out` is when it was sent, false while it waits, and

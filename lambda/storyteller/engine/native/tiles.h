@@ -17,21 +17,15 @@ constexpr long WIDEST = 8;
 constexpr bool UNSIGNED_WEIGHTS = true;
 #endif
 
-// A slab's eight results for one row: the products' sums, what the zero point adds, the bias.
-inline void finish(const float *sums, const Quantized &x, long row, const uint8_t *tail, float *y, bool add) {
-    const float *weights = (const float *)tail, *biases = weights + ROWS;
+// Writes a slab's eight results for one row out of sixteen partial sums, two a result: with what the zero point adds,
+// and the bias.
+inline void finish(const float *sums16, const Quantized &x, long row, const uint8_t *tail, float *y, bool add) {
+    const float *sums = (const float *)tail, *biases = sums + ROWS;
     const float zero = x.zeros[row], scale = x.scales[row];
     for (long r = 0; r < ROWS; r++) {
-        float v = (sums[r] + zero * weights[r]) * scale + biases[r];
+        float v = (sums16[2 * r] + sums16[2 * r + 1] + zero * sums[r]) * scale + biases[r];
         y[r] = add ? y[r] + v : v;
     }
-}
-
-// The same out of sixteen partial sums, two a result.
-inline void finish_pairs(const float *sums16, const Quantized &x, long row, const uint8_t *tail, float *y, bool add) {
-    float sums[ROWS];
-    for (long r = 0; r < ROWS; r++) sums[r] = sums16[2 * r] + sums16[2 * r + 1];
-    finish(sums, x, row, tail, y, add);
 }
 
 // One row is as fast as memory. The processor fetches ahead by itself, but not across a page's border;
@@ -78,7 +72,7 @@ void tile(const Quantized &x, long row, long columns, const uint8_t *slab, float
     for (int i = 0; i < N; i++) {
         alignas(64) float sums[16];
         _mm512_store_ps(sums, acc[i]);
-        finish_pairs(sums, x, row + i, slab + groups * GROUP_BYTES, y + i * stride, add);
+        finish(sums, x, row + i, slab + groups * GROUP_BYTES, y + i * stride, add);
     }
 }
 #elif defined(__AVX2__)
@@ -129,7 +123,7 @@ void tile(const Quantized &x, long row, long columns, const uint8_t *slab, float
         for (int i = 0; i < N; i++)
             for (int h = 0; h < HALVES; h++) _mm256_store_ps(sums[i] + 8 * (first + h), acc[i][h]);
     }
-    for (int i = 0; i < N; i++) finish_pairs(sums[i], x, row + i, slab + groups * GROUP_BYTES, y + i * stride, add);
+    for (int i = 0; i < N; i++) finish(sums[i], x, row + i, slab + groups * GROUP_BYTES, y + i * stride, add);
 }
 #elif defined(__ARM_FEATURE_DOTPROD)
 #if defined(__clang__)
@@ -162,7 +156,7 @@ inline void decode(const uint8_t *at, int8x16_t *weights) {
     }
 }
 
-// The results of four rows of a slab for one row of activations, as `finish` has them.
+// The same for four rows of a slab out of their sums.
 inline void finish4(float32x4_t sum, const Quantized &x, long row, const uint8_t *tail, long quad, float *y, bool add) {
     const float *weights = (const float *)tail + 4 * quad;
     float32x4_t v = vfmaq_n_f32(sum, vld1q_f32(weights), x.zeros[row]);
@@ -289,7 +283,7 @@ void tile(const Quantized &x, long row, long columns, const uint8_t *slab, float
             }
         }
     }
-    for (int i = 0; i < N; i++) finish_pairs(acc[i], x, row + i, slab + groups * GROUP_BYTES, y + i * stride, add);
+    for (int i = 0; i < N; i++) finish(acc[i], x, row + i, slab + groups * GROUP_BYTES, y + i * stride, add);
 }
 #endif
 
