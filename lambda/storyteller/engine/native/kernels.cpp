@@ -106,17 +106,18 @@ void attend_heads(const Attention &a, const float *q, long end, const uint16_t *
     Lanes most[N];
     for (int h = 0; h < N; h++) most[h] = spread(-INFINITY);
     for (long b = 0; b < blocks; b++) {
-        Lanes acc[N] = {};
+        Sums acc[N] = {};
         const uint16_t *k = keys + b * dim * 16;
         for (long d = 0; d < dim; d++) {
-            Lanes column = widen16(k + d * 16);
-            for (int h = 0; h < N; h++) acc[h] += column * q[h * dim + d];
+            Sums column = widen_sums(k + d * 16);
+            for (int h = 0; h < N; h++) add_product(acc[h], column, q[h * dim + d]);
         }
         for (int h = 0; h < N; h++) {
+            Lanes found = lanes_of(acc[h]);
             if (b == blocks - 1)
-                for (long i = end - b * 16; i < 16; i++) acc[h][i] = -INFINITY;
-            most[h] = acc[h] > most[h] ? acc[h] : most[h];
-            store(scores + h * width + b * 16, acc[h]);
+                for (long i = end - b * 16; i < 16; i++) found[i] = -INFINITY;
+            most[h] = found > most[h] ? found : most[h];
+            store(scores + h * width + b * 16, found);
         }
     }
     float weight[N];
@@ -132,13 +133,13 @@ void attend_heads(const Attention &a, const float *q, long end, const uint16_t *
         weight[h] = 1.0f / total(sum);
     }
     for (long d = 0; d < dim; d += 16) {
-        Lanes acc[N] = {};
+        Sums acc[N] = {};
         const uint16_t *v = values + d;
         for (long t = 0; t < end; t++) {
-            Lanes row = widen16(v + t * dim);
-            for (int h = 0; h < N; h++) acc[h] += row * scores[h * width + t];
+            Sums row = widen_sums(v + t * dim);
+            for (int h = 0; h < N; h++) add_product(acc[h], row, scores[h * width + t]);
         }
-        for (int h = 0; h < N; h++) store(out + h * dim + d, acc[h] * weight[h]);
+        for (int h = 0; h < N; h++) store(out + h * dim + d, lanes_of(acc[h]) * weight[h]);
     }
 }
 
@@ -149,9 +150,10 @@ void attend(const Attention &a, long row, long kv_head, float *scores) {
     while (left) {
         const float *q = a.queries + first * dim;
         float *out = a.out + first * dim;
-        long taken = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        long taken = left >= MOST_HEADS ? MOST_HEADS : left >= 4 ? 4 : left;
         if (taken == 8) attend_heads<8>(a, q, end, keys, values, scores, out);
         else if (taken == 4) attend_heads<4>(a, q, end, keys, values, scores, out);
+        else if (taken == 3) attend_heads<3>(a, q, end, keys, values, scores, out);
         else if (taken == 2) attend_heads<2>(a, q, end, keys, values, scores, out);
         else attend_heads<1>(a, q, end, keys, values, scores, out);
         first += taken, left -= taken;
