@@ -18,8 +18,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 from greenlet import getcurrent, greenlet
 
-from local.aws.dynamodb import create_table
-from local.aws.dynamodb_memory import DynamoError, MemoryDynamoDB
+from local.aws.dynamodb.api import create_table
+from local.aws.dynamodb.memory import DynamoError, MemoryDynamoDB
 
 #: Medians and the spread of a log-normal distribution: assumed of DynamoDB seen from a Lambda function, not measured.
 READ_S, WRITE_S, TRANSACTION_S, SPREAD = 0.004, 0.006, 0.012, 0.35

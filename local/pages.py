@@ -13,10 +13,10 @@ from typing import Any
 
 from aiohttp import web
 
-from local.aws import events
-from local.aws.environment import Outcome
-from local.aws.pool import ThrottledError
-from local.aws.service import LambdaService
+from local.aws.api_gateway import events
+from local.aws.functions.environment import Outcome
+from local.aws.functions.pool import ThrottledError
+from local.aws.functions.service import LambdaService
 from local.plan import Plan
 
 PROTOCOL = 1

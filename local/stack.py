@@ -26,14 +26,14 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp import web
 
-from local.aws.connections import Connections
-from local.aws.dynamodb import Dynamodb
-from local.aws.environment import Environment, Outcome, runtime_argv
-from local.aws.gateway import Gateway
-from local.aws.keeper import Keeper
-from local.aws.lambda_api import lambda_app
-from local.aws.logs import Logs
-from local.aws.service import LambdaService
+from local.aws.api_gateway.connections import Connections
+from local.aws.api_gateway.websocket_api import Gateway
+from local.aws.dynamodb.api import Dynamodb
+from local.aws.functions.environment import Environment, Outcome, runtime_argv
+from local.aws.functions.keeper import Keeper
+from local.aws.functions.lambda_api import lambda_app
+from local.aws.functions.logs import Logs
+from local.aws.functions.service import LambdaService
 from local.pages import add_pages
 from local.plan import LocalError, Plan, Schedule
 

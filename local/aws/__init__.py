@@ -1,1 +1,1 @@
-"""Lambda, API Gateway and DynamoDB on one machine; one service, or one part of one, a file."""
+"""Lambda, API Gateway and DynamoDB on one machine; one service a folder."""

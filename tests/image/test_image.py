@@ -26,7 +26,7 @@ from client.session.story import Ended
 from infra.deploy.package import assemble
 from infra.functions import BOOK_PATH, WORLD_PATH
 from infra.settings import Settings
-from local.aws.environment import runtime_argv
+from local.aws.functions.environment import runtime_argv
 from local.plan import LambdaLimits
 from local.play import overture
 from local.stack import LocalStack

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from local.aws.environment import runtime_argv
-from local.aws.pool import ThrottledError
+from local.aws.functions.environment import runtime_argv
+from local.aws.functions.pool import ThrottledError
 from local.plan import LambdaLimits, LocalError
 from tests.local.tiny_stack import SLOW_INIT, TinyStack, is_dead, is_frozen, kill, tiny, tiny_stack, until
 
 
 def our_runtime(handler: str) -> list[str]:
-    return [sys.executable, "-m", "local.aws.runtime_client", handler]
+    return [sys.executable, "-m", "local.aws.functions.runtime_client", handler]
 
 
 @pytest.fixture(scope="module", params=[runtime_argv, our_runtime], ids=["awslambdaric", "ours"])

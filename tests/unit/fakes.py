@@ -16,8 +16,8 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
-from local.aws.dynamodb import create_table
-from local.aws.dynamodb_memory import DynamoError, MemoryDynamoDB
+from local.aws.dynamodb.api import create_table
+from local.aws.dynamodb.memory import DynamoError, MemoryDynamoDB
 from overture import codec, protocol
 from overture.connections import Connections, Gone, PostFailed
 from overture.sessions import Session, Sessions

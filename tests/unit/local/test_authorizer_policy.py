@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.aws.authorizer import AuthorizerError, judge
-from local.aws.events import method_arn
+from local.aws.api_gateway.authorizer import AuthorizerError, judge
+from local.aws.api_gateway.events import method_arn
 
 ARN = method_arn()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from local.aws.environment import Environment, Event, Outcome
+from local.aws.functions.environment import Environment, Event, Outcome
 from local.plan import Function
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import local.__main__ as command
-from local.aws.logs import Lines, Logs
+from local.aws.functions.logs import Lines, Logs
 from local.plan import Function, LocalError, Plan
 from local.play import overture
 from local.stack import listen

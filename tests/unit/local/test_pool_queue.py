@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from local.aws.environment import Event, Outcome
-from local.aws.pool import Pool, ThrottledError
+from local.aws.functions.environment import Event, Outcome
+from local.aws.functions.pool import Pool, ThrottledError
 from local.plan import Function, LambdaLimits
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from aiohttp import web
 
-from local.aws import events
-from local.aws.gateway import Connection, Gateway
+from local.aws.api_gateway import events
+from local.aws.api_gateway.websocket_api import Connection, Gateway
 from local.plan import GatewayLimits
 
 ID = re.compile(r"^[A-Za-z0-9_-]{15}=$")

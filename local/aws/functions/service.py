@@ -1,6 +1,6 @@
 """The Lambda service: invoke a function and wait, or leave an event; retries and destinations.
 
-Public API: `LambdaService.invoke`, `.send`, `.environments`. `local.aws.lambda_api` is its HTTP face.
+Public API: `LambdaService.invoke`, `.send`, `.environments`. `lambda_api` is its HTTP face.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from local.aws.environment import Environment, Event, Outcome, runtime_argv
-from local.aws.keeper import Keeper
-from local.aws.logs import Logs
-from local.aws.pool import Pool, ThrottledError
-from local.aws.runtime_api import RuntimeApi
+from local.aws.functions.environment import Environment, Event, Outcome, runtime_argv
+from local.aws.functions.keeper import Keeper
+from local.aws.functions.logs import Logs
+from local.aws.functions.pool import Pool, ThrottledError
+from local.aws.functions.runtime_api import RuntimeApi
 from local.plan import REGION, Function, LambdaLimits
 
 #: What an environment keeps of the variables we were started with; AWS's own would lead to AWS.

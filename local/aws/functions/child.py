@@ -1,6 +1,6 @@
 """One child process: its own session and group, its output line by line, never an orphan.
 
-Knows nothing of Lambda; `local.aws.environment` and `local.aws.dynamodb` do.
+Knows nothing of Lambda; `environment` does.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from local.aws.keeper import Keeper
-from local.aws.logs import Lines
+from local.aws.functions.keeper import Keeper
+from local.aws.functions.logs import Lines
 
 
 class Child:

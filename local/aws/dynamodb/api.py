@@ -9,7 +9,7 @@ import threading
 
 from aiohttp import web
 
-from local.aws.dynamodb_memory import DynamoError, MemoryDynamoDB
+from local.aws.dynamodb.memory import DynamoError, MemoryDynamoDB
 
 
 class Dynamodb:

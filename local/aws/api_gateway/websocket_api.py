@@ -1,7 +1,7 @@
 """API Gateway's WebSocket API: who comes in, where each message goes, who is still there.
 
-`Gateway.connect` is the handler of the WebSocket's own address; `local.aws.connections` is the face that
-functions post to. Limits and error bodies are AWS's:
+`Gateway.connect` is the handler of the WebSocket's own address; `connections` is the face that functions
+post to. Limits and error bodies are AWS's:
 https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 """
 
@@ -16,12 +16,12 @@ from typing import Any
 
 from aiohttp import web
 
-from local.aws import events
-from local.aws.authorizer import AuthorizerError, judge
-from local.aws.environment import Outcome
-from local.aws.frames import Socket, problem
-from local.aws.pool import ThrottledError
-from local.aws.service import LambdaService
+from local.aws.api_gateway import events
+from local.aws.api_gateway.authorizer import AuthorizerError, judge
+from local.aws.api_gateway.frames import Socket, problem
+from local.aws.functions.environment import Outcome
+from local.aws.functions.pool import ThrottledError
+from local.aws.functions.service import LambdaService
 from local.plan import Plan
 
 

@@ -1,8 +1,7 @@
 """One Lambda execution environment: a process that asks for events, one at a time, frozen between.
 
-The process runs a Lambda runtime (`awslambdaric`, or `local.aws.runtime_client` where that has no wheel)
-and talks to the methods here through `local.aws.runtime_api`. Which event it gets, and when a new one is
-started, is `local.aws.pool`'s business.
+The process runs a Lambda runtime (`awslambdaric`, or our `runtime_client` where that has no wheel) and talks to
+the methods here through `runtime_api`. Which event it gets, and when a new one is started, is `pool`'s business.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from local.aws.child import Child
-from local.aws.keeper import Keeper
-from local.aws.logs import Logs
+from local.aws.functions.child import Child
+from local.aws.functions.keeper import Keeper
+from local.aws.functions.logs import Logs
 from local.plan import Function
 
 State = Literal["starting", "idle", "busy", "ended"]
@@ -57,7 +56,7 @@ class RuntimeGoneError(Exception):
 def runtime_argv(handler: str) -> list[str]:
     """The command that runs `handler`: AWS's own runtime client where it is installed, else ours."""
     native = all(importlib.util.find_spec(name) is not None for name in ("awslambdaric", "runtime_client"))
-    return [sys.executable, "-m", "awslambdaric" if native else "local.aws.runtime_client", handler]
+    return [sys.executable, "-m", "awslambdaric" if native else "local.aws.functions.runtime_client", handler]
 
 
 class Environment:

@@ -10,7 +10,7 @@ import socket
 
 from aiohttp import web
 
-from local.aws.environment import Environment, Outcome, RuntimeGoneError
+from local.aws.functions.environment import Environment, Outcome, RuntimeGoneError
 
 VERSION = "/2018-06-01/runtime"
 

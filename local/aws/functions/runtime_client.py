@@ -1,6 +1,6 @@
 """A Lambda runtime in plain Python, for where `awslambdaric` has no wheel (macOS).
 
-`python -m local.aws.runtime_client module.function` does what `python -m awslambdaric module.function`
+`python -m local.aws.functions.runtime_client module.function` does what `python -m awslambdaric module.function`
 does: loads the handler, then asks the Runtime API for events and answers them, one at a time. It
 knows nothing of the rest of `local`, and only the standard library.
 """

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from local.aws.expressions import Expression, ExpressionError, Item
+from local.aws.dynamodb.expressions import Expression, ExpressionError, Item
 
 Request = dict[str, Any]
 

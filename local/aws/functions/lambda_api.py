@@ -11,8 +11,8 @@ import uuid
 
 from aiohttp import web
 
-from local.aws.pool import ThrottledError
-from local.aws.service import LambdaService, UnknownFunctionError
+from local.aws.functions.pool import ThrottledError
+from local.aws.functions.service import LambdaService, UnknownFunctionError
 from local.plan import ACCOUNT, REGION
 
 

@@ -1,6 +1,6 @@
 """The environments of one function: which gets an event, when one more is started, when one is reaped.
 
-Knows nothing of HTTP, of retries or of destinations: `local.aws.service` does.
+Knows nothing of HTTP, of retries or of destinations: `service` does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from local.aws.environment import Environment, Event, Outcome
+from local.aws.functions.environment import Environment, Event, Outcome
 from local.plan import Function, LambdaLimits
 
 #: How long a prestarted environment may initialise; AWS grants the same to provisioned concurrency.

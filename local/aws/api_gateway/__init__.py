@@ -1,0 +1,1 @@
+"""API Gateway: the WebSocket API with its connections, frames and authorizer, and the events that functions get."""

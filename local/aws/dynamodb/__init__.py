@@ -1,0 +1,1 @@
+"""DynamoDB: one table in memory, its expressions, and its API as HTTP."""

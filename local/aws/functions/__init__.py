@@ -1,0 +1,1 @@
+"""Lambda: the service and its HTTP API, the environments of a function, and the processes that run in them."""
