@@ -44,7 +44,7 @@ def read_settings(app: App, given: dict[str, str]) -> Settings:
 
 def add_stacks(app: App, settings: Settings, package: Path) -> OvertureStack:
     """The stack, and with `weights=s3` the one of its weights before it."""
-    from infra.constructs.weights import WeightsStack
+    from infra.constructs.model.weights import WeightsStack
     from infra.stack import OvertureStack
 
     stack = OvertureStack(app, settings, package)

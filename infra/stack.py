@@ -7,17 +7,17 @@ from pathlib import Path
 from aws_cdk import CfnOutput, Environment, Stack, Tags
 from constructs import Construct
 
-from infra.constructs.cloud_build import CloudBuild
-from infra.constructs.cost_guard import CostGuard
+from infra.constructs.api.front import Front, PackagedFunction
+from infra.constructs.api.site import Site
+from infra.constructs.api.ticket_api import TicketApi
+from infra.constructs.api.websocket import WebSocket
 from infra.constructs.database import Database
-from infra.constructs.front import Front, PackagedFunction
-from infra.constructs.images import ImageRepository, image_code
-from infra.constructs.monitoring import Monitoring
+from infra.constructs.model.cloud_build import CloudBuild
+from infra.constructs.model.images import ImageRepository, image_code
+from infra.constructs.model.storyteller import Destinations, Storyteller
 from infra.constructs.nag_suppressions import suppress_cdk_own
-from infra.constructs.site import Site
-from infra.constructs.storyteller import Destinations, Storyteller
-from infra.constructs.ticket_api import TicketApi
-from infra.constructs.websocket import WebSocket
+from infra.constructs.operations.cost_guard import CostGuard
+from infra.constructs.operations.monitoring import Monitoring
 from infra.functions import AUTHORIZER, TICKET
 from infra.settings import TAG, Settings
 

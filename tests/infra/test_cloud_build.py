@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from infra.constructs import cloud_build
 from infra.constructs.cloud_build_starter import handler as build
+from infra.constructs.model import cloud_build
 from tests.infra.templates import Synthesized, flat, synthesize
 
 CLOUD = {"build": "cloud", "bundle": "s3://models/8b"}

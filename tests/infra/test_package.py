@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.bundle import bundle_hash
-from infra.constructs.images import ignored
+from infra.constructs.model.images import ignored
 from infra.deploy import package
 from infra.deploy.package import IMAGE_LOCKS, LOCK, assemble
 from infra.settings import ROOT, SettingError, Settings

@@ -12,8 +12,8 @@ from aws_cdk import aws_apigatewayv2_integrations as integrations
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.access_log import AccessLog
-from infra.constructs.members import Members
+from infra.constructs.api.access_log import AccessLog
+from infra.constructs.api.members import Members
 from infra.constructs.nag_suppressions import suppress
 from infra.constructs.roles import make_log_group
 from infra.functions import TICKET_PATH

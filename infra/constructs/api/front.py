@@ -11,10 +11,10 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from infra.constructs.api.websocket import WebSocket
 from infra.constructs.database import Database
 from infra.constructs.nag_suppressions import suppress_runtime, suppress_snap_start_warning
 from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, allow, make_role_and_logs, service_name
-from infra.constructs.websocket import WebSocket
 from infra.functions import BOOK_PATH, FRONT, SWEEP_EVENT, SWEEP_S, WORLD_PATH, FunctionSpec
 from infra.settings import Settings
 

@@ -14,7 +14,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from infra.constructs.cost_guard import CostGuard
+from infra.constructs.operations.cost_guard import CostGuard
 from infra.constructs.roles import NAMESPACE, service_name
 from infra.settings import Settings
 

@@ -22,7 +22,7 @@ from infra.constructs.roles import NAMESPACE, allow, make_role_and_logs
 from infra.regions import WITHOUT_BUDGETS
 from infra.settings import TAG, Settings
 
-CODE = Path(__file__).resolve().parent / "kill_switch"
+CODE = Path(__file__).resolve().parent.parent / "kill_switch"
 
 
 class CostGuard(Construct):

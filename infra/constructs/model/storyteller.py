@@ -7,12 +7,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.cloud_build import CloudBuild
+from infra.constructs.api.websocket import WebSocket
 from infra.constructs.database import Database
+from infra.constructs.model.cloud_build import CloudBuild
+from infra.constructs.model.weights import find_weights
 from infra.constructs.nag_suppressions import suppress_snap_start_warning
 from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, make_role_and_logs, service_name
-from infra.constructs.websocket import WebSocket
-from infra.constructs.weights import find_weights
 from infra.functions import STORYTELLER, STORYTELLER_EVENT_AGE_S, STORYTELLER_RETRIES
 from infra.settings import Settings
 

@@ -21,12 +21,12 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from infra.bundle import DOCKERFILE, WITHOUT_MODEL, model_key, split_address, world_argument
-from infra.constructs.images import ignored
+from infra.constructs.model.images import ignored
 from infra.constructs.nag_suppressions import asset_bucket, suppress, suppress_runtime
 from infra.constructs.roles import allow, make_log_group, make_role_and_logs
 from infra.settings import ROOT, SettingError, Settings
 
-CODE = Path(__file__).resolve().parent / "cloud_build_starter"
+CODE = Path(__file__).resolve().parent.parent / "cloud_build_starter"
 #: A bundle larger than this does not go up with the sources.
 MOST_UPLOADED = 500 * 1024 * 1024
 #: CloudFormation waits for an hour at most, so a build that is late must end before.

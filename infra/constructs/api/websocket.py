@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.constructs.access_log import AccessLog
+from infra.constructs.api.access_log import AccessLog
 from infra.constructs.nag_suppressions import suppress
 from infra.constructs.roles import allow, make_log_group
 from infra.functions import TICKET_PARAMETER, WEBSOCKET_ROUTES

@@ -11,11 +11,11 @@ from aws_cdk import aws_cloudfront_origins as origins
 from aws_cdk import aws_s3_deployment as deployment
 from constructs import Construct
 
+from infra.constructs.api.ticket_api import TicketApi
+from infra.constructs.api.websocket import WebSocket
 from infra.constructs.nag_suppressions import suppress
 from infra.constructs.private_bucket import make_private_bucket
 from infra.constructs.roles import make_log_group
-from infra.constructs.ticket_api import TicketApi
-from infra.constructs.websocket import WebSocket
 from infra.settings import ROOT, SettingError, Settings
 
 PROTOCOL = 1

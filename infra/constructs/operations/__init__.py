@@ -1,0 +1,1 @@
+"""Alarms and dashboard, and the limits on what the stack costs."""
