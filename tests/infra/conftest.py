@@ -1,7 +1,9 @@
-"""Synthesized templates, one for each combination of settings that a test asks for."""
+"""Synthesized templates, one for each combination of settings that a test asks for; and a bundle."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -50,3 +52,23 @@ def synth(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synthesized
         return made[key]
 
     return synthesize
+
+
+def write_manifest(folder: Path) -> None:
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in folder.iterdir()
+        if path.name != "bundle.json"
+    }
+    (folder / "bundle.json").write_text(json.dumps({"files": files}))
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A complete bundle: as `model_build pack` writes it, it has no `config.json`."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_bytes(b"{}")
+    (folder / "weights-001.safetensors").write_bytes(b"weights")
+    write_manifest(folder)
+    return folder

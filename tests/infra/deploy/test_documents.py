@@ -16,7 +16,7 @@ from infra.deploy.description import describe
 from infra.settings import Settings
 from tests.infra.templates import Synthesized
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_what_is_shown_before_has_what_it_will_cost(synth: Callable[..., Synthesized]) -> None:

@@ -11,52 +11,7 @@ from botocore.exceptions import ClientError
 from infra.deploy import command as deploy
 from infra.deploy import stack_state
 from infra.settings import Settings
-
-
-class State:
-    """What is on AWS, and what a deployment does to it."""
-
-    def __init__(self, status: str | None = None, weights: str | None = None) -> None:
-        self.status = status
-        self.weights = weights
-        self.done: list[str] = []
-        self.files: list[stack_state.Files | None] = []
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> State:
-    state = State()
-
-    def cdk(command: list[str], given: dict[str, str]) -> None:
-        state.done.append(" ".join([*command, *(f"{name}={value}" for name, value in given.items())]))
-
-    def note(name: str, result: Any = None) -> Callable[..., Any]:
-        def act(*_: object) -> Any:
-            state.done.append(name)
-            return result
-
-        return act
-
-    monkeypatch.setattr(deploy, "run_cdk", cdk)
-    monkeypatch.setattr(deploy, "push", note("push", "sha256:ab"))
-    monkeypatch.setattr(deploy, "check", lambda settings, client: iter(()))
-    monkeypatch.setattr(deploy, "synthesize", lambda given, folder: (folder, Settings()))
-    monkeypatch.setattr(deploy, "describe", lambda assembly, settings: "so much")
-    monkeypatch.setattr(
-        stack_state, "find_status", lambda _, stack: state.weights if stack.endswith("-Weights") else state.status
-    )
-    monkeypatch.setattr(stack_state, "find_output", lambda _, stack, name: f"{stack} {name}".lower().replace(" ", "-"))
-    monkeypatch.setattr(stack_state, "mark_live", note("mark live"))
-    monkeypatch.setattr(stack_state, "asset_files", lambda *_: state.files.pop(0) if state.files else None)
-    monkeypatch.setattr(stack_state, "choose_log_role", lambda *_: "account")
-    return state
-
-
-def client(name: str) -> Any:
-    raise AssertionError(name)
-
-
-ROLE = "api_log_role=account"
+from tests.infra.deploy.conftest import ROLE, State, client
 
 
 def test_the_repository_comes_first_then_the_image_then_the_rest(aws: State) -> None:

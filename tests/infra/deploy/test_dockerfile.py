@@ -9,7 +9,7 @@ from pathlib import Path
 
 from infra.deploy.package import PLATFORMS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DOCKERFILE = (ROOT / "lambda/storyteller/Dockerfile").read_text()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +10,7 @@ import pytest
 from infra.deploy import checks
 from infra.deploy.checks import check, check_account, check_bundle, check_sizes, explain
 from infra.settings import Settings
-
-
-def write_manifest(folder: Path) -> None:
-    files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        for path in folder.iterdir()
-        if path.name != "bundle.json"
-    }
-    (folder / "bundle.json").write_text(json.dumps({"files": files}))
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    """A complete bundle: as `model_build pack` writes it, it has no `config.json`."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "tokenizer.json").write_bytes(b"{}")
-    (folder / "weights-001.safetensors").write_bytes(b"weights")
-    write_manifest(folder)
-    return folder
+from tests.infra.conftest import write_manifest
 
 
 def test_a_complete_bundle_passes_and_a_broken_one_is_named(bundle: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.infra.templates import Synthesized, flat
 
 Synth = Callable[..., Synthesized]
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TABLE_ID = "DatabaseTableF104A135"
 
 
