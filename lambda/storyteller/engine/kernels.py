@@ -19,13 +19,17 @@ from .ops import Operations, TorchOperations
 
 @dataclass(frozen=True)
 class Kernel:
-    """A way to multiply, and the operations that go with it; see `model.Llama` for what the flags mean."""
+    """A way to multiply, and the operations that go with it.
+
+    `rounds_inputs` says that a row of inputs is rounded to int8; see `model.Llama` for the other flags.
+    """
 
     name: str
     linear: Callable[[Tensor, int, int], Linear]
     operations: Operations
     batch_invariant: bool
     cheap_batches: bool
+    rounds_inputs: bool = True
 
 
 def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kernel:
@@ -55,7 +59,9 @@ def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kern
             raise EngineError("The kleidi kernel is for arm64: leave the kernel to be chosen.")
         return Kernel("torch with KleidiAI", Kleidi, operations, batch_invariant=True, cheap_batches=False)
     if wanted == "stock":
-        return Kernel("stock torch INT4", Stock, operations, batch_invariant=False, cheap_batches=True)
+        return Kernel(
+            "stock torch INT4", Stock, operations, batch_invariant=False, cheap_batches=True, rounds_inputs=False
+        )
     return Kernel("plain reference", Reference, operations, batch_invariant=False, cheap_batches=False)
 
 

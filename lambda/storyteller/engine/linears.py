@@ -51,6 +51,24 @@ class Sum:
 
 
 @dataclass(frozen=True)
+class FineSum:
+    """The same for kernels that round a row of inputs to int8, which costs a head more than its weights' rounding does.
+
+    What that rounding leaves of a row is multiplied as a row of its own, by the first matrix alone: the second's part
+    of it is too small to show. One row is as fast as memory, and two read it once. The first has no bias.
+    """
+
+    first: Linear
+    second: Linear
+
+    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """[tokens, rows] for `x` [tokens, columns]."""
+        both = self.first(torch.cat([x, (x - round_rows(x)).float()]))
+        y = both[: len(x)] + both[len(x) :]
+        return self.second(x, onto=y if onto is None else onto + y)
+
+
+@dataclass(frozen=True)
 class Kleidi:
     """arm64: torch's own operator on the packed bytes, which takes KleidiAI's kernels for them."""
 

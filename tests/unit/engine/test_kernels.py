@@ -14,7 +14,7 @@ from storyteller.engine import EngineError
 from storyteller.engine.files.config import LlamaConfig, Rope
 from storyteller.engine.files.layout import packed_bytes, split, unpack
 from storyteller.engine.kernels import choose_kernel
-from storyteller.engine.linears import Kleidi, Reference, Stock, unpack_rows
+from storyteller.engine.linears import FineSum, Kleidi, Reference, Stock, Sum, unpack_rows
 from storyteller.engine.model import rope_frequencies
 from storyteller.engine.native import Native, NativeLinear, NativeOperations
 from storyteller.engine.ops import Operations, TorchOperations
@@ -123,6 +123,21 @@ def test_the_native_kernel_equals_the_reference(native: Native, variant: str, ro
     torch.testing.assert_close(linear(x), expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
     base = numbers(15, rows, seed=5)
     torch.testing.assert_close(linear(x, onto=base.clone()), base + linear(x), rtol=1e-6, atol=1e-6)
+
+
+def test_a_fine_sum_loses_little_to_its_inputs_rounding() -> None:
+    """One large input among small ones, as real models have them, leaves the others few of a row's steps."""
+    values, scales, _ = weights(256, 512)
+    first, second = (
+        Reference(torch.from_numpy(pack(values.numpy(), (scales * size).numpy())), 256, 512) for size in (1, 1 / 16)
+    )
+    x = numbers(5, 512, seed=3)
+    x[:, 7] = 60
+    true = (x.double() @ (first._weight + second._weight).double().T).float()
+    rounded, fine = Sum(first, second)(x), FineSum(first, second)(x)
+    assert (fine - true).norm() < 0.1 * (rounded - true).norm()
+    base = numbers(5, 256, seed=5)
+    torch.testing.assert_close(FineSum(first, second)(x, onto=base), base + fine)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

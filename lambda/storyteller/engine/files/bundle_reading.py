@@ -127,7 +127,7 @@ class BundleReading:
     def build(self, *, context: int, threads: int, kernel: KernelName) -> Llama:
         """Waits for the bytes, then the model over them."""
         from ..kernels import choose_kernel
-        from ..linears import Sum
+        from ..linears import FineSum, Sum
         from ..model import Layer, Llama
 
         config = self._manifest.config
@@ -139,7 +139,8 @@ class BundleReading:
             first = chosen.linear(self.tensor(name), rows, columns)
             if name + RESIDUAL not in self._spans:
                 return first
-            return Sum(first, chosen.linear(self.tensor(name + RESIDUAL), rows, columns))
+            second = chosen.linear(self.tensor(name + RESIDUAL), rows, columns)
+            return FineSum(first, second) if name == "head" and chosen.rounds_inputs else Sum(first, second)
 
         shapes = matrices(config)
         layers = [
