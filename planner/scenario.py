@@ -157,11 +157,13 @@ class Model(Struct, forbid_unknown_fields=True, frozen=True):
     ] = 2
     tokens_per_s: Annotated[
         float | None,
-        Meta(description="Decode speed; null: from planner/speeds.py.", extra={"source": "null: calibrated"}),
+        Meta(description="Decode speed; null: from planner/costs/speeds.py.", extra={"source": "null: calibrated"}),
     ] = None
     start_s: Annotated[
         float | None,
-        Meta(description="Seconds of a start; null: from planner/speeds.py.", extra={"source": "null: calibrated"}),
+        Meta(
+            description="Seconds of a start; null: from planner/costs/speeds.py.", extra={"source": "null: calibrated"}
+        ),
     ] = None
 
 
@@ -261,7 +263,7 @@ class Limits(Struct, forbid_unknown_fields=True, frozen=True):
         ),
     ] = True
     quality: Annotated[
-        float | None, Meta(description="Least quality (planner/speeds.py).", extra={"source": "no limit"})
+        float | None, Meta(description="Least quality (planner/costs/speeds.py).", extra={"source": "no limit"})
     ] = None
 
 

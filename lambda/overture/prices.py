@@ -1,7 +1,7 @@
 """What AWS charges while a visit runs: the prices that the functions need to tell a visitor what a reply cost.
 
 List prices of us-east-1 on arm64, no free tier, no tax. The planner adds what a month costs with nobody there
-(`planner/prices.py`); `infra/deploy/prices.py` holds the stack's own table, and a test compares the two.
+(`planner/costs/prices.py`); `infra/deploy/prices.py` holds the stack's own table, and a test compares the two.
 """
 
 from __future__ import annotations

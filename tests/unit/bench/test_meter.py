@@ -7,7 +7,7 @@ import pytest
 
 from bench import ladder, results
 from bench.energy import meter
-from planner.ladder import climb
+from planner.analysis.ladder import climb
 
 
 def counter(folder: Path, name: str, value: int) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from planner.arrivals import HOUR_S
+from planner.simulation.arrivals import HOUR_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a scenario comes to: its waits, money (`planner.prices`) and footprint (`planner.energy`), by simulation.
+"""What a scenario comes to: its waits, money and footprint, by simulation and `planner.costs`.
 
 Two scenarios that simulate the same (another region, say) share one run.
 """
@@ -18,12 +18,12 @@ from overture.energy import Footprint
 from overture.grid import grid
 from overture.ledger import Saving, saved
 from overture.ranges import Range
-from planner import energy, prices
-from planner.arrivals import DAY_S, arrival_times, visitors
+from planner.costs import energy, prices
+from planner.costs.speeds import Speeds, quality, speeds, weights_gb
 from planner.scenario import Scenario, Traffic, Visit
-from planner.simulation import simulate
-from planner.speeds import Speeds, quality, speeds, weights_gb
-from planner.system import Outcome, System
+from planner.simulation.arrivals import DAY_S, arrival_times, visitors
+from planner.simulation.simulate import simulate
+from planner.simulation.system import Outcome, System
 
 #: Visits that are simulated for the likely case, and for each bound.
 VISITS, BOUND_VISITS = 20_000, 6_000

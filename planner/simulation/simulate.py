@@ -24,9 +24,9 @@ from collections import deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
-from planner.arrivals import Visitor
-from planner.entities import Environment, KillSwitch, Session
-from planner.system import Outcome, System
+from planner.simulation.arrivals import Visitor
+from planner.simulation.entities import Environment, KillSwitch, Session
+from planner.simulation.system import Outcome, System
 
 _HELLO, _LINE, _STARTED, _REPLIED, _LINGERED, _STREAM, _LEFT, _HANDED = range(8)
 

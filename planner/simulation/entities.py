@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from planner.arrivals import HOUR_S, Visitor
-from planner.system import System
+from planner.simulation.arrivals import HOUR_S, Visitor
+from planner.simulation.system import System
 
 
 class Session:

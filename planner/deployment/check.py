@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from overture.ranges import significant
-from planner.evaluation import Evaluation
+from planner.analysis.evaluation import Evaluation
 from planner.report import table
 from planner.scenario import ScenarioError
 

@@ -13,7 +13,7 @@ from overture.prices import Price
 
 if TYPE_CHECKING:
     from planner.scenario import Place, Scenario
-    from planner.system import Outcome
+    from planner.simulation.system import Outcome
 
 
 class Instance(NamedTuple):

@@ -1,6 +1,6 @@
 """Decisions: which choices are worth having, what moves the answer, and where it turns.
 
-Each of them evaluates many scenarios (`planner.evaluation`).
+Each of them evaluates many scenarios (`planner.analysis.evaluation`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from planner.evaluation import BOUND_VISITS, Evaluation, evaluate
+from planner.analysis.evaluation import BOUND_VISITS, Evaluation, evaluate
+from planner.costs.speeds import speeds
 from planner.scenario import Scenario, ScenarioError, with_values
-from planner.speeds import speeds
 
 # --- which choices are worth having -------------------------------------------------------------------
 

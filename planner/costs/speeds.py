@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from overture.ranges import Range
-from planner.prices import INSTANCES, Instance
+from planner.costs.prices import INSTANCES, Instance
 from planner.scenario import Engine, Model, Place, Precision, Scenario, ScenarioError, Shape
 
 
@@ -121,7 +121,7 @@ def instance(place: Place) -> Instance:
     except KeyError:
         raise ScenarioError(
             f"place.instance is {place.instance!r}: known are {', '.join(INSTANCES)}; take one, or add its row to "
-            "planner/prices.py."
+            "planner/costs/prices.py."
         ) from None
 
 

@@ -1,7 +1,7 @@
 """The thesis' dashboard of 2024, reproduced, with what each of its answers leaves out.
 
 Its page multiplied factors of four changes as if they were independent: precision, input tokens, output tokens and
-model size. Data, lines and ambiguities are in `planner/data/thesis.yaml`; regressions are refits of its printed tables,
+model size. Data, lines and ambiguities are in `thesis.yaml`; regressions are refits of its printed tables,
 as it prints no coefficient.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-DATA = Path(__file__).resolve().parent / "data" / "thesis.yaml"
+DATA = Path(__file__).resolve().parent / "thesis.yaml"
 #: The dashboard's fixed factors from one precision to another.
 PRECISIONS = ("16", "8", "4")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from planner.costs.speeds import check_fit
 from planner.scenario import Place, Scenario, ScenarioError
-from planner.speeds import check_fit
 
 #: Kinds of place that the stack can deploy, and its `start` setting for each.
 STARTS = {"lambda": "cold", "snapstart": "snapstart"}

@@ -1,14 +1,14 @@
 """The ladder: the published references' story, step by step, for one and the same visit.
 
-Each step changes one thing and keeps the ones before. Speeds come from `planner.speeds`, which says what is published,
-measured or predicted; the visit, the prices and the footprint are the planner's.
+Each step changes one thing and keeps the ones before. Speeds come from `planner.costs.speeds`, which says what is
+published, measured or predicted; the visit, the prices and the footprint are the planner's.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from planner.evaluation import Evaluation, evaluate
+from planner.analysis.evaluation import Evaluation, evaluate
 from planner.scenario import Scenario, with_values
 
 #: Share of lines that the book answers in its step; an assumption, as nobody has counted it.

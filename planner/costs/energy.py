@@ -7,10 +7,10 @@ from overture.energy import Footprint, Share, footprint, hosted_api, lambda_shar
 from overture.grid import grid
 from overture.ledger import Ledger, by_phase
 from overture.ranges import Range
-from planner.prices import INSTANCES, frames, machines, posts
+from planner.costs.prices import INSTANCES, frames, machines, posts
+from planner.costs.speeds import LLAMAS, weights_gb
 from planner.scenario import Scenario
-from planner.speeds import LLAMAS, weights_gb
-from planner.system import Outcome
+from planner.simulation.system import Outcome
 
 #: Bytes of one message with its protocol, both ways: tokens of a tenth of a second in JSON.
 MESSAGE_GB = 300e-9
