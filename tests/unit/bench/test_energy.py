@@ -13,7 +13,7 @@ import pytest
 from bench.energy.__main__ import measure, pairs, precision_of
 from bench.energy.engines import LlamaCpp, Transformers
 from bench.energy.meter import find
-from model_build.pack import pack
+from model_build.packing.pack import pack
 from model_build.sources import open_source
 from storyteller.engine import EngineError, Sampling, load_engine
 from tests.tiny_llama import write_tiny_llama

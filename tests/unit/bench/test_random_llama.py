@@ -14,7 +14,7 @@ import pytest
 
 from bench.engine import random_llama
 from bench.engine.random_llama import SHAPES, shape_config, write_bundle, write_checkpoint, write_gguf
-from model_build.pack import pack
+from model_build.packing.pack import pack
 from model_build.sources import FolderSource, open_source
 from storyteller.engine import Sampling, load_engine
 from storyteller.engine.files.bundle import read_manifest, verify

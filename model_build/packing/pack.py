@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from model_build.bundle import Progress, sha256, write_json, write_tensors
+from model_build.packing.bundle import Progress, sha256, write_json, write_tensors
 from storyteller.engine.files.bundle import (
     FORMAT,
     MANIFEST,
@@ -106,7 +106,7 @@ def run_pack(options: argparse.Namespace) -> None:
         )
     pack(source, options.out, **form_options(options), show=True)
     if options.world:
-        from model_build.prefix import add_prefix
+        from model_build.packing.prefix import add_prefix
 
         count = add_prefix(options.out, options.world)
         print(f"The prompt's first {count} tokens are shipped with it.")
@@ -198,7 +198,7 @@ def read_calibration(
     text: str | Path | None, config: LlamaConfig, tokenizer: Tokenizer, show: bool = False
 ) -> CalibrationText:
     """The text called `text`: "default", "none" or a file. Raises PackError or CalibrationError."""
-    from model_build.calibrate import PASSAGE, default_passages, file_passages
+    from model_build.packing.calibrate import PASSAGE, default_passages, file_passages
 
     length = min(PASSAGE, config.context)
     if text is None or str(text) == "none":
@@ -216,9 +216,9 @@ def write_weights(
     """Writes the weight files that are not there yet; their sizes and checksums, and what rounding cost."""
     from tqdm import tqdm
 
-    from model_build.calibrate import Calibration
-    from model_build.packer import Packer
-    from model_build.quantize import Report
+    from model_build.packing.calibrate import Calibration
+    from model_build.packing.packer import Packer
+    from model_build.packing.quantize import Report
 
     if progress.resumed and show:
         print("Going on where the last packing was broken off.", file=sys.stderr)

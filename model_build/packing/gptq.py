@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model_build.quantize import GROUP, Report, in_pieces, round_plainly, search, storable, total
+from model_build.packing.quantize import GROUP, Report, in_pieces, round_plainly, search, storable, total
 
 #: How much of the gram matrix beside its diagonal is believed.
 TRUST = 0.5

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model_build.balance import BALANCED, divide_rows, divisors
-from model_build.calibrate import Calibration, Inputs
-from model_build.gptq import round_by_gram
-from model_build.layout import pack
-from model_build.quantize import Report, dequantize, round_embedding, round_weights
+from model_build.packing.balance import BALANCED, divide_rows, divisors
+from model_build.packing.calibrate import Calibration, Inputs
+from model_build.packing.gptq import round_by_gram
+from model_build.packing.layout import pack
+from model_build.packing.quantize import Report, dequantize, round_embedding, round_weights
 from model_build.sources import Source, stack
 from storyteller.engine.files.bundle import RESIDUAL, head_rows
 

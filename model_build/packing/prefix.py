@@ -62,7 +62,7 @@ def write_prefix(bundle: Path, engine: Engine, ids: list[int]) -> int:
     import numpy as np
     import torch
 
-    from model_build.bundle import write_json, write_tensors
+    from model_build.packing.bundle import write_json, write_tensors
 
     if not ids:
         raise EngineError("The prompts have no common beginning: there is nothing to ship.")

@@ -68,8 +68,8 @@ def default_passages(tokenizer: Tokenizer, length: int = PASSAGE) -> list[list[i
     from model_build.dialogues import read_dialogues, world_of
 
     passages: list[list[int]] = []
-    for path in sorted((_HERE / "dialogues").glob("*.jsonl")):
-        world = world_of(path, _HERE.parent / "prologue" / "worlds")
+    for path in sorted((_HERE.parent / "dialogues").glob("*.jsonl")):
+        world = world_of(path, _HERE.parents[1] / "prologue" / "worlds")
         dialogues = read_dialogues(path, world)
         for dialogue in dialogues[:: len(dialogues) // _DIALOGUES][:_DIALOGUES]:
             ids = _encode(dialogue, world, tokenizer)

@@ -29,8 +29,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from model_build.resolve import add_model, model_folder
-from model_build.serve_grammar import read_grammar
-from model_build.serve_request import (
+from model_build.serving.grammar import read_grammar
+from model_build.serving.request import (
     RequestError,
     read_body,
     read_count,
