@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_build.plots import write_bars
-from overture.ranges import significant
+from overture.accounting.ranges import significant
 from planner.analysis.ladder import Rung, climb
 from planner.report import dollars, heading, table
 from planner.scenario import Scenario, ScenarioError, load

@@ -15,9 +15,9 @@ import pandas as pd
 import streamlit as st
 import yaml
 
-from overture.energy import hosted_api
-from overture.grid import GRIDS, grid
-from overture.ranges import significant
+from overture.accounting.energy import hosted_api
+from overture.accounting.grid import GRIDS, grid
+from overture.accounting.ranges import significant
 from planner import explain, report
 from planner.analysis import decisions, evaluation, thesis
 from planner.analysis.evaluation import Evaluation

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from overture.energy import hosted_api
-from overture.grid import GRIDS, grid
-from overture.ranges import significant
+from overture.accounting.energy import hosted_api
+from overture.accounting.grid import GRIDS, grid
+from overture.accounting.ranges import significant
 from planner.analysis.evaluation import Evaluation
 from planner.costs.prices import machines
 from planner.costs.speeds import BESIDE_GB, LLAMAS, quality, weights_gb

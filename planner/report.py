@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from overture.grid import SOURCES, grid
-from overture.ranges import Range, significant
+from overture.accounting.grid import SOURCES, grid
+from overture.accounting.ranges import Range, significant
 from planner.analysis.decisions import BreakEven, Choice, Swing
 from planner.analysis.evaluation import Evaluation
 from planner.costs.prices import machines

@@ -14,7 +14,7 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from overture.grid import GRIDS
+from overture.accounting.grid import GRIDS
 
 Kind = Literal["lambda", "snapstart", "provisioned", "managed_instances", "ec2", "api"]
 Shape = Literal["135M", "1B", "3B", "8B"]

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from infra.deploy.prices import FRONT_GB
-from overture.energy import Footprint
-from overture.grid import grid
-from overture.ledger import Saving, saved
-from overture.ranges import Range
+from overture.accounting.energy import Footprint
+from overture.accounting.grid import grid
+from overture.accounting.ledger import Saving, saved
+from overture.accounting.ranges import Range
 from planner.costs import energy, prices
 from planner.costs.speeds import Speeds, quality, speeds, weights_gb
 from planner.scenario import Scenario, Traffic, Visit

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from infra.deploy.prices import CODE_GB, FRONT_GB, VISIT
-from overture.energy import Footprint, Share, footprint, hosted_api, lambda_share, moved, stored
-from overture.grid import grid
-from overture.ledger import Ledger, by_phase
-from overture.ranges import Range
+from overture.accounting.energy import Footprint, Share, footprint, hosted_api, lambda_share, moved, stored
+from overture.accounting.grid import grid
+from overture.accounting.ledger import Ledger, by_phase
+from overture.accounting.ranges import Range
 from planner.costs.prices import INSTANCES, frames, machines, posts
 from planner.costs.speeds import LLAMAS, weights_gb
 from planner.scenario import Scenario

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from infra.deploy.prices import CODE_GB, FRONT_GB, MONTH_H, MONTH_S, PRICES, VISIT, sweeping, usd, watching
-from overture.energy import GRAVITON4, Server
-from overture.prices import Price
+from overture.accounting.energy import GRAVITON4, Server
+from overture.accounting.prices import Price
 
 if TYPE_CHECKING:
     from planner.scenario import Place, Scenario

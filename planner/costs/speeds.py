@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from overture.ranges import Range
+from overture.accounting.ranges import Range
 from planner.costs.prices import INSTANCES, Instance
 from planner.scenario import Engine, Model, Place, Precision, Scenario, ScenarioError, Shape
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from overture.ranges import significant
+from overture.accounting.ranges import significant
 from planner.analysis.evaluation import Evaluation
 from planner.report import table
 from planner.scenario import ScenarioError

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from overture.costs import Deployment, of_visit
+from overture.accounting.costs import Deployment, of_visit
+from overture.accounting.grid import grid
+from overture.accounting.ledger import Ledger
+from overture.accounting.ranges import significant
 from overture.counters import read_days
-from overture.grid import grid
-from overture.ledger import Ledger
-from overture.ranges import significant
 from overture.settings import FRONT_MB
 from overture.table import Table, Unavailable
 from planner.report import dollars, percent, table

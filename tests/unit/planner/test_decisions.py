@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from overture.grid import GRIDS
+from overture.accounting.grid import GRIDS
 from planner import explain, report
 from planner.__main__ import main
 from planner.analysis import decisions

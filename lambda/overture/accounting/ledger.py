@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from overture import prices
-from overture.energy import Footprint, Phase, footprint, lambda_share
-from overture.grid import Grid
+from overture.accounting import prices
+from overture.accounting.energy import Footprint, Phase, footprint, lambda_share
+from overture.accounting.grid import Grid
 
 
 class Ledger(Struct, kw_only=True, omit_defaults=True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from overture.ranges import Range
+from overture.accounting.ranges import Range
 
 
 class Source(NamedTuple):
@@ -121,5 +121,6 @@ def grid(region: str) -> Grid:
     except KeyError:
         known = ", ".join(GRIDS)
         raise NoGrid(
-            f"region {region!r} has no grid factor: choose one of {known}, or add its row to overture/grid.py."
+            f"region {region!r} has no grid factor: choose one of {known}, or add its row to "
+            "overture/accounting/grid.py."
         ) from None

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from overture import prices
-from overture.energy import Footprint, footprint, lambda_share
-from overture.grid import Grid
-from overture.ledger import Ledger, saved, storyteller_usd, total
+from overture.accounting import prices
+from overture.accounting.energy import Footprint, footprint, lambda_share
+from overture.accounting.grid import Grid
+from overture.accounting.ledger import Ledger, saved, storyteller_usd, total
 from overture.protocol import Saved, Stats, Used
 
 

@@ -1,7 +1,7 @@
 """Energy, carbon and water of a machine's seconds, phase by phase, with bounds.
 
 The method is that of the Software Carbon Intensity specification (ISO/IEC 21031): SCI = E x I + M for a functional
-unit. E counts hardware that is reserved as well as busy, I is location-based (`overture.grid`), M is the share of the
+unit. E counts hardware that is reserved as well as busy, I is location-based (`grid`), M is the share of the
 hardware's own making. No figure here is a meter's reading. docs/energy.md draws the boundary and argues each constant.
 """
 
@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from overture.grid import Grid
-from overture.ranges import Range
+from overture.accounting.grid import Grid
+from overture.accounting.ranges import Range
 
 Phase = Literal["start", "prefill", "decode", "linger", "warm", "search"]
 #: What is busy in a phase: cores and memory, or memory alone (a frozen environment, a waiting invocation).
