@@ -35,7 +35,7 @@ def test_every_way_of_telling_is_told(
     monkeypatch.setattr("storyteller.engine.loading.usable_cpus", lambda: 1)
     monkeypatch.setattr(story, "ROOT", tmp_path)
     model = write_tiny_llama(tmp_path / "model", heads=2, kv_heads=1, context=4096)
-    world = Path(__file__).resolve().parents[3] / "prologue" / "worlds" / "emerald_city"
+    world = Path(__file__).resolve().parents[4] / "prologue" / "worlds" / "emerald_city"
     assert story.main([str(model), "--world", str(world), "--tokens", "4", "--rounds", "1"]) == 0
     rows = json.loads((tmp_path / "build" / "bench" / "story.json").read_text())
     assert list(rows) == ["16-bit", "INT4", "INT4, drafting", "INT4, shipped prefix", "INT4, next line", "INT4, a walk"]

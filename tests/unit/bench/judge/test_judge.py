@@ -17,7 +17,7 @@ from bench.judge.__main__ import main
 from bench.judge.arena import AGAIN, play_prompts, read_verdict
 
 KEY = "sk-never-to-be-seen"
-WORLD = Path(__file__).resolve().parents[3] / "prologue" / "worlds" / "emerald_city"
+WORLD = Path(__file__).resolve().parents[4] / "prologue" / "worlds" / "emerald_city"
 
 
 def longer(a: str, b: str) -> str:

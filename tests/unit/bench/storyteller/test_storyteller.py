@@ -21,7 +21,7 @@ from prologue.world import load_world
 from storyteller.engine import load_engine
 from tests.tiny_llama import write_tiny_llama
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 WORLD = load_world(ROOT / "prologue" / "worlds" / "emerald_city")
 
 
