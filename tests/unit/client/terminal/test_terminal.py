@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.fake_play import ANSWER, HEARD, FakePlay
-from tests.unit.client.terminal_process import piped, terminal
+from tests.unit.client.terminal.terminal_process import piped, terminal
 
 
 async def test_through_pipes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from client.terminal import story_file
 from client.terminal.story_file import StoryFile
 from tests.browser.fake_play import FakePlay
-from tests.unit.client.terminal_process import piped, terminal
+from tests.unit.client.terminal.terminal_process import piped, terminal
 
 
 async def test_stories_takes_export_and_import(tmp_path: Path) -> None:

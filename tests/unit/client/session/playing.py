@@ -9,7 +9,7 @@ from typing import Any
 from client.session.connection import Play
 from client.session.events import Connection, Welcomed
 from client.session.queue import Timeouts
-from tests.unit.client.fake_server import FakeServer, Line
+from tests.unit.client.session.fake_server import FakeServer, Line
 
 QUICK = Timeouts(gap=0.05, retry_first=0.01, retry_most=0.05, refused_again=(0.01, 0.01, 0.01))
 BEAT = {"id": "gate", "speaker": "Guardian", "lines": [{"text": "Halt!", "at_s": 0}], "final": False}

@@ -13,7 +13,7 @@ import pytest
 from client.session import protocol
 from overture import protocol as wire
 
-WEB = Path(__file__).parents[3] / "client" / "web"
+WEB = Path(__file__).parents[4] / "client" / "web"
 
 
 def shape(kind: Any) -> Any:

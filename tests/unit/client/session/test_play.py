@@ -9,7 +9,7 @@ import pytest
 from client.session.events import AnswerCame, BeatCame, Earlier, Failed, RefusedError
 from client.session.protocol import Answer, Saved
 from client.session.story import Ended, Told
-from tests.unit.client.playing import BEAT, playing
+from tests.unit.client.session.playing import BEAT, playing
 
 
 async def test_a_refusal_is_an_exception_and_an_event_and_the_line_is_gone() -> None:

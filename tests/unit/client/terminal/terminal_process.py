@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyte
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 CLIENT = [sys.executable, "-m", "client.terminal"]
 #: Makes its input the controlling terminal of its session, so that Ctrl-C is a signal, and goes on as what it is given.
 CONTROLLED = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"

@@ -13,8 +13,8 @@ from client.session.connection import Play
 from client.session.events import BeatCame, Connection, Failed, Forgotten, RefusedError, Welcomed
 from client.session.queue import Timeouts
 from client.session.story import Ended, Told
-from tests.unit.client.fake_server import FakeServer
-from tests.unit.client.playing import BEAT, is_lost, playing
+from tests.unit.client.session.fake_server import FakeServer
+from tests.unit.client.session.playing import BEAT, is_lost, playing
 
 
 async def test_the_door_gives_a_ticket_and_the_origin() -> None:
