@@ -31,7 +31,7 @@ from infra.deploy.prices import (
     watching,
 )
 from infra.deploy.starts import cold_seconds, fit_memory, starts, telling_seconds, tokens_per_s
-from planner.prices import EXTRA, INSTANCES, MANAGED_LEAST
+from planner.costs.prices import EXTRA, INSTANCES, MANAGED_LEAST
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "costs.md"
 
@@ -83,7 +83,7 @@ def session(model: Model) -> float:
 
 
 def managed(instance: str) -> float:
-    """A month of the fewest instances that Lambda Managed Instances keep, with Lambda's fee (planner/prices.py)."""
+    """A month of the fewest instances that Managed Instances keep, with Lambda's fee (planner/costs/prices.py)."""
     return INSTANCES[instance].usd_hour * MONTH_H * MANAGED_LEAST * (1 + EXTRA["managed_fee"].usd)
 
 

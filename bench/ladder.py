@@ -2,7 +2,8 @@
 
     python -m bench.ladder [SCENARIO.yaml] [--chart build/bench/ladder.svg]
 
-Time, money, energy and carbon of the same visit after each step. The steps and their sources are `planner/ladder.py`'s.
+Time, money, energy and carbon of the same visit after each step. `planner/analysis/ladder.py` has the
+steps and their sources.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_build.plots import write_bars
-from overture.ranges import significant
-from planner.ladder import Rung, climb
+from overture.accounting.ranges import significant
+from planner.analysis.ladder import Rung, climb
 from planner.report import dollars, heading, table
 from planner.scenario import Scenario, ScenarioError, load
 

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from bench import results
-from model_build.pack import pack
+from model_build.packing.pack import pack
 from model_build.plots import write_bars
 from model_build.resolve import model_folder, path_of
 from model_build.sources import open_source

@@ -10,7 +10,7 @@ DEFAULT = "us-east-1"
 
 #: Commercial regions with SnapStart (Front starts from a snapshot) and arm64 functions, by AWS's documentation of
 #: November 2026. Left out: ap-east-2 and ap-southeast-6 (no SnapStart), ca-west-1 (opened without arm64).
-#: Each has a grid factor (lambda/overture/grid.py; a test compares): energy figures are shown to every visitor.
+#: Each has a grid factor (lambda/overture/accounting/grid.py; a test compares): every visitor is shown energy figures.
 REGIONS = (
     "af-south-1",
     "ap-east-1",

@@ -1,1 +1,1 @@
-"""A checkpoint in, a bundle out: sources, fine-tuning, rounding, packing; and a server to try it with."""
+"""A checkpoint in, a bundle out: `sources/`, fine-tuning, `packing/`; and a server to try it with (`serving/`)."""

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 #: Modules with a `register(subparsers)`; add a line to add a subcommand.
 COMMANDS: tuple[str, ...] = (
     "model_build.kernel",
-    "model_build.pack",
-    "model_build.prefix",
+    "model_build.packing.pack",
+    "model_build.packing.prefix",
     "model_build.finetune",
     "model_build.resolve",
     "model_build.generate",
-    "model_build.serve",
+    "model_build.serving.server",
 )
 
 

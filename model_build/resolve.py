@@ -120,7 +120,7 @@ def write_checkpoint(source: Source, out: Path) -> Path:
     import torch
     from tqdm import tqdm
 
-    from model_build.bundle import write_tensors
+    from model_build.packing.bundle import write_tensors
     from model_build.sources import SourceError
 
     shapes = expected_tensors(source.config)

@@ -20,7 +20,9 @@ from pathlib import Path
 
 import yaml
 
-from planner import check, days, decisions, evaluation, explain, hand_off, report
+from planner import explain, report
+from planner.analysis import decisions, evaluation
+from planner.deployment import check, days, hand_off
 from planner.scenario import Scenario, ScenarioError, load
 
 

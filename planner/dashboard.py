@@ -15,15 +15,17 @@ import pandas as pd
 import streamlit as st
 import yaml
 
-from overture.energy import hosted_api
-from overture.grid import GRIDS, grid
-from overture.ranges import significant
-from planner import check, days, decisions, evaluation, explain, report, thesis
-from planner.evaluation import Evaluation
-from planner.ladder import climb
-from planner.prices import INSTANCES
+from overture.accounting.energy import hosted_api
+from overture.accounting.grid import GRIDS, grid
+from overture.accounting.ranges import significant
+from planner import explain, report
+from planner.analysis import decisions, evaluation, thesis
+from planner.analysis.evaluation import Evaluation
+from planner.analysis.ladder import climb
+from planner.costs.prices import INSTANCES
+from planner.costs.speeds import INTERACTIVE_TOKENS_S, LLAMAS, READING_WPM, WORDS_A_TOKEN, calibration
+from planner.deployment import check, days
 from planner.scenario import PATTERNS, Engine, Kind, Precision, Scenario, ScenarioError, Shape, parse, with_values
-from planner.speeds import INTERACTIVE_TOKENS_S, LLAMAS, READING_WPM, WORDS_A_TOKEN, calibration
 
 #: Okabe and Ito (2008).
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"

@@ -8,12 +8,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from overture.energy import CONSTANTS, GRAVITON2, GRAVITON3, GRAVITON4, Phase, footprint, hosted_api, lambda_share
-from overture.grid import GRIDS, SOURCES, grid
-from overture.ranges import Range, significant
+from overture.accounting.energy import (
+    CONSTANTS,
+    GRAVITON2,
+    GRAVITON3,
+    GRAVITON4,
+    Phase,
+    footprint,
+    hosted_api,
+    lambda_share,
+)
+from overture.accounting.grid import GRIDS, SOURCES, grid
+from overture.accounting.ranges import Range, significant
+from planner.costs.speeds import LLAMAS, speeds
 from planner.report import calibration_text, defaults_text, table
 from planner.scenario import Model, Scenario
-from planner.speeds import LLAMAS, speeds
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from overture.energy import hosted_api
-from overture.grid import GRIDS, grid
-from overture.ranges import significant
-from planner.evaluation import Evaluation
-from planner.prices import machines
+from overture.accounting.energy import hosted_api
+from overture.accounting.grid import GRIDS, grid
+from overture.accounting.ranges import significant
+from planner.analysis.evaluation import Evaluation
+from planner.costs.prices import machines
+from planner.costs.speeds import BESIDE_GB, LLAMAS, quality, weights_gb
 from planner.report import dollars, percent, seconds
-from planner.speeds import BESIDE_GB, LLAMAS, quality, weights_gb
 
 
 class Step(NamedTuple):

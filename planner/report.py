@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from overture.grid import SOURCES, grid
-from overture.ranges import Range, significant
-from planner.decisions import BreakEven, Choice, Swing
-from planner.evaluation import Evaluation
-from planner.prices import machines
+from overture.accounting.grid import SOURCES, grid
+from overture.accounting.ranges import Range, significant
+from planner.analysis.decisions import BreakEven, Choice, Swing
+from planner.analysis.evaluation import Evaluation
+from planner.costs.prices import machines
+from planner.costs.speeds import INTERACTIVE_TOKENS_S, READING_WPM, WORDS_A_TOKEN, calibration
 from planner.scenario import Scenario, defaults
-from planner.speeds import INTERACTIVE_TOKENS_S, READING_WPM, WORDS_A_TOKEN, calibration
 
 _INDENT = " " * 14
 

@@ -14,7 +14,7 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
-from overture.grid import GRIDS
+from overture.accounting.grid import GRIDS
 
 Kind = Literal["lambda", "snapstart", "provisioned", "managed_instances", "ec2", "api"]
 Shape = Literal["135M", "1B", "3B", "8B"]
@@ -157,11 +157,13 @@ class Model(Struct, forbid_unknown_fields=True, frozen=True):
     ] = 2
     tokens_per_s: Annotated[
         float | None,
-        Meta(description="Decode speed; null: from planner/speeds.py.", extra={"source": "null: calibrated"}),
+        Meta(description="Decode speed; null: from planner/costs/speeds.py.", extra={"source": "null: calibrated"}),
     ] = None
     start_s: Annotated[
         float | None,
-        Meta(description="Seconds of a start; null: from planner/speeds.py.", extra={"source": "null: calibrated"}),
+        Meta(
+            description="Seconds of a start; null: from planner/costs/speeds.py.", extra={"source": "null: calibrated"}
+        ),
     ] = None
 
 
@@ -261,7 +263,7 @@ class Limits(Struct, forbid_unknown_fields=True, frozen=True):
         ),
     ] = True
     quality: Annotated[
-        float | None, Meta(description="Least quality (planner/speeds.py).", extra={"source": "no limit"})
+        float | None, Meta(description="Least quality (planner/costs/speeds.py).", extra={"source": "no limit"})
     ] = None
 
 

@@ -29,7 +29,7 @@ from bench.energy.engines import LlamaCpp, Player, Transformers
 from bench.energy.meter import Meter, MeterError, find
 from bench.results import row, write
 from model_build.resolve import model_folder, path_of
-from overture.ranges import significant
+from overture.accounting.ranges import significant
 from planner.explain import GUIDANCE
 from planner.report import table
 from storyteller.engine import EngineError, Sampling, load_engine

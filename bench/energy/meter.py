@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from overture.energy import CONSTANTS
+from overture.accounting.energy import CONSTANTS
 
 POWERCAP = Path("/sys/class/powercap")
-#: Watts of a busy vCPU when nothing measures (overture/energy.py, with its bounds).
+#: Watts of a busy vCPU when nothing measures (overture/accounting/energy.py, with its bounds).
 WATTS = CONSTANTS["busy_w"].value
 
 

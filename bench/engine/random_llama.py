@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model_build.bundle import sha256, write_json, write_tensors
-from model_build.layout import bfloat16_bits, pack
-from model_build.pack import plan_files
+from model_build.packing.bundle import sha256, write_json, write_tensors
+from model_build.packing.layout import bfloat16_bits, pack
+from model_build.packing.pack import plan_files
 from storyteller.engine.files.bundle import FORMAT, MANIFEST, VERSION, Form, expected
 from storyteller.engine.files.checkpoint import expected_tensors
 from storyteller.engine.files.config import LlamaConfig, parse_config

@@ -89,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Every way of telling, by name."""
-    from model_build.pack import pack
-    from model_build.prefix import add_prefix
+    from model_build.packing.pack import pack
+    from model_build.packing.prefix import add_prefix
     from model_build.resolve import model_folder
     from model_build.sources import open_source
 

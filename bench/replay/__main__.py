@@ -34,12 +34,12 @@ from local.play import overture
 from local.stack import LocalStack
 from overture.sessions import Sessions, key_of
 from overture.table import Table
-from planner.arrivals import Visitor, arrival_times, visitors
-from planner.evaluation import system_of
+from planner.analysis.evaluation import system_of
 from planner.report import table
 from planner.scenario import Scenario, load
-from planner.simulation import simulate
-from planner.system import Outcome, System
+from planner.simulation.arrivals import Visitor, arrival_times, visitors
+from planner.simulation.simulate import simulate
+from planner.simulation.system import Outcome, System
 
 SCENARIO, SEED = Path("planner/scenarios/replay.yaml"), 2
 #: Seconds without anything after which a visitor of the replay has found a fault.

@@ -1,6 +1,6 @@
 """Protocol 1 as a client reads it: the server's messages as typed structures.
 
-The clients are separate programs and import nothing of the server. `tests/unit/client/test_protocol.py`
+The clients are separate programs and import nothing of the server. `tests/unit/client/session/test_protocol.py`
 compares these types with `overture`'s field by field; docs/protocol.md describes them.
 """
 

@@ -26,7 +26,7 @@ class Price(NamedTuple):
     read: str = "2026-11"
 
 
-#: us-east-1. The one place where a price stands; lambda/overture/prices.py has the first ones too, and a test compares.
+#: us-east-1. The one place where a price stands; lambda/overture/accounting has the first ones too; a test compares.
 PRICES = {
     "lambda": Price(0.0000133334, "GB-second, arm64", "aws.amazon.com/lambda/pricing"),
     "lambda_request": Price(0.20e-6, "invocation", "aws.amazon.com/lambda/pricing"),

@@ -16,12 +16,12 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from front.invoker import CAPPED, FULL, StorytellerInvoker, ended_by_error
 from overture import leases, protocol
+from overture.accounting.costs import Deployment, saved_by_answer
+from overture.accounting.grid import grid
+from overture.accounting.ledger import Ledger
 from overture.connections import Connections
-from overture.costs import Deployment, saved_by_answer
 from overture.counters import add_to_ledger, read_ledger
-from overture.grid import grid
 from overture.leases import HELD, Reservation
-from overture.ledger import Ledger
 from overture.protocol import ProtocolError, ServerMessage
 from overture.sessions import INBOX_LINES, Sessions, SessionTransaction, Turn
 from overture.settings import Settings

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from overture.ledger import Ledger
+from overture.accounting.ledger import Ledger
 from overture.table import Table
 
 #: An item of DynamoDB takes a thousand writes a second: a limit above this is shared out over several.

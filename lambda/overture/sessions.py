@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from overture.ledger import Ledger
+from overture.accounting.ledger import Ledger
 from overture.protocol import OPENING, End, EndReason, TurnState, TurnView, WakeState
 from overture.slots import Slots
 from overture.table import Conflict, Delete, Put, Table, Unavailable

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from overture.grid import NoGrid, grid
+from overture.accounting.grid import NoGrid, grid
 
 PREFIX = "OVERTURE_"
 

@@ -15,12 +15,12 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from overture import leases, protocol
+from overture.accounting.costs import Deployment, of_reply, of_visit
+from overture.accounting.grid import grid
+from overture.accounting.ledger import Ledger
 from overture.connections import Connections
-from overture.costs import Deployment, of_reply, of_visit
 from overture.counters import add_to_ledger
-from overture.grid import grid
 from overture.leases import Fenced, Taken
-from overture.ledger import Ledger
 from overture.reply_stream import Heard, ReplyStream
 from overture.sessions import NoSession, Session, Sessions, SessionTransaction, Turn, WakeStatus
 from overture.settings import FRONT_MB, Settings

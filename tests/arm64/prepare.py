@@ -16,8 +16,8 @@ TOLERANCE = 5e-3
 
 def prepare(case: Path) -> None:
     """Fills `case` with a bundle and `expected.json`."""
-    from model_build.pack import pack
-    from model_build.prefix import write_prefix
+    from model_build.packing.pack import pack
+    from model_build.packing.prefix import write_prefix
     from model_build.sources import open_source
     from storyteller.engine import Sampling, load_engine
     from storyteller.engine.native import find_native

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_build.layout import pack
+from model_build.packing.layout import pack
 from storyteller.engine.linears import Kleidi, Reference
 from storyteller.engine.native import NativeLinear, find_native
 

@@ -6,7 +6,7 @@ import pytest
 
 from infra.regions import REGIONS
 from infra.settings import SettingError, Settings, refuse_unknown, table
-from overture.grid import GRIDS
+from overture.accounting.grid import GRIDS
 
 ROOT = Path(__file__).resolve().parents[2]
 

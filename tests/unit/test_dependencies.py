@@ -23,8 +23,8 @@ class Refuse:
         if name.partition(".")[0] in blocked:
             raise ModuleNotFoundError(f"No module named {name!r}: the group play does not install it", name=name)
 sys.meta_path.insert(0, Refuse())
-import client.terminal.__main__, front.actions, local.__main__, local.stack, model_build.pack, storyteller.worker
-import prologue.answers.builder, prologue.check, storyteller.engine
+import client.terminal.__main__, front.actions, local.__main__, local.stack, storyteller.worker
+import model_build.packing.pack, prologue.answers.builder, prologue.check, storyteller.engine
 """
 
 

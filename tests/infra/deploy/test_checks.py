@@ -36,7 +36,7 @@ def test_a_hugging_face_folder_needs_config_tokenizer_and_weights(tmp_path: Path
 
 
 def test_what_pack_writes_passes(tmp_path: Path) -> None:
-    from model_build.pack import pack
+    from model_build.packing.pack import pack
     from model_build.sources import open_source
     from tests.tiny_llama import write_tiny_llama
 

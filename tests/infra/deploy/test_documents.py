@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import overture.prices
 from bench import costs
 from infra.deploy import prices
 from infra.deploy.description import describe
 from infra.settings import Settings
+from overture.accounting import prices as run_time
 from tests.infra.templates import Synthesized
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,7 +53,7 @@ def test_every_construct_of_the_stack_is_a_box_of_the_diagram_and_the_other_way_
 
 def test_the_costs_are_computed_from_one_table_of_prices(synth: Callable[..., Synthesized]) -> None:
     assert costs.main(["--check"]) == 0, "docs/costs.md is out of date: run make docs."
-    assert prices.PRICES["lambda"].usd == overture.prices.PRICES["lambda"].usd
+    assert prices.PRICES["lambda"].usd == run_time.PRICES["lambda"].usd
     made = synth()
     alarms = [one["Properties"] for one in made.of("AWS::CloudWatch::Alarm").values()]
     assert len(alarms) == prices.ALARMS

@@ -13,7 +13,7 @@ from gguf import GGMLQuantizationType as Type
 from bench import quality, results
 from bench.quality import Passage, Seen, compare, cut, interval, summarize
 from model_build import resolve
-from model_build.pack import pack
+from model_build.packing.pack import pack
 from model_build.sources import open_source
 from storyteller.engine import load_engine
 from tests.tiny_gguf import write_gguf

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bench.replay.__main__ import SCENARIO, SEED, Compared, Overhead, compress, crowd_of, predict
-from planner.evaluation import system_of
+from planner.analysis.evaluation import system_of
 from planner.scenario import load
 
 

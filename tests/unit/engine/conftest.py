@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from model_build.kernel import build
-from model_build.pack import pack
+from model_build.packing.pack import pack
 from model_build.sources import open_source
 from storyteller.engine.native import Native
 from tests.tiny_llama import LLAMA_3_1, write_tiny_llama

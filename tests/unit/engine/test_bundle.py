@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from model_build.prefix import common, write_prefix
+from model_build.packing.prefix import common, write_prefix
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
 from storyteller.engine.files.bundle import KernelName, read_manifest, verify
 from storyteller.engine.files.layout import LAYOUT
@@ -202,7 +202,7 @@ def retype(folder: Path) -> None:
 
 def forget_checksums(folder: Path) -> None:
     manifest = json.loads((folder / "bundle.json").read_text())
-    from model_build.bundle import sha256
+    from model_build.packing.bundle import sha256
 
     manifest["files"] = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in manifest["files"]

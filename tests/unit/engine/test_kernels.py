@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from model_build.layout import bfloat16_bits, pack
+from model_build.packing.layout import bfloat16_bits, pack
 from storyteller.engine import EngineError
 from storyteller.engine.files.config import LlamaConfig, Rope
 from storyteller.engine.files.layout import packed_bytes, split, unpack

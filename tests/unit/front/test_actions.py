@@ -6,8 +6,8 @@ import pytest
 
 from front import actions
 from overture import protocol
+from overture.accounting.ledger import Ledger
 from overture.counters import add_to_ledger, read_ledger
-from overture.ledger import Ledger
 from overture.sessions import Sessions, key_of
 from prologue.answers.index import Found
 from tests.unit.fakes import FakeConnections, FakeLambda, MemoryClient

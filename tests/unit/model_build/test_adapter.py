@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from model_build import resolve
 from model_build.__main__ import main
-from model_build.pack import pack
+from model_build.packing.pack import pack
 from model_build.resolve import model_folder
 from model_build.sources import SourceError, open_source
 from model_build.sources.adapter import CONFIG, WEIGHTS, AdaptedSource, adapter_digest

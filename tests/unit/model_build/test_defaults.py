@@ -11,9 +11,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from model_build.__main__ import main
-from model_build.pack import pack
+from model_build.packing.pack import pack
 from model_build.resolve import write_checkpoint
-from model_build.serve import make_app
+from model_build.serving.server import make_app
 from model_build.sources import open_source
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
 from storyteller.engine.files.bundle import read_manifest

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model_build.gptq import round_by_gram
-from model_build.quantize import Report, dequantize, round_weights
+from model_build.packing.gptq import round_by_gram
+from model_build.packing.quantize import Report, dequantize, round_weights
 
 ROWS, COLUMNS = 64, 256
 
@@ -52,7 +52,7 @@ def test_the_number_of_threads_changes_nothing(threads: int, monkeypatch: pytest
     weight, known = numbers(ROWS, COLUMNS, seed=1), inputs(2)
     gram = known.T @ known
     whole = round_by_gram(weight, gram, Report())
-    monkeypatch.setattr("model_build.gptq._PIECE", 16 * COLUMNS)  # rows in four pieces
+    monkeypatch.setattr("model_build.packing.gptq._PIECE", 16 * COLUMNS)  # rows in four pieces
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     values, scales = round_by_gram(weight, gram, Report())
     assert torch.equal(values, whole[0])

@@ -14,11 +14,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from model_build import bundle as bundle_files
 from model_build.__main__ import main
-from model_build.calibrate import Calibration, CalibrationError, default_passages
-from model_build.pack import pack, plan_files
-from model_build.quantize import GROUP, Report, dequantize, round_embedding, round_plainly, round_weights
+from model_build.packing import bundle as bundle_files
+from model_build.packing.calibrate import Calibration, CalibrationError, default_passages
+from model_build.packing.pack import pack, plan_files
+from model_build.packing.quantize import GROUP, Report, dequantize, round_embedding, round_plainly, round_weights
 from model_build.sources import Source, SourceError, open_source
 from storyteller.engine import EngineError, load_engine
 from storyteller.engine.files.bundle import read_manifest, verify
@@ -211,7 +211,7 @@ def test_a_bundle_is_the_same_every_time(tmp_path: Path) -> None:
 def test_a_broken_off_packing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, calibration = checkpoint(tmp_path / "model", layers=4), tmp_path / "text"
     calibration.write_text(TEXT)
-    monkeypatch.setattr("model_build.pack._FILE_BYTES", 1)  # a file for each layer
+    monkeypatch.setattr("model_build.packing.pack._FILE_BYTES", 1)  # a file for each layer
     whole = uncalibrated(source, tmp_path / "whole", calibration=calibration)
     written: list[str] = []
     real = bundle_files.write_tensors
@@ -222,12 +222,12 @@ def test_a_broken_off_packing_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
         written.append(path.name)
         return real(path, *rest)
 
-    monkeypatch.setattr("model_build.pack.write_tensors", write)
+    monkeypatch.setattr("model_build.packing.pack.write_tensors", write)
     with pytest.raises(KeyboardInterrupt):
         uncalibrated(source, tmp_path / "bundle", calibration=calibration)
     with pytest.raises(EngineError, match=r"config\.json is missing|bundle\.json"):
         load_engine(tmp_path / "bundle")
-    monkeypatch.setattr("model_build.pack.write_tensors", real)
+    monkeypatch.setattr("model_build.packing.pack.write_tensors", real)
     before = {name: (tmp_path / "bundle" / name).stat().st_mtime_ns for name in written}
     out = uncalibrated(source, tmp_path / "bundle", calibration=calibration)
     assert {name: (out / name).stat().st_mtime_ns for name in written} == before
@@ -246,7 +246,7 @@ def test_another_model_does_not_go_on_from_what_was_left(tmp_path: Path) -> None
 
 
 def test_a_layer_is_never_split_over_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_build.pack._FILE_BYTES", 10)
+    monkeypatch.setattr("model_build.packing.pack._FILE_BYTES", 10)
     tensors = {
         "embedding.values": ("U8", (4,)),
         "layers.0.a": ("U8", (8,)),

@@ -17,9 +17,9 @@ import openai
 import pytest
 from aiohttp import web
 
-from model_build import serve
 from model_build.__main__ import main
-from model_build.serve import make_app
+from model_build.serving import server
+from model_build.serving.server import make_app
 from storyteller.engine import Engine, load_engine
 from tests.tiny_llama import write_tiny_llama
 
@@ -205,7 +205,7 @@ def test_bad_requests_get_an_error_object(
 
 
 def test_too_many_requests_are_refused(client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_build.serve._WAITING", -1)
+    monkeypatch.setattr("model_build.serving.server._WAITING", -1)
     for stream in (False, True):
         body = json.dumps({"prompt": "a", "max_tokens": 2, "stream": stream}).encode()
         status, error = post(client, "completions", body)
@@ -299,7 +299,7 @@ def test_the_work_for_a_whole_answer_ends_when_its_reader_leaves(
         return compute(*args, **options)
 
     monkeypatch.setattr(engine, "_compute", count)
-    gone, closed = serve._gone, threading.Event()
+    gone, closed = server._gone, threading.Event()
 
     def is_gone(request: web.Request) -> bool:
         if gone(request):
@@ -308,7 +308,7 @@ def test_the_work_for_a_whole_answer_ends_when_its_reader_leaves(
             closed.wait(0.05)
         return gone(request)
 
-    monkeypatch.setattr(serve, "_gone", is_gone)
+    monkeypatch.setattr(server, "_gone", is_gone)
     body = json.dumps(asked).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as reader:

@@ -20,7 +20,7 @@ import torch
 import yaml
 from aiohttp import web
 
-from model_build.serve import make_app
+from model_build.serving.server import make_app
 from storyteller.engine import Engine, load_engine
 from tests.tiny_llama import write_tiny_llama
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from infra.functions import FRONT
-from overture.costs import Deployment, of_reply, of_visit, saved_by_answer
-from overture.grid import grid
-from overture.ledger import Ledger
+from overture.accounting.costs import Deployment, of_reply, of_visit, saved_by_answer
+from overture.accounting.grid import grid
+from overture.accounting.ledger import Ledger
 from overture.settings import FRONT_MB
 
 DEPLOYMENT = Deployment(10_240, 1_024, grid("us-east-1"))

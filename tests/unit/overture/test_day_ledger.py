@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from overture.accounting.ledger import Ledger
 from overture.counters import DAYS_KEPT, add_to_ledger, read_days, read_ledger
-from overture.ledger import Ledger
 from overture.table import Table
 
 #: One second before midnight, UTC.

@@ -7,8 +7,8 @@ import boto3
 import pytest
 
 from infra.deploy import prices as stack_prices
-from overture import prices
-from overture.energy import (
+from overture.accounting import prices
+from overture.accounting.energy import (
     CONSTANTS,
     GRAVITON4,
     Footprint,
@@ -19,8 +19,8 @@ from overture.energy import (
     lambda_share,
     of_energy,
 )
-from overture.grid import GRIDS, SOURCES, NoGrid, grid
-from overture.ranges import Range, significant
+from overture.accounting.grid import GRIDS, SOURCES, NoGrid, grid
+from overture.accounting.ranges import Range, significant
 
 VIRGINIA = grid("us-east-1")
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from overture.grid import grid
-from overture.ledger import Ledger, by_phase, saved, storyteller_usd, total
-from overture.prices import of_seconds, usd
+from overture.accounting.grid import grid
+from overture.accounting.ledger import Ledger, by_phase, saved, storyteller_usd, total
+from overture.accounting.prices import of_seconds, usd
 
 HOME = grid("eu-north-1")
 

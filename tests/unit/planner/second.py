@@ -8,8 +8,8 @@ from typing import Any
 
 import simpy
 
-from planner.arrivals import Visitor
-from planner.system import System
+from planner.simulation.arrivals import Visitor
+from planner.simulation.system import System
 
 
 @dataclass

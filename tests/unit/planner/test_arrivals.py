@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planner.arrivals import HOUR_S, arrival_times, hourly_weights, read_trace, visitors
 from planner.scenario import PATTERNS, ScenarioError, parse
+from planner.simulation.arrivals import HOUR_S, arrival_times, hourly_weights, read_trace, visitors
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -5,11 +5,11 @@ from typing import Any
 import boto3
 import pytest
 
+from overture.accounting.ledger import Ledger
 from overture.counters import add_to_ledger
-from overture.ledger import Ledger
 from overture.table import Table
-from planner import days
 from planner.__main__ import main
+from planner.deployment import days
 from planner.scenario import Place, ScenarioError
 
 

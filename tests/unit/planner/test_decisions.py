@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from overture.grid import GRIDS
-from planner import check, decisions, explain, report
+from overture.accounting.grid import GRIDS
+from planner import explain, report
 from planner.__main__ import main
-from planner.evaluation import Evaluation, evaluate
+from planner.analysis import decisions
+from planner.analysis.evaluation import Evaluation, evaluate
+from planner.deployment import check
 from planner.scenario import Scenario, ScenarioError, parse
 
 SMALL = "model: {shape: 1B}\nplace: {ceiling_gb_s: 0"

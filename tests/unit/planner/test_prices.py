@@ -8,9 +8,9 @@ import pytest
 
 from infra.deploy.prices import SWEEP_WAIT_S, SWEEPS, sweeping
 from infra.functions import FRONT, SWEEP_S
-from overture.prices import of_seconds
-from planner.evaluation import Evaluation, evaluate
-from planner.prices import month
+from overture.accounting.prices import of_seconds
+from planner.analysis.evaluation import Evaluation, evaluate
+from planner.costs.prices import month
 from planner.scenario import parse
 
 

@@ -8,10 +8,10 @@ from infra.deploy import prices as stack_prices
 from infra.settings import Settings
 from overture import settings as run_time
 from planner import documents
-from planner.hand_off import settings, write
-from planner.prices import INSTANCES
+from planner.costs.prices import INSTANCES
+from planner.costs.speeds import calibration, quality, speeds
+from planner.deployment.hand_off import settings, write
 from planner.scenario import Scenario, ScenarioError, defaults, load, parse, with_values
-from planner.speeds import calibration, quality, speeds
 
 SCENARIOS = sorted((Path(__file__).resolve().parents[3] / "planner" / "scenarios").glob("*.yaml"))
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planner.arrivals import Visitor, arrival_times, visitors
 from planner.scenario import parse
-from planner.simulation import simulate
-from planner.system import Outcome, System
+from planner.simulation.arrivals import Visitor, arrival_times, visitors
+from planner.simulation.simulate import simulate
+from planner.simulation.system import Outcome, System
 from tests.unit.planner import second
 
 

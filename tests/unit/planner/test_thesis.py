@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planner import thesis
+from planner.analysis import thesis
+from planner.costs.speeds import RETAINED
 from planner.explain import FP8, GUIDANCE, INT4
-from planner.speeds import RETAINED
 
 
 def test_tables_add_up() -> None:

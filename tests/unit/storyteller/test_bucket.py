@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from bench.engine.object_server import Handler, ObjectServer, serving
-from model_build.pack import pack
-from model_build.prefix import write_prefix
+from model_build.packing.pack import pack
+from model_build.packing.prefix import write_prefix
 from model_build.sources import open_source
 from storyteller.bucket import Bucket, opened
 from storyteller.engine import Engine, EngineError, Sampling, load_engine

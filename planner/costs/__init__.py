@@ -1,0 +1,1 @@
+"""What a place charges and delivers: prices, energy, speed and quality."""

@@ -1,0 +1,1 @@
+"""The visits of a scenario, drawn and played event by event."""
