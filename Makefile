@@ -20,7 +20,7 @@ help:  ## Show this list
 .venv/.ready: pyproject.toml constraints.txt scripts/setup
 	@scripts/setup all
 
-$(BOOK)/.built: .venv/.play $(wildcard prologue/answers/* prologue/knowledge/*.py $(WORLD)/*)
+$(BOOK)/.built: .venv/.play $(wildcard prologue/answers/*.py prologue/answers/index_build/* prologue/knowledge/*.py $(WORLD)/*)
 	@echo "Building the answer book"
 	@nice $(PY) -m prologue build --quiet --answers $(WORLD)/answers.yaml --out $(BOOK)
 	@touch $@

@@ -33,7 +33,7 @@ from bench.answers.speed import bench_speed
 from prologue.answers.answer import STATES
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import CONTENT, EMBEDDER, AnswerIndex, load_answer_index
-from prologue.answers.measure import Labelled, measure, read_labelled
+from prologue.answers.index_build.measure import Labelled, measure, read_labelled
 
 DATA = Path(__file__).parents[1] / "data"
 

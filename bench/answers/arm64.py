@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prologue.answers.index import load_answer_index
-from prologue.answers.measure import read_labelled
+from prologue.answers.index_build.measure import read_labelled
 
 LINES = 120
 _ASK = """

@@ -24,9 +24,9 @@ from random import Random
 import numpy as np
 import yaml
 
-from prologue.answers.builder import build_answer_index
 from prologue.answers.index import load_answer_index
-from prologue.answers.measure import Labelled, measure
+from prologue.answers.index_build.builder import build_answer_index
+from prologue.answers.index_build.measure import Labelled, measure
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDER = ROOT / "build" / "embedder"

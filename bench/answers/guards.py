@@ -29,7 +29,6 @@ from tqdm import tqdm
 
 from prologue.answers.acceptance import CENTRE, FIGURES, SCALE
 from prologue.answers.answer import STATES, State
-from prologue.answers.builder import AnswerIndexBuilder, HeldOut, calibrate, read_book
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import (
     CONTENT,
@@ -40,7 +39,8 @@ from prologue.answers.index import (
     Content,
     load_answer_index,
 )
-from prologue.answers.measure import Labelled, measure, read_labelled
+from prologue.answers.index_build.builder import AnswerIndexBuilder, HeldOut, calibrate, read_book
+from prologue.answers.index_build.measure import Labelled, measure, read_labelled
 
 ROOT = Path(__file__).resolve().parents[2]
 WORLD = ROOT / "prologue" / "worlds" / "emerald_city"

@@ -17,9 +17,10 @@ from bench.answers.rules import BUDGETS, Floats, Ints, Scored, at_threshold, cur
 from model_build.plots import write_curves
 from prologue.answers.acceptance import fit, score, threshold
 from prologue.answers.answer import Answer
-from prologue.answers.builder import AnswerIndexBuilder
-from prologue.answers.classifiers import fit_classifiers, to_units
 from prologue.answers.embedder import Embedder
+from prologue.answers.index import to_units
+from prologue.answers.index_build.builder import AnswerIndexBuilder
+from prologue.answers.index_build.classifiers import fit_classifiers
 
 PEERS = (("GPTCache at its default 0.6", 0.6), ("redis-vl cache at its default 0.9", 0.9))
 #: Lines (text, intent) and lines without an intent, by their kind.

@@ -11,10 +11,10 @@ from typing import Any
 import faiss
 import numpy as np
 
-from prologue.answers.builder import make_vectors
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import EMBEDDER, NEIGHBOURS
-from prologue.answers.measure import read_labelled
+from prologue.answers.index_build.builder import make_vectors
+from prologue.answers.index_build.measure import read_labelled
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -69,7 +69,7 @@ def score(options: argparse.Namespace) -> None:
     """The command `score`."""
     from bench.storyteller import scores
     from prologue.answers.embedder import Embedder
-    from prologue.answers.embedder_build import build_embedder
+    from prologue.answers.index_build.embedder_build import build_embedder
 
     runs: dict[str, list[Played]] = {}
     for path in options.files:

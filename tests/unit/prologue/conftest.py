@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from prologue.answers.builder import Report, build_answer_index
 from prologue.answers.embedder import Embedder, Floats
-from prologue.answers.embedder_build import build_embedder
+from prologue.answers.index_build.builder import Report, build_answer_index
+from prologue.answers.index_build.embedder_build import build_embedder
 
 ANSWERS = """
 - id: save

@@ -12,9 +12,6 @@ import pytest
 
 from prologue.__main__ import main
 from prologue.answers.acceptance import CENTRE, FIGURES, PRIOR, SCALE, SIGNS, fit, score, threshold
-from prologue.answers.answers_file import read_answers, read_negatives
-from prologue.answers.builder import Report, build_answer_index, make_vectors
-from prologue.answers.classifiers import cluster_folds, fit_classifiers, phrasing_folds, to_units, whitening
 from prologue.answers.embedder import WEIGHTS
 from prologue.answers.index import (
     ARRAYS,
@@ -25,9 +22,13 @@ from prologue.answers.index import (
     AnswerIndexError,
     load_answer_index,
     split_questions,
+    to_units,
 )  # fmt: skip
-from prologue.answers.measure import auroc, measure, read_labelled
-from prologue.answers.report import advice
+from prologue.answers.index_build.answers_file import read_answers, read_negatives
+from prologue.answers.index_build.builder import Report, build_answer_index, make_vectors
+from prologue.answers.index_build.classifiers import cluster_folds, fit_classifiers, phrasing_folds, whitening
+from prologue.answers.index_build.measure import auroc, measure, read_labelled
+from prologue.answers.index_build.report import advice
 from prologue.yaml_file import WorldError
 from tests.unit.prologue.conftest import ANSWERS
 
@@ -311,8 +312,8 @@ def test_a_large_index_finds_what_the_exact_one_finds(monkeypatch: pytest.Monkey
     rows = np.random.default_rng(3).standard_normal((4000, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     places = make_vectors(rows).search(rows[:50], 1)[1]
-    monkeypatch.setattr("prologue.answers.builder.FLAT_ROWS", 10)
-    monkeypatch.setattr("prologue.answers.builder.CELLS", 4)
+    monkeypatch.setattr("prologue.answers.index_build.builder.FLAT_ROWS", 10)
+    monkeypatch.setattr("prologue.answers.index_build.builder.CELLS", 4)
     large = make_vectors(rows)
     assert (large.search(rows[:50], 1)[1] == places).mean() > 0.9
     assert np.allclose(large.reconstruct_n(7, 3), rows[7:10], atol=0.03)

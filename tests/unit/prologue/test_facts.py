@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from prologue.answers.builder import build_answer_index
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import AnswerIndexError, load_answer_index
+from prologue.answers.index_build.builder import build_answer_index
 from prologue.check import check_world
 from prologue.knowledge.facts_file import WORDS, Fact, read_facts
 from prologue.knowledge.facts_index import MOST_FACTS, VECTORS, load_facts, map_index, phrases, write_facts

@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from prologue.answers.acceptance import FIGURES, fit, score, threshold
 from prologue.answers.answer import STATES, Answer, State
-from prologue.answers.answers_file import GENERAL_NEGATIVES, find_shared, read_answers, read_negatives
-from prologue.answers.classifiers import cluster_folds, fit_classifiers, phrasing_folds, to_units, whitening
 from prologue.answers.embedder import Embedder
-from prologue.answers.embedder_build import build_embedder, share_embedder
 from prologue.answers.guards import read_features, read_words
-from prologue.answers.index import ARRAYS, CONTENT, EMBEDDER, FORMAT, SHARES, VECTORS, Calibration, Content
+from prologue.answers.index import ARRAYS, CONTENT, EMBEDDER, FORMAT, SHARES, VECTORS, Calibration, Content, to_units
+from prologue.answers.index_build.answers_file import GENERAL_NEGATIVES, find_shared, read_answers, read_negatives
+from prologue.answers.index_build.classifiers import cluster_folds, fit_classifiers, phrasing_folds, whitening
+from prologue.answers.index_build.embedder_build import build_embedder, share_embedder
 from prologue.answers.matcher import Matcher, Neighbours
 from prologue.answers.normalize import fold
 from prologue.knowledge.facts_file import FILE as FACTS

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from prologue.answers.answer import STATES
-from prologue.answers.builder import Report
+from prologue.answers.index_build.builder import Report
 
 #: Fewer phrasings or negatives than these are worth a word.
 PHRASINGS, OWN_NEGATIVES = 10, 900
