@@ -1,4 +1,4 @@
-"""Public intent sets as question books: CLINC150, and BANKING77-OOS with near and far lines apart.
+"""Public intent sets as answer indexes: CLINC150, and BANKING77-OOS with near and far lines apart.
 
 Every rule gets the same embeddings. Recall at a budget is read off each rule's own curve, that is with the
 best threshold in hindsight; what *our* threshold keeps of its promise is shown apart.

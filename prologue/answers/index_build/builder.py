@@ -43,7 +43,7 @@ HIDE = 0.7
 MOST_HELD_OUT = 3_000
 #: Up to how many phrasings the index is searched as a whole; cells of a larger one, times the root of its rows.
 FLAT_ROWS, CELLS = 20_000, 4.0
-#: Of an English book's words nearly all are tokens of the embedder (98% of the Emerald City's); of a German one 41%.
+#: Of an English index's words nearly all are tokens of the embedder (98% of the Emerald City's); of a German one 41%.
 ENGLISH = 0.7
 _CHUNK = 256
 
@@ -102,7 +102,7 @@ def build_answer_index(
     is one, go into the same folder. `embedder` is the folder of the embedder, made if missing.
     `progress` is told how far each step is. Raises `WorldError` or `EmbedderError`.
     """
-    answers, negatives = read_book(answers_file, negatives_file)
+    answers, negatives = read_sources(answers_file, negatives_file)
     facts = read_facts(answers_file.with_name(FACTS))
     build_embedder(embedder)
     model = Embedder(embedder)
@@ -127,7 +127,7 @@ def build_answer_index(
     return report
 
 
-def read_book(answers_file: Path, negatives_file: Path | None = None) -> tuple[list[Answer], list[str]]:
+def read_sources(answers_file: Path, negatives_file: Path | None = None) -> tuple[list[Answer], list[str]]:
     """The answers of a file, and its negatives as `build_answer_index` finds them. Raises `WorldError`."""
     answers = read_answers(answers_file)
     beside = answers_file.with_name("negatives.txt")
@@ -239,7 +239,7 @@ class AnswerIndexBuilder:
     def measure(self, embedder: str, budget: float, *, foreign: bool = False) -> tuple[Content, Report]:
         """The content of `answers.json` and what was measured.
 
-        A book in a `foreign` language answers exact phrasings alone: to the embedder its lines are all alike.
+        An index in a `foreign` language answers exact phrasings alone: to the embedder its lines are all alike.
         """
         negative = self.hold_out_negatives()
         asked = self.hold_out_phrasings()
