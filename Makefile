@@ -3,10 +3,10 @@ PORT ?= 8080
 WAIT ?= 20
 PY := .venv/bin/python
 WORLD := prologue/worlds/emerald_city
-BOOK := build/worlds/emerald_city/book
+INDEX := build/worlds/emerald_city/answers
 KERNEL := build/kernel
 STORYTELLER := build/models/storyteller
-READY := .venv/.play $(KERNEL)/.built $(BOOK)/.built $(STORYTELLER)/bundle.json
+READY := .venv/.play $(KERNEL)/.built $(INDEX)/.built $(STORYTELLER)/bundle.json
 
 .PHONY: help ready setup run chat test lint arm64 clean synth wheels image deploy smoke destroy bootstrap lock docs dashboard graviton
 
@@ -20,9 +20,9 @@ help:  ## Show this list
 .venv/.ready: pyproject.toml constraints.txt scripts/setup
 	@scripts/setup all
 
-$(BOOK)/.built: .venv/.play $(wildcard prologue/answers/* prologue/knowledge/*.py $(WORLD)/*)
-	@echo "Building the answer book"
-	@nice $(PY) -m prologue build --quiet --answers $(WORLD)/answers.yaml --out $(BOOK)
+$(INDEX)/.built: .venv/.play $(wildcard prologue/answers/*.py prologue/answers/index_build/* prologue/knowledge/*.py $(WORLD)/*)
+	@echo "Building the answer index"
+	@nice $(PY) -m prologue build --quiet --answers $(WORLD)/answers.yaml --out $(INDEX)
 	@touch $@
 
 # Where there is no compiler it says so, and the engine multiplies with what torch has.
@@ -34,11 +34,11 @@ $(KERNEL)/.built: .venv/.play $(wildcard lambda/storyteller/engine/native/*)
 $(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml | .venv/.play $(KERNEL)/.built
 	@$(PY) -m model_build pack smollm2 --bits 8 --adapter models/storyteller --out $(STORYTELLER) --world $(WORLD)
 
-# The answer book is made beside the storyteller, to which it gives way (`nice`): that one has a progress bar.
+# The answer index is made beside the storyteller, to which it gives way (`nice`): that one has a progress bar.
 ready: $(READY)
 GET_READY := @$(MAKE) --no-print-directory --jobs=2 ready
 
-setup: .venv/.ready  ## Make .venv with everything in it, and build the kernel, the answer book and the storyteller
+setup: .venv/.ready  ## Make .venv with everything in it, and build the kernel, the answer index and the storyteller
 	$(GET_READY)
 
 run: .venv/.play  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the storyteller takes to wake)

@@ -39,5 +39,5 @@ WEBSOCKET_ROUTES = ("$connect", "$disconnect", "$default")
 TICKET_PARAMETER = "ticket"
 TICKET_PATH = "/ticket"
 
-#: Where Front's package has its world and answer book on Lambda.
-WORLD_PATH, BOOK_PATH = "/var/task/world", "/var/task/book"
+#: Where Front's package has its world and answer index on Lambda.
+WORLD_PATH, INDEX_PATH = "/var/task/world", "/var/task/answers"

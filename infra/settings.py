@@ -113,7 +113,7 @@ class Settings:
     world: str = _setting(
         "prologue/worlds/emerald_city",
         _Kind(str, "a folder with a `world.yaml`"),
-        "The world to play. Its answer book is expected in `build/worlds/<name>/book`.",
+        "The world to play. Its answer index is expected in `build/worlds/<name>/answers`.",
     )
     start: Literal["cold", "snapstart"] = _setting(
         "cold",

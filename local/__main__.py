@@ -48,7 +48,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--world", type=Path, default=ROOT / WORLD, metavar="DIR", help=f"the world to play in (default {WORLD})"
     )
     parser.add_argument(
-        "--book", type=Path, metavar="DIR", help="the world's answer book (default build/worlds/NAME/book)"
+        "--index", type=Path, metavar="DIR", help="the world's answer index (default build/worlds/NAME/answers)"
     )
     parser.add_argument(
         "--concurrency",
@@ -72,14 +72,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
 async def serve(options: argparse.Namespace) -> None:
     """Runs the play until it is cancelled. Raises `LocalError` when it cannot."""
     world = options.world.resolve()
-    book = options.book or ROOT / "build" / "worlds" / world.name / "book"
+    index = options.index or ROOT / "build" / "worlds" / world.name / "answers"
     origins = tuple(filter(None, os.environ.get("OVERTURE_ORIGINS", "").split(",")))
     model = await find_model(options.model)
-    check(model=model, world=world, book=book)
+    check(model=model, world=world, index=index)
     plan = overture(
         model=model,
         world=world,
-        book=book,
+        index=index,
         wait_s=options.wait,
         concurrency=options.concurrency,
         environments=options.environments,

@@ -20,19 +20,19 @@ MODEL_REMEDY = "run `make setup` for the default one, or give a bundle, a Llama'
 #: The model that a package carries, as `model_build` calls it.
 PACKAGED = "smollm2"
 WORLD_REMEDY = "give --world a folder like prologue/worlds/emerald_city"
-BOOK_REMEDY = "build it with `.venv/bin/python -m prologue build --answers {answers} --out {book}`"
+INDEX_REMEDY = "build it with `.venv/bin/python -m prologue build --answers {answers} --out {index}`"
 
 
-def check(*, model: Path, world: Path, book: Path) -> None:
+def check(*, model: Path, world: Path, index: Path) -> None:
     """Raises `LocalError` for the first thing found missing."""
     _folder(model, "model folder", MODEL_REMEDY)
     _text(world, "world.yaml", "world folder", WORLD_REMEDY)
     _text(world, "script.yaml", "world folder", WORLD_REMEDY)
     _text(world, "storyteller.md", "world folder", WORLD_REMEDY)
-    remedy = BOOK_REMEDY.format(answers=shlex.quote(str(world / "answers.yaml")), book=shlex.quote(str(book)))
-    _folder(book, "answer book", remedy)
-    if not any(book.iterdir()):
-        raise LocalError(f"The answer book {book} is empty; {remedy}.")
+    remedy = INDEX_REMEDY.format(answers=shlex.quote(str(world / "answers.yaml")), index=shlex.quote(str(index)))
+    _folder(index, "answer index", remedy)
+    if not any(index.iterdir()):
+        raise LocalError(f"The answer index {index} is empty; {remedy}.")
 
 
 async def find_model(name: str | Path) -> Path:

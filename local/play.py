@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLE = "overture"
 MODEL = Path("build/models/storyteller")
 WORLD = Path("prologue/worlds/emerald_city")
-BOOK = Path("build/worlds/emerald_city/book")
+INDEX = Path("build/worlds/emerald_city/answers")
 WAIT_S = 20.0
 CONCURRENCY = 2
 #: Environments that Front and the ticket functions may have each: a crowd takes turns, as the memory of one machine
@@ -31,7 +31,7 @@ def overture(
     *,
     model: Path = ROOT / MODEL,
     world: Path = ROOT / WORLD,
-    book: Path = ROOT / BOOK,
+    index: Path = ROOT / INDEX,
     wait_s: float = WAIT_S,
     concurrency: int = CONCURRENCY,
     environments: int = ENVIRONMENTS,
@@ -80,7 +80,7 @@ def overture(
             "OVERTURE_TABLE": TABLE,
             "OVERTURE_STORYTELLER": "storyteller",
             "OVERTURE_WORLD": str(world.resolve()),
-            "OVERTURE_BOOK": str(book.resolve()),
+            "OVERTURE_BOOK": str(index.resolve()),
             "OVERTURE_CONCURRENCY": str(concurrency),
             "OVERTURE_SIMULATED": "true",
         },

@@ -169,7 +169,7 @@ class LocalStack:
                 async with session.request(*what.split(" ", 1)) as response:
                     if response.status >= 400:
                         said = f"{what} answers {response.status}, so no visitor could come in"
-                        raise LocalError(f"{said}; see {self.logs.folder}, or get the whole repository anew.")
+                        raise LocalError(f"{said}; see {self.logs.folder}, or get the whole repository again.")
 
 
 class RunningStack:

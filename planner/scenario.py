@@ -117,7 +117,7 @@ class Visit(Struct, forbid_unknown_fields=True, frozen=True):
         Meta(
             ge=0,
             le=1,
-            description="Share of lines that the book of written answers replies to.",
+            description="Share of lines that the answer index replies to.",
             extra={"source": "0: no visitor has been counted; take it from a running stack (--check)"},
         ),
     ] = 0.0

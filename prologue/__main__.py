@@ -112,8 +112,8 @@ def _share(text: str) -> float:
 def _build(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from prologue.answers.builder import build_answer_index
-    from prologue.answers.report import print_report
+    from prologue.answers.index_build.builder import build_answer_index
+    from prologue.answers.index_build.report import print_report
 
     # Shown on a terminal alone (`disable=None`).
     with tqdm(unit="line", leave=False, disable=True if options.quiet else None) as bar:
@@ -157,7 +157,7 @@ def _ask(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     from prologue.answers.index import load_answer_index
-    from prologue.answers.measure import measure, read_labelled
+    from prologue.answers.index_build.measure import measure, read_labelled
 
     figures = measure(load_answer_index(options.index, options.budget), read_labelled(options.lines))
     if options.json:

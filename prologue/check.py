@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from prologue.answers.answers_file import find_shared, read_answers, read_negatives
 from prologue.answers.guards import read_features
+from prologue.answers.index_build.answers_file import find_shared, read_answers, read_negatives
 from prologue.knowledge.facts_file import FILE as FACTS
 from prologue.knowledge.facts_file import read_facts
 from prologue.placeholders import fill, placeholders
@@ -51,7 +51,7 @@ def find_near(folder: Path, embedder: Path) -> list[str]:
     import numpy as np
 
     from prologue.answers.embedder import Embedder
-    from prologue.answers.embedder_build import build_embedder
+    from prologue.answers.index_build.embedder_build import build_embedder
 
     answers = read_answers(folder / "answers.yaml")
     phrasings = [(answer.id, phrasing) for answer in answers for phrasing in answer.phrasings]

@@ -1,8 +1,8 @@
 # ruff: noqa: E402
 """`python -m bench.answers`: how good and how fast the written answers are, beside other projects' rules.
 
-    --index DIR    the Emerald City's index, default build/worlds/emerald_city/book
-    --clinc PATH   CLINC150 as a question book (a folder with data_full.json); left out without it
+    --index DIR    the Emerald City's index, default build/worlds/emerald_city/answers
+    --clinc PATH   CLINC150 as an answer index (a folder with data_full.json); left out without it
     --banking PATH BANKING77-OOS likewise (a folder with train, valid, test, id-oos and ood-oos)
     --seeds N      draws of phrasings for these, default 3
     --front DIR    what Front ships for arm64, to be weighed
@@ -33,7 +33,7 @@ from bench.answers.speed import bench_speed
 from prologue.answers.answer import STATES
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import CONTENT, EMBEDDER, AnswerIndex, load_answer_index
-from prologue.answers.measure import Labelled, measure, read_labelled
+from prologue.answers.index_build.measure import Labelled, measure, read_labelled
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -41,7 +41,7 @@ DATA = Path(__file__).parents[1] / "data"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the measurements and prints them."""
     parser = argparse.ArgumentParser(prog="python -m bench.answers", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--index", type=Path, default=Path("build/worlds/emerald_city/book"))
+    parser.add_argument("--index", type=Path, default=Path("build/worlds/emerald_city/answers"))
     parser.add_argument("--clinc", type=Path)
     parser.add_argument("--banking", type=Path)
     parser.add_argument("--front", type=Path)

@@ -1,4 +1,4 @@
-"""The answer book on arm64, emulated: does it answer alike, and how does its start compare with torch's?
+"""The answer index on arm64, emulated: does it answer alike, and how does its start compare with torch's?
 
 Part of `python -m bench.answers --arm64`. Runs what Front ships for arm64 (`make wheels`) by
 `scripts/arm64`, with the processor's folder hidden as on Lambda. Emulated seconds say nothing of a
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prologue.answers.index import load_answer_index
-from prologue.answers.measure import read_labelled
+from prologue.answers.index_build.measure import read_labelled
 
 LINES = 120
 _ASK = """
@@ -23,11 +23,11 @@ began = time.process_time()
 sys.path.insert(0, sys.argv[1])
 import json
 from prologue.answers.index import load_answer_index
-book = load_answer_index(sys.argv[2])
+index = load_answer_index(sys.argv[2])
 lines = json.load(open(sys.argv[3]))
-book.find(lines[0], "prologue")
+index.find(lines[0], "prologue")
 start = time.process_time() - began
-found = [book.find(line, "prologue") for line in lines]
+found = [index.find(line, "prologue") for line in lines]
 print(json.dumps({"start_s": start, "found": [match and [match.id, match.score] for match in found]}))
 """
 _TORCH = """
@@ -42,21 +42,21 @@ class Arm64Error(Exception):
     """Why it cannot be measured here, in a sentence."""
 
 
-def bench_arm64(book_folder: Path, package: Path, out: Path) -> dict[str, Any]:
+def bench_arm64(index_folder: Path, package: Path, out: Path) -> dict[str, Any]:
     """Compares answers and scores of held-out lines; times both starts. Raises `Arm64Error`."""
     if not package.is_dir():
         raise Arm64Error(f"There is no {package}: stage Front's arm64 wheels with `make wheels`.")
-    book = load_answer_index(book_folder)
+    index = load_answer_index(index_folder)
     texts = [line.text for line in read_labelled(Path(__file__).parents[1] / "data" / "emerald_city.jsonl")]
     lines = texts[:: max(1, len(texts) // LINES)][:LINES]
     asked = out / "arm64-lines.json"
     asked.write_text(json.dumps(lines), encoding="utf-8")
     # The repository is mounted there at /src.
-    there = json.loads(_emulated(_ASK, *(f"/src/{os.path.relpath(path)}" for path in (package, book_folder, asked))))
+    there = json.loads(_emulated(_ASK, *(f"/src/{os.path.relpath(path)}" for path in (package, index_folder, asked))))
     torch_s = float(_emulated(_TORCH))
     apart, differ, answered = 0.0, 0, 0
     for line, other in zip(lines, there["found"], strict=True):
-        match = book.find(line, "prologue")
+        match = index.find(line, "prologue")
         if (match is None) != (other is None) or (match and other and match.id != other[0]):
             differ += 1
         elif match and other:

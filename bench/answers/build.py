@@ -1,9 +1,9 @@
-"""What building large books costs, and what a writer's first book finds.
+"""What building large answer indexes costs, and what a writer's first index finds.
 
     python -m bench.answers.build --answers 5000 --phrasings 3
     python -m bench.answers.build --first
 
-The first builds a book of made-up questions, each about another thing, in a process of its own: seconds and the peak
+The first builds an index of made-up questions, each about another thing, in a process of its own: seconds and the peak
 of its memory. `--first` takes 15 answers of the Emerald City with 3 phrasings each, drawn ten times, and asks the
 lines of bench/data that were written blind: recall over the questions of these 15, false answers over the others.
 """
@@ -24,9 +24,9 @@ from random import Random
 import numpy as np
 import yaml
 
-from prologue.answers.builder import build_answer_index
 from prologue.answers.index import load_answer_index
-from prologue.answers.measure import Labelled, measure
+from prologue.answers.index_build.builder import build_answer_index
+from prologue.answers.index_build.measure import Labelled, measure
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDER = ROOT / "build" / "embedder"
@@ -59,30 +59,30 @@ _QUESTIONS = (
 )
 
 
-def large_book(answers: int, phrasings: int) -> list[dict[str, object]]:
+def large_source(answers: int, phrasings: int) -> list[dict[str, object]]:
     """Made-up answers, always the same: each has a verb, a kind and a thing of its own."""
     kinds, things, verbs = _KINDS.split(), _THINGS.split(), _VERBS.split()
     most = len(kinds) * len(things) * len(verbs)
     if not 0 < answers <= most or not 0 < phrasings <= len(_QUESTIONS):
         raise SystemExit(f"--answers must be 1 to {most}, --phrasings 1 to {len(_QUESTIONS)}.")
-    book: list[dict[str, object]] = []
+    entries: list[dict[str, object]] = []
     for number in Random(0).sample(range(most), answers):
         rest, verb = divmod(number, len(verbs))
         kind, thing = divmod(rest, len(things))
         words = {"verb": verbs[verb], "kind": kinds[kind], "thing": things[thing]}
         asked = [question.format(**words) for question in _QUESTIONS[:phrasings]]
-        book.append({"id": f"answer_{number}", "phrasings": asked, "answer": f"Ask about the {words['thing']}."})
-    return book
+        entries.append({"id": f"answer_{number}", "phrasings": asked, "answer": f"Ask about the {words['thing']}."})
+    return entries
 
 
 def build_large(answers: int, phrasings: int) -> dict[str, float]:
-    """Seconds and peak memory (MB) of `prologue build` on a large book."""
+    """Seconds and peak memory (MB) of `prologue build` for a large index."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "answers.yaml"
-        file.write_text(json.dumps(large_book(answers, phrasings)), encoding="utf-8")  # JSON is YAML
+        file.write_text(json.dumps(large_source(answers, phrasings)), encoding="utf-8")  # JSON is YAML
         begun = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "prologue", "build", "--answers", str(file), "--out", f"{folder}/book"],
+            [sys.executable, "-m", "prologue", "build", "--answers", str(file), "--out", f"{folder}/index"],
             check=True,
             cwd=ROOT,
         )
@@ -92,8 +92,8 @@ def build_large(answers: int, phrasings: int) -> dict[str, float]:
     return {"answers": answers, "phrasings": phrasings, "seconds": seconds, "peak_mb": peak}
 
 
-def first_book() -> list[dict[str, float]]:
-    """Recall and false answers of books as a writer begins them."""
+def first_index() -> list[dict[str, float]]:
+    """Recall and false answers of indexes as a writer begins them."""
     answers = yaml.safe_load(ANSWERS.read_text(encoding="utf-8"))
     blind = [json.loads(line) for line in BLIND.read_text(encoding="utf-8").splitlines()]
     ordinary = [raw for raw in blind if raw.get("kind") != "near"]
@@ -102,17 +102,17 @@ def first_book() -> list[dict[str, float]]:
         random = Random(draw)
         # The phrasings that were written first are what a writer thinks of first.
         chosen = random.sample(answers, FIRST_ANSWERS)
-        book = [{**one, "phrasings": one["phrasings"][:FIRST_PHRASINGS]} for one in chosen]
-        for one in book:
+        entries = [{**one, "phrasings": one["phrasings"][:FIRST_PHRASINGS]} for one in chosen]
+        for one in entries:
             one.pop("when", None)
-        ids = {one["id"] for one in book}
+        ids = {one["id"] for one in entries}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "answers.yaml"
-            file.write_text(json.dumps(book), encoding="utf-8")
-            build_answer_index(file, Path(folder) / "book", embedder=EMBEDDER)
-            index = load_answer_index(Path(folder) / "book")
+            file.write_text(json.dumps(entries), encoding="utf-8")
+            build_answer_index(file, Path(folder) / "index", embedder=EMBEDDER)
+            index = load_answer_index(Path(folder) / "index")
         ours = [Labelled(raw["text"], raw["answer"]) for raw in ordinary if raw["answer"] in ids]
-        # A question that another answer of the whole book covers is a near-miss of these fifteen.
+        # A question that another answer of the whole index covers is a near-miss of these fifteen.
         theirs = [Labelled(raw["text"], None) for raw in ordinary if raw["answer"] not in {*ids, None}]
         nobodys = [Labelled(raw["text"], None) for raw in ordinary if raw["answer"] is None]
         asked = measure(index, ours)
@@ -134,16 +134,16 @@ def first_book() -> list[dict[str, float]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench.answers.build", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--answers", type=int, default=0, metavar="N", help="build a book of N answers")
+    parser.add_argument("--answers", type=int, default=0, metavar="N", help="build an index of N answers")
     parser.add_argument("--phrasings", type=int, default=3, help="of each, 1 to 10 (default 3)")
-    parser.add_argument("--first", action="store_true", help="ask books of 15 answers and 3 phrasings")
+    parser.add_argument("--first", action="store_true", help="ask indexes of 15 answers and 3 phrasings")
     options = parser.parse_args(arguments)
     if not options.answers and not options.first:
         parser.error("say --answers N or --first")
     if options.answers:
         build_large(options.answers, options.phrasings)
     if options.first:
-        first_book()
+        first_index()
     return 0
 
 

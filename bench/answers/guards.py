@@ -1,8 +1,8 @@
 # ruff: noqa: E402
-"""`python -m bench.answers.guards`: what a guard of the answer book is worth on lines that it did not learn from.
+"""`python -m bench.answers.guards`: what a guard of the answer index is worth on lines that it did not learn from.
 
 A guard is a figure of words that similarity cannot see (`prologue.answers.guards`): disagreement in negation. The
-Emerald City's book is calibrated with and without it on the same held-out phrasings and negatives. Both ask the lines
+Emerald City's index is calibrated with and without it on the same held-out phrasings and negatives. Both ask the lines
 of bench/data, of which emerald_city_guards.jsonl has those written for guards: with a negation, an opposite or
 quotation marks, some with an answer and some without. A guard for opposites and one for speech were measured so too,
 changed nothing, and went.
@@ -29,7 +29,6 @@ from tqdm import tqdm
 
 from prologue.answers.acceptance import CENTRE, FIGURES, SCALE
 from prologue.answers.answer import STATES, State
-from prologue.answers.builder import AnswerIndexBuilder, HeldOut, calibrate, read_book
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import (
     CONTENT,
@@ -40,7 +39,8 @@ from prologue.answers.index import (
     Content,
     load_answer_index,
 )
-from prologue.answers.measure import Labelled, measure, read_labelled
+from prologue.answers.index_build.builder import AnswerIndexBuilder, HeldOut, calibrate, read_sources
+from prologue.answers.index_build.measure import Labelled, measure, read_labelled
 
 ROOT = Path(__file__).resolve().parents[2]
 WORLD = ROOT / "prologue" / "worlds" / "emerald_city"
@@ -67,7 +67,7 @@ def ignore(calibration: Calibration, guards: Sequence[str]) -> Calibration:
 def recalibrated(folder: Path, content: Content) -> AnswerIndex:
     """The index of a folder with another content."""
     with tempfile.TemporaryDirectory() as aside:
-        copy = Path(shutil.copytree(folder, Path(aside) / "book"))
+        copy = Path(shutil.copytree(folder, Path(aside) / "index"))
         (copy / CONTENT).write_bytes(msgspec.json.encode(content))
         return load_answer_index(copy)
 
@@ -95,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.answers.guards", description=(__doc__ or "").split(": ", 1)[1].splitlines()[0]
     )
-    parser.add_argument("--index", type=Path, default=Path("build/worlds/emerald_city/book"), help="the shipped book")
+    parser.add_argument(
+        "--index", type=Path, default=Path("build/worlds/emerald_city/answers"), help="the shipped index"
+    )
     folder: Path = parser.parse_args(arguments).index
     try:
         load_answer_index(folder)  # so that what is wrong with it is said before the minutes of work
@@ -103,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     content = msgspec.json.decode((folder / CONTENT).read_bytes(), type=Content)
-    builder = AnswerIndexBuilder.embedded(*read_book(WORLD / "answers.yaml"), Embedder(folder / EMBEDDER))
+    builder = AnswerIndexBuilder.embedded(*read_sources(WORLD / "answers.yaml"), Embedder(folder / EMBEDDER))
     asked, negative = builder.hold_out_phrasings(), builder.hold_out_negatives()
     may = {state: np.array([state in answer.when for answer in builder.answers]) for state in STATES}
     print("| state, lines | guards | recall | wrong answer | false answer | lines |\n|---|---|---|---|---|---|")

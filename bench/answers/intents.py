@@ -1,4 +1,4 @@
-"""Public intent sets as question books: CLINC150, and BANKING77-OOS with near and far lines apart.
+"""Public intent sets as answer indexes: CLINC150, and BANKING77-OOS with near and far lines apart.
 
 Every rule gets the same embeddings. Recall at a budget is read off each rule's own curve, that is with the
 best threshold in hindsight; what *our* threshold keeps of its promise is shown apart.
@@ -17,9 +17,10 @@ from bench.answers.rules import BUDGETS, Floats, Ints, Scored, at_threshold, cur
 from model_build.plots import write_curves
 from prologue.answers.acceptance import fit, score, threshold
 from prologue.answers.answer import Answer
-from prologue.answers.builder import AnswerIndexBuilder
-from prologue.answers.classifiers import fit_classifiers, to_units
 from prologue.answers.embedder import Embedder
+from prologue.answers.index import to_units
+from prologue.answers.index_build.builder import AnswerIndexBuilder
+from prologue.answers.index_build.classifiers import fit_classifiers
 
 PEERS = (("GPTCache at its default 0.6", 0.6), ("redis-vl cache at its default 0.9", 0.9))
 #: Lines (text, intent) and lines without an intent, by their kind.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from prologue.answers.measure import auroc
+from prologue.answers.index_build.measure import auroc
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]

@@ -11,17 +11,17 @@ from typing import Any
 import faiss
 import numpy as np
 
-from prologue.answers.builder import make_vectors
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import EMBEDDER, NEIGHBOURS
-from prologue.answers.measure import read_labelled
+from prologue.answers.index_build.builder import make_vectors
+from prologue.answers.index_build.measure import read_labelled
 
 DATA = Path(__file__).parents[1] / "data"
 
 
-def bench_speed(book_folder: Path) -> dict[str, Any]:
-    """Times on one thread: embed and search by size of the book, and a fresh process to its first answer."""
-    model = Embedder(book_folder / EMBEDDER)
+def bench_speed(index_folder: Path) -> dict[str, Any]:
+    """Times on one thread: embed and search by size of the index, and a fresh process to its first answer."""
+    model = Embedder(index_folder / EMBEDDER)
     lines = [line.text for line in read_labelled(DATA / "emerald_city.jsonl")]
     draw = np.random.default_rng(0)
     figures: dict[str, Any] = {}
@@ -42,8 +42,8 @@ def bench_speed(book_folder: Path) -> dict[str, Any]:
     code = (
         "import time; t = time.perf_counter()\n"
         "from prologue.answers.index import load_answer_index\n"
-        f"a = time.perf_counter(); book = load_answer_index({str(book_folder)!r}); b = time.perf_counter()\n"
-        "book.find('how do I save?'); c = time.perf_counter()\n"
+        f"a = time.perf_counter(); index = load_answer_index({str(index_folder)!r}); b = time.perf_counter()\n"
+        "index.find('how do I save?'); c = time.perf_counter()\n"
         "peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1]\n"
         "print(a - t, b - a, c - b, int(peak) / 1024)"
     )

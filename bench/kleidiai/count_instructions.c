@@ -1,6 +1,6 @@
 // A plugin for qemu's user-mode emulation: counts a program's instructions between marks that it sets itself.
 //
-// The program marks with system call 4242, which no kernel has: syscall(4242, 0) begins to count anew,
+// The program marks with system call 4242, which no kernel has: syscall(4242, 0) begins to count again,
 // syscall(4242, 1) writes the count as a line of the file named by the plugin's argument out=FILE.
 //
 // Debian and Ubuntu ship qemu without its plugin header, so the few functions used are declared here. They are

@@ -161,7 +161,7 @@ class Stage:
             for line, tokens in enumerate(visitor.tokens):
                 if line:
                     await asyncio.sleep(visitor.think_s[line])
-                if visitor.by_book[line]:
+                if visitor.by_index[line]:
                     play.say(QUESTION)
                     await _seen(play, AnswerCame)
                     continue

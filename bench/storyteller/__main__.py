@@ -49,11 +49,11 @@ def play(options: argparse.Namespace) -> None:
     world = load_world(options.world)
     if options.examples:
         world = replace(world, examples=read_examples(options.examples))
-    settings, book = Settings.read(), load_answer_index(options.book)
+    settings, index = Settings.read(), load_answer_index(options.index)
     if left:
         folder = model_folder(options.model, options.adapter)
         engine = load_engine(folder, threads=options.threads, context=settings.context, dtype=options.dtype)
-        player = Player(engine, world, book.facts, settings, form=options.form)
+        player = Player(engine, world, index.facts, settings, form=options.form)
         how = {"model": folder.name, "dtype": options.dtype, "examples": len(world.examples), "form": options.form}
         with out.open("a", encoding="utf-8") as file:
             for dialogue in tqdm(left, desc=options.name, unit="dialogue"):
@@ -69,7 +69,7 @@ def score(options: argparse.Namespace) -> None:
     """The command `score`."""
     from bench.storyteller import scores
     from prologue.answers.embedder import Embedder
-    from prologue.answers.embedder_build import build_embedder
+    from prologue.answers.index_build.embedder_build import build_embedder
 
     runs: dict[str, list[Played]] = {}
     for path in options.files:
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     player.add_argument("--name", required=True, help="what the run is called in the table")
     player.add_argument("--out", type=Path, help="default: build/bench/storyteller-NAME.jsonl")
     player.add_argument("--world", type=Path, default=WORLD)
-    player.add_argument("--book", type=Path, default=ROOT / "build" / "worlds" / "emerald_city" / "book")
+    player.add_argument("--index", type=Path, default=ROOT / "build" / "worlds" / "emerald_city" / "answers")
     player.add_argument("--examples", type=Path, metavar="FILE", help="turns to show first, in place of the world's")
     player.add_argument("--form", action="store_true", default=True, help="hold the world's form of a reply (default)")
     player.add_argument("--free", action="store_false", dest="form", help="hold no form")

@@ -1,6 +1,6 @@
 """Scores of replies that the storyteller's bench has played, each with a 95% interval.
 
-Shares have Wilson's interval; ratios, means and medians one from drawing whole dialogues anew, for the replies of
+Shares have Wilson's interval; ratios, means and medians one from drawing whole dialogues again, for the replies of
 one dialogue are no independent witnesses. The opening of a dialogue is read by what repeats, and counted nowhere.
 """
 

@@ -1,6 +1,6 @@
 """What happens in a play, as a screen needs to hear it.
 
-Changes of the story's text (`Told`, `Anew`, `Ended`, ...) are in `client.session.story`.
+Changes of the story's text (`Told`, `Restarted`, `Ended`, ...) are in `client.session.story`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Woke:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCame:
-    """The book has answered a line: `turn.reply`, and `turn.answer` for what it was matched by."""
+    """The answer index has answered a line: `turn.reply`, and `turn.answer` for what it was matched by."""
 
     turn: Turn
 

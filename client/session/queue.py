@@ -19,7 +19,7 @@ class Timeouts:
     ping_after: float = 300.0  # idle connections are closed after 600
     pong: float = 20.0
     gap: float = 1.0  # a frame may overtake another; only then is the reply asked for again
-    answer: float = 1.0  # the book answers a line at once, or it is one for the storyteller
+    answer: float = 1.0  # the answer index answers a line at once, or it is one for the storyteller
     silence: float = 25.0  # a reply is awaited and nothing at all comes: ask how it stands (`patience`)
     retry_first: float = 0.5
     retry_most: float = 20.0

@@ -226,7 +226,7 @@ class SessionState:
         elif action == "say" and answered is False:
             self._emit_all(self.story.assure(pending.id))
         elif action == "say" and answered is None:
-            # A server that does not say whether the book answers this line is given a moment to answer it.
+            # A server that does not say whether the index answers this line is given a moment to answer it.
             self._errand(self._assure(pending.id))
         elif action == "undo":
             self._emit_all(self.story.forget(of))

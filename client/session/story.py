@@ -42,7 +42,7 @@ class Turn:
     notes: tuple[str, ...] = ()
     held: dict[int, str] = field(default_factory=dict, repr=False)
     ends: int = 0
-    #: Whether it is known to be a line of the story: the book may still answer one that was just said.
+    #: Whether it is known to be a line of the story: the answer index may still answer one that was just said.
     sure: bool = False
     #: Former attempts, oldest first.
     takes: list[Take] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Anew:
+class Restarted:
     """The reply shown so far is void; what comes next is its beginning."""
 
     turn: Turn
@@ -136,7 +136,7 @@ class Gap:
     turn: Turn
 
 
-Change = Told | Anew | Appeared | Altered | Removed | Ended | Gap
+Change = Told | Restarted | Appeared | Altered | Removed | Ended | Gap
 
 
 class Story:
@@ -177,7 +177,7 @@ class Story:
         return [Appeared(turn)]
 
     def assure(self, turn_id: str) -> list[Change]:
-        """The book has had time to answer this line and has not: it is a line of the story."""
+        """The answer index has had time to answer this line and has not: it is a line of the story."""
         turn = self._turns.get(turn_id)
         if turn is None or turn.sure or turn.state == "answered":
             return []
@@ -331,7 +331,7 @@ class Story:
         turn.take, turn.reply, turn.state = take, "", "telling"
         turn.reason = turn.stats = turn.error = None
         turn.held.clear()
-        return [Anew(turn)] if void else []
+        return [Restarted(turn)] if void else []
 
     def _append(self, turn: Turn, fresh: str) -> list[Change]:
         turn.reply += fresh
@@ -364,7 +364,7 @@ class Story:
             changes += self._append(turn, reply[len(turn.reply) :])
         elif not ahead:
             turn.reply = ""
-            changes += [Anew(turn), *self._append(turn, reply)]
+            changes += [Restarted(turn), *self._append(turn, reply)]
         turn.state = "telling" if ahead else state
         if state not in LIVE:
             turn.held.clear()

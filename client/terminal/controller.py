@@ -24,7 +24,7 @@ from client.session.events import (
     Welcomed,
     Woke,
 )
-from client.session.story import Altered, Anew, Appeared, Change, Ended, Removed, Told, Turn
+from client.session.story import Altered, Appeared, Change, Ended, Removed, Restarted, Told, Turn
 from client.terminal import commands
 from client.terminal.countdown import Countdown, Reading
 from client.terminal.figures import reply_in_brief, spared
@@ -233,7 +233,7 @@ class Controller:
             case Appeared(turn=turn) | Altered(turn=turn) if turn.live and self.play.story.begun:
                 self.prologue.end()
                 self._waiting_since = self._clock()
-            case Anew(turn=turn):
+            case Restarted(turn=turn):
                 screen.pause()
                 if turn.state != "answered":
                     screen.note("Told again:")

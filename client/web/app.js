@@ -229,7 +229,7 @@ const HANDLERS = {
     }
     redraw();
   },
-  anew: () => redraw(),
+  restarted: () => redraw(),
   altered: ({ turn }) => {
     const isAside = turn.state === "answered" && !play.story.begun;
     if (isAside && !record.prologue.some((entry) => entry.turn === turn.id)) note({ turn: turn.id });

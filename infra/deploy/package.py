@@ -82,7 +82,7 @@ def _hash(*locks: Path) -> str:
 
 
 def assemble(settings: Settings, folder: Path = PACKAGE, wheels: Path = WHEELS) -> Path:
-    """Gathers the contents of /var/task: wheels, code, world, book. Returns the folder.
+    """Gathers the contents of /var/task: wheels, code, world, answer index. Returns the folder.
 
     Raises `SettingError` naming what is missing and the command that makes it.
     """
@@ -94,11 +94,11 @@ def assemble(settings: Settings, folder: Path = PACKAGE, wheels: Path = WHEELS) 
         raise SettingError(
             f"world={settings.world} has no world.yaml; name a folder like prologue/worlds/emerald_city."
         )
-    book = ROOT / "build" / "worlds" / world.name / "book"
-    if not book.is_dir() or not any(book.iterdir()):
+    index = ROOT / "build" / "worlds" / world.name / "answers"
+    if not index.is_dir() or not any(index.iterdir()):
         raise SettingError(
-            f"The answer book {book} has not been built: run make setup, or for a world of your own "
-            f"python -m prologue build --answers {settings.world}/answers.yaml --out build/worlds/{world.name}/book."
+            f"The answer index {index} has not been built: run make setup, or for a world of your own "
+            f"python -m prologue build --answers {settings.world}/answers.yaml --out build/worlds/{world.name}/answers."
         )
     shutil.rmtree(folder, ignore_errors=True)
     _link(wheels, folder)
@@ -106,7 +106,7 @@ def assemble(settings: Settings, folder: Path = PACKAGE, wheels: Path = WHEELS) 
     _copy(ROOT / "lambda" / "overture", folder / "overture")
     _copy(ROOT / "prologue", folder / "prologue", "worlds")
     _copy(world, folder / "world")
-    _copy(book, folder / "book")
+    _copy(index, folder / "answers")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise SettingError(

@@ -33,7 +33,7 @@ HELLO_FIRST = protocol.Error("hello_first", "Say `hello` before anything else on
 TAKEN_OVER = protocol.Error(
     "taken_over", "This story was opened elsewhere and goes on there; come back here to take it over.", retryable=False
 )
-NO_SESSION = protocol.Error("no_session", "This session was forgotten: say `hello` to begin anew.", retryable=True)
+NO_SESSION = protocol.Error("no_session", "This session was forgotten: say `hello` to begin again.", retryable=True)
 INTERNAL = protocol.Error("internal", "Something went wrong on our side; nothing is lost. Try again.", retryable=True)
 
 

@@ -1,6 +1,6 @@
 """Front's `lambda_handler`: the routes of the WebSocket, the records of storytellers, and the sweep.
 
-Only translates: an event to a call. Everything slow (the world, the book) is loaded once, at import,
+Only translates: an event to a call. Everything slow (the world, the answer index) is loaded once, at import,
 which SnapStart keeps. Imports no torch.
 """
 
@@ -30,7 +30,7 @@ front = Front(
     connections=connections,
     invoker=invoker,
     world=load_world(settings.world),
-    book=load_answer_index(settings.book, budget=settings.answer_budget),
+    index=load_answer_index(settings.book, budget=settings.answer_budget),
     metrics=metrics,
     memory_mb=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")),
 )

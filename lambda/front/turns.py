@@ -1,4 +1,4 @@
-"""The story's turns: what a visitor says, answered from the book or put in the storyteller's inbox, and said again.
+"""The story's turns: what a visitor says, answered from the index or put in the storyteller's inbox, and said again.
 
 One function an action, like those of `actions`: each changes the session once, by `Sessions.update`, invokes
 the storyteller if a lease was reserved, and returns the messages for its visitor.
@@ -39,7 +39,7 @@ class Front:
     connections: Connections
     invoker: StorytellerInvoker
     world: World
-    book: AnswerIndex
+    index: AnswerIndex
     metrics: Metrics
     memory_mb: int
 
@@ -79,12 +79,12 @@ def open_story(front: Front, tx: SessionTransaction) -> Reservation:
 def look_up(front: Front, text: str, state: State) -> Search:
     """What there is on a line: a written answer, or facts."""
     began = time.perf_counter()
-    found = front.book.consult(text, state)
+    found = front.index.consult(text, state)
     return Search(found, time.perf_counter() - began)
 
 
 def say(front: Front, visitor: Visitor, message: protocol.Say) -> list[ServerMessage]:
-    """A line of the story: answered from the book, or put in the storyteller's inbox."""
+    """A line of the story: answered from the answer index, or put in the storyteller's inbox."""
     search = look_up(front, message.text, "story")
     if search.found.match is None:
         return _tell(front, visitor, message, search.found.facts if front.settings.knowledge_tokens else [])
@@ -140,7 +140,7 @@ def retry(front: Front, visitor: Visitor, message: protocol.Retry) -> list[Serve
     """Has the last turn told again."""
 
     def change(turn: Turn) -> None:
-        if turn.state == "answered":  # the book had it until now, so nothing was looked up
+        if turn.state == "answered":  # the index had it until now, so nothing was looked up
             turn.notes = _facts(front, turn.said)
         _begin_again(turn)
 
@@ -269,7 +269,7 @@ def _put_in_inbox(front: Front, tx: SessionTransaction, turn: Turn) -> Reservati
 
 def _facts(front: Front, text: str) -> list[str]:
     """What the world knows that bears on a text, where that is looked up at all."""
-    return front.book.facts(text) if front.settings.knowledge_tokens and text.strip() else []
+    return front.index.facts(text) if front.settings.knowledge_tokens and text.strip() else []
 
 
 def check(text: str) -> None:

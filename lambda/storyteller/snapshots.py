@@ -1,4 +1,4 @@
-"""SnapStart: the model is loaded before the snapshot is taken, and what copies must not share is made anew after.
+"""SnapStart: the model is loaded before the snapshot is taken, and what copies must not share is made again after.
 
 Knows how Lambda says that a snapshot is coming (`AWS_LAMBDA_INITIALIZATION_TYPE`) and its runtime's hooks;
 knows no sessions.

@@ -87,7 +87,7 @@ def sha256(path: Path) -> str:
 class Progress:
     """What of a packing is already done, kept beside the files so that a broken-off one goes on.
 
-    `identity` says what is packed and how; another identity begins anew.
+    `identity` says what is packed and how; another identity begins again.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:

@@ -89,8 +89,8 @@ class Evaluation:
 
     @property
     def book_share(self) -> float:
-        """Lines that the book replied to."""
-        return self.outcome.book_lines / max(1, self.outcome.lines)
+        """Lines that the answer index replied to."""
+        return self.outcome.index_lines / max(1, self.outcome.lines)
 
     @property
     def queued_share(self) -> float:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from planner.analysis.evaluation import Evaluation, evaluate
 from planner.scenario import Scenario, with_values
 
-#: Share of lines that the book answers in its step; an assumption, as nobody has counted it.
-BOOK_SHARE = 0.1
+#: Share of lines that the answer index answers in its step; an assumption, as nobody has counted it.
+INDEX_SHARE = 0.1
 STEPS: list[tuple[str, dict[str, object], str]] = [
     (
         "16 bits, transformers, a machine that never sleeps",
@@ -32,7 +32,7 @@ STEPS: list[tuple[str, dict[str, object], str]] = [
     ),
     ("this engine's kernel", {"model.engine": "ours"}, "published: 25 tokens/s with KleidiAI; bench.engine"),
     ("the shipped prefix", {"model.prefix_shipped": True}, "bench.engine.story: 36 of 190 tokens are left to compute"),
-    ("the book", {"visit.book_share": BOOK_SHARE}, "an assumption: one line in ten"),
+    ("the answer index", {"visit.book_share": INDEX_SHARE}, "an assumption: one line in ten"),
     ("serverless", {"place.kind": "lambda"}, "published: 2.5 tokens/s and a start of 50 s"),
 ]
 

@@ -24,11 +24,11 @@ def ledger(scenario: Scenario, outcome: Outcome) -> Ledger:
         decode_s=outcome.decode_s,
         linger_s=outcome.linger_s,
         warm_s=outcome.warm_s,
-        search_s=outcome.book_lines * VISIT.front_s,
+        search_s=outcome.index_lines * VISIT.front_s,
         starts=outcome.starts,
         replies=outcome.replies,
         tokens=round(outcome.tokens),
-        answers=outcome.book_lines,
+        answers=outcome.index_lines,
         messages=round(frames(scenario, outcome) + posts(outcome)),
     )
 

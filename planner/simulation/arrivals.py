@@ -36,8 +36,8 @@ class Visitor(NamedTuple):
     at: float
     think_s: Sequence[float]
     tokens: Sequence[float]
-    #: Line i is answered by the book.
-    by_book: Sequence[bool]
+    #: Line i is answered from the index.
+    by_index: Sequence[bool]
     patience_s: float
     address: int
 
@@ -86,8 +86,8 @@ def visitors(scenario: Scenario, times: NDArray[np.float64], seed: int) -> Itera
         shape = (count, turns)
         think = _stream(seed, "think", block).exponential(visit.think_s or 1.0, shape) * (visit.think_s > 0)
         tokens = visit.reply_tokens * np.exp(_stream(seed, "tokens", block).standard_normal(shape) * sigma)
-        by_book = _stream(seed, "book", block).random(shape) < visit.book_share
-        by_book[:, 0] = False
+        by_index = _stream(seed, "book", block).random(shape) < visit.book_share
+        by_index[:, 0] = False
         patience = np.full(count, math.inf)
         if traffic.abandon_after_s is not None:
             patience = _stream(seed, "patience", block).exponential(traffic.abandon_after_s, count)
@@ -98,7 +98,7 @@ def visitors(scenario: Scenario, times: NDArray[np.float64], seed: int) -> Itera
             times[first : first + count].tolist(),
             think.tolist(),
             np.maximum(1.0, tokens).tolist(),
-            by_book.tolist(),
+            by_index.tolist(),
             patience.tolist(),
             address.tolist(),
         )

@@ -105,8 +105,8 @@ class _Run:
     def _on_line(self, now: float, session: Session, mark: int) -> None:
         visitor, line = session.visitor, session.line
         self.out.lines += 1
-        if visitor.by_book[line]:
-            self.out.book_lines += 1
+        if visitor.by_index[line]:
+            self.out.index_lines += 1
             self._line_over(now, session)
             return
         session.asked = now

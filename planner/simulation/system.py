@@ -53,7 +53,7 @@ class Outcome:
     refused_lines: int = 0
     replies: int = 0
     tokens: float = 0.0
-    book_lines: int = 0
+    index_lines: int = 0
     invocations: int = 0
     starts: int = 0
     visits_cold: int = 0

@@ -1,7 +1,6 @@
-"""Written answers, found by meaning: an index is built from a world's `answers.yaml`, then asked.
+"""Written answers, found by meaning; what Front needs to ask an index. `index_build` makes one from `answers.yaml`.
 
-Asking:   `index` opens a built index; `embedder` makes a line's vector; `matcher` decides, with the
-          `guards` (word tables in `lexicon`); `answer` has the types.
-Building: `answers_file` reads the sources; `classifiers` learns; `builder` measures and writes;
-          `embedder_build` makes the embedder's files; `measure` rates an index on labelled lines.
+`index` opens a built index and is asked; `embedder` makes a line's vector; `normalize` folds and spells it;
+`matcher` compares it with the answers, with the `guards` (word tables in `lexicon`); `acceptance` decides
+whether the nearest answer is given; `answer` has the types.
 """

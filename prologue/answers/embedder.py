@@ -3,7 +3,7 @@
 One file of weights (the safetensors layout) and the tokenizer beside it make an embedder. The file is mapped
 and stays int8, so processes share it; a matrix becomes float32 where it is multiplied (0.1 ms for the largest).
 Nothing here looks at the CPU, so the vectors agree on every machine to about 1e-6. How the files come
-to be is `embedder_build`.
+to be is `index_build.embedder_build`.
 """
 
 from __future__ import annotations

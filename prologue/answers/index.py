@@ -1,6 +1,6 @@
 """The answer index: finds the written answer to a line, or none.
 
-A folder made by `builder` holds `answers.json` (answers, phrasings, calibration), `answers.faiss` (the
+A folder made by `index_build` holds `answers.json` (answers, phrasings, calibration), `answers.faiss` (the
 phrasings' vectors), `answers.npz` (the negatives' vectors, the classifiers, the whitening) and `embedder/`.
 A line is folded and spelt like the phrasings; the nearest phrasing names the answer; `acceptance` decides
 whether it is given. Loading is cheap enough for a small function, and a loaded index may be asked from
@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from prologue.answers.acceptance import score, threshold
 from prologue.answers.answer import STATES, Answer, State
-from prologue.answers.classifiers import to_units
 from prologue.answers.embedder import Embedder, clean_text
 from prologue.answers.guards import read_features
 from prologue.answers.matcher import Matcher, Neighbours
@@ -219,6 +218,13 @@ def split_questions(text: str) -> list[str]:
     parts = [re.sub(r"^(?:and|also|oh)\s+", "", part.strip(), flags=re.I) for part in _BETWEEN.split(text)]
     parts = [part for part in parts if read_features(part).exact]
     return [part for part in parts if read_features(part).exact not in _COURTESIES] or parts
+
+
+def to_units(vectors: Floats, matrix: Floats) -> Floats:
+    """Vectors [n, d] in the space of a whitening matrix."""
+    moved = vectors @ matrix
+    units: Floats = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
+    return units
 
 
 def load_answer_index(folder: str | Path, budget: float | None = None) -> AnswerIndex:

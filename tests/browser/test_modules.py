@@ -10,7 +10,7 @@ from playwright.async_api import Page
 
 from client.session.protocol import Answer, TurnView, Wake
 from client.session.queue import Timeouts
-from client.session.story import Anew, Change, Removed, Story, Told
+from client.session.story import Change, Removed, Restarted, Story, Told
 from client.terminal.countdown import Countdown
 from tests.browser.fake_play import SAVED, FakePlay
 
@@ -31,7 +31,7 @@ RUN = """async (plays) => {
       if (name === "reopened") given.splice(1, 0, story.get(given[0])?.mark ?? "");
       const changes = story[name](...given);
       for (const { kind, turn, text } of name === "earlier" ? [] : changes) {
-        if (kind === "anew" || kind === "removed") shown[turn.id] = "";
+        if (kind === "restarted" || kind === "removed") shown[turn.id] = "";
         if (kind === "told") shown[turn.id] = (shown[turn.id] ?? "") + text;
       }
     }
@@ -106,7 +106,7 @@ def play(calls: list[list[Any]]) -> dict[str, Any]:
             case _:
                 changes = getattr(story, name)(*given)
         for change in changes:
-            if isinstance(change, Anew | Removed):
+            if isinstance(change, Restarted | Removed):
                 shown[change.turn.id] = ""
             if isinstance(change, Told):
                 shown[change.turn.id] = shown.get(change.turn.id, "") + change.text

@@ -57,7 +57,7 @@ async def test_the_whole_play(sized_page: Page, keep_picture: Keep) -> None:
         await expect(page.locator("#waking-words")).to_contain_text("Awake in about")
         await keep_picture(page, "2-countdown")
 
-        # A question of one's own is answered from the book, and the prologue's stays open.
+        # A question of one's own is answered from the answer index, and the prologue's stays open.
         name = page.get_by_role("group", name="What name shall I write").get_by_label("Your reply")
         await expect(name).to_be_visible()
         await keep_picture(page, "3-question")

@@ -158,7 +158,7 @@ class Engine:
         return SimpleNamespace(reason=reason, tokens=told, prompt_tokens=1, reused_tokens=0, ttft_s=0.0, total_s=0.1)
 
 
-class NoBook:
+class NoIndex:
     """Answers nothing."""
 
     def consult(self, text: str, state: str) -> Found:
@@ -194,8 +194,8 @@ class Storm:
         connections = Gateway(self)
         self.sessions = sessions
         self.invoker = StorytellerInvoker(SETTINGS, sessions, connections, cast(Any, self))
-        book: Any = NoBook()
-        self.front = Front(SETTINGS, sessions, connections, self.invoker, WORLD, book, metrics, 512)
+        index: Any = NoIndex()
+        self.front = Front(SETTINGS, sessions, connections, self.invoker, WORLD, index, metrics, 512)
 
     # --- the weather --------------------------------------------------------------------
 

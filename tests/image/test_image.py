@@ -24,7 +24,7 @@ from client.session.connection import Play
 from client.session.events import AnswerCame, BeatCame
 from client.session.story import Ended
 from infra.deploy.package import assemble
-from infra.functions import BOOK_PATH, WORLD_PATH
+from infra.functions import INDEX_PATH, WORLD_PATH
 from infra.settings import Settings
 from local.aws.functions.environment import runtime_argv
 from local.plan import LambdaLimits
@@ -181,7 +181,7 @@ def test_everything_that_is_imported_is_compiled_already() -> None:
 FRONT = """
 import front.authorizer, front.handler, front.ticket
 from prologue.answers.index import load_answer_index
-found = load_answer_index("/var/task/book").find("What can you do?")
+found = load_answer_index("/var/task/answers").find("What can you do?")
 print(found.id)
 """
 
@@ -194,7 +194,7 @@ def test_fronts_package_answers_on_arm64(tmp_path: Path) -> None:
         "POWERTOOLS_METRICS_NAMESPACE": "Overture",
         "POWERTOOLS_TRACE_DISABLED": "1",
         "OVERTURE_WORLD": WORLD_PATH,
-        "OVERTURE_BOOK": BOOK_PATH,
+        "OVERTURE_BOOK": INDEX_PATH,
     }
     said = podman(
         *("--cgroup-manager=cgroupfs", "run", "--rm", "--platform=linux/arm64", *LIKE_LAMBDA),
@@ -218,7 +218,7 @@ async def test_a_whole_play_with_the_storyteller_in_its_container(tmp_path: Path
         },
         event_age_s=600,
     )
-    # An emulated init takes longer than Lambda's ten seconds; thrown away, it would begin anew.
+    # An emulated init takes longer than Lambda's ten seconds; thrown away, it would begin again.
     plan = replace(plan, lambdas=LambdaLimits(init_s=300), environment={**plan.environment, **slow})
     async with LocalStack(plan, logs=tmp_path, runtime=in_container) as stack:
         await stack.prestart()

@@ -190,7 +190,7 @@ def test_what_it_starts_ends_with_it(stack: TinyStack) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "said"),
     [
-        ("broken", "RuntimeError", "the book is not there"),
+        ("broken", "RuntimeError", "the index is not there"),
         ("absent", "Runtime.ImportModuleError", "Unable to import module 'tests.local.handlers.absent'"),
         ("gone", "Runtime.ExitError", "exit status 3"),
     ],
@@ -245,7 +245,7 @@ def test_a_prestarted_environment_is_told_so(tmp_path: Path) -> None:
 def test_a_function_that_cannot_start_is_named(tmp_path: Path) -> None:
     broken = tiny("broken", "tests.local.handlers.broken.lambda_handler", prestart=1)
     with (
-        pytest.raises(LocalError, match=r"broken did not start: the book is not there\. See .*broken\.log"),
+        pytest.raises(LocalError, match=r"broken did not start: the index is not there\. See .*broken\.log"),
         tiny_stack(tmp_path, broken),
     ):
         pass

@@ -41,11 +41,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_llama(tmp_path_factory.mktemp("model") / "llama", context=4096)
 
 
-class House:
+class Stack:
     """A running stack, and a look behind its curtain."""
 
     def __init__(self, stack: LocalStack, logs: Path) -> None:
-        self.stack, self.url, self.logs = stack, stack.url, logs
+        self.local, self.url, self.logs = stack, stack.url, logs
         client = boto3.client(
             "dynamodb",
             endpoint_url=stack.dynamodb_url,
@@ -60,11 +60,11 @@ class House:
         return self.sessions.read(key_of(play.session))
 
     def told(self, play: Play, turn_id: str) -> str:
-        """The reply as the house has kept it."""
+        """The reply as the stack has kept it."""
         return self._turn(play, turn_id).reply
 
     def said(self, play: Play, turn_id: str) -> str:
-        """The line as the house has kept it."""
+        """The line as the stack has kept it."""
         return self._turn(play, turn_id).said
 
     def _turn(self, play: Play, turn_id: str) -> Turn:
@@ -73,7 +73,7 @@ class House:
         return turn
 
     def storytellers(self) -> list[dict[str, Any]]:
-        return [one.describe() for one in self.stack.environments("storyteller")]
+        return [one.describe() for one in self.local.environments("storyteller")]
 
     def kill_storyteller(self) -> int:
         (pid,) = [one["pid"] for one in self.storytellers() if one["ended"] is None]
@@ -85,16 +85,16 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def house(
+async def start_stack(
     model: Path, logs: Path, *, wait_s: float = 0, tokens: int = 40, **environment: str
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Stack]:
     plan = overture(model=model, wait_s=wait_s).change(
         "storyteller",
         environment={"OVERTURE_MAX_TOKENS": str(tokens), "OVERTURE_TEMPERATURE": "0", **environment},
     )
     async with LocalStack(plan, logs=logs) as stack:
         await stack.prestart()
-        yield House(stack, logs)
+        yield Stack(stack, logs)
 
 
 async def settle(play: Play, turn_id: str, *, within_s: float = 90) -> Ended:
@@ -119,7 +119,7 @@ async def test_a_full_play(model: Path, tmp_path: Path) -> None:
     replies = {"name": "Nim", "companion": "a clockwork owl", "reason": "to see the Wizard"}
     progress: list[float] = []
     answered: set[str] = set()
-    async with house(model, tmp_path, wait_s=2) as stage, Play(stage.url) as play:
+    async with start_stack(model, tmp_path, wait_s=2) as stack, Play(stack.url) as play:
         async for event in play:
             if isinstance(event, Woke) and event.wake.progress is not None:
                 progress.append(event.wake.progress)
@@ -136,11 +136,11 @@ async def test_a_full_play(model: Path, tmp_path: Path) -> None:
         assert progress == sorted(progress)
         assert progress[-1] == 1.0
         assert len(progress) > 2, "the countdown moved"
-        session = stage.session(play)
+        session = stack.session(play)
         assert session.profile["name"] == "Nim"
         opening = play.turns[0]
         assert (opening.id, opening.reason) == ("opening", "length")
-        assert opening.reply == stage.told(play, "opening") != ""
+        assert opening.reply == stack.told(play, "opening") != ""
         assert opening.stats is not None
         assert opening.stats.tokens == 40
         assert opening.stats.ttft_ms > 0
@@ -152,7 +152,7 @@ async def test_a_full_play(model: Path, tmp_path: Path) -> None:
 
         line = await play.say("I walk up to the green door and knock.")
         ended = await settle(play, line)
-        assert ended.turn.reply == stage.told(play, line)
+        assert ended.turn.reply == stack.told(play, line)
         assert ended.turn.stats is not None
         assert ended.turn.stats.reused_tokens > 0, "the story so far is still in the cache"
         await play.retry(ended.turn)
@@ -160,15 +160,15 @@ async def test_a_full_play(model: Path, tmp_path: Path) -> None:
         assert again.turn.take == 2
         await play.undo(again.turn)
         assert [turn.id for turn in play.turns] == ["opening", question]
-        assert len(stage.storytellers()) == 1
+        assert len(stack.storytellers()) == 1
         assert play.session is not None
-        assert play.session not in stage.log(), "the session's secret is in a log"
+        assert play.session not in stack.log(), "the session's secret is in a log"
 
 
 async def test_the_story_begins_with_a_line_typed_while_waking_and_by_the_one_that_woke(
     model: Path, tmp_path: Path
 ) -> None:
-    async with house(model, tmp_path, wait_s=4) as stage, Play(stage.url) as play:
+    async with start_stack(model, tmp_path, wait_s=4) as stack, Play(stack.url) as play:
         await until(play, BeatCame)
         early = await play.say("Is the Wizard at home?!")
         heard = await until(play, AsideCame)
@@ -177,21 +177,21 @@ async def test_the_story_begins_with_a_line_typed_while_waking_and_by_the_one_th
         ended = await settle(play, await begin(play))
         assert ended.turn.reply
         assert [turn.id for turn in play.turns] == [early, OPENING]
-        assert stage.said(play, OPENING) == "Is the Wizard at home?!"
-        started = stage.storytellers()
+        assert stack.said(play, OPENING) == "Is the Wizard at home?!"
+        started = stack.storytellers()
         assert len(started) == 1
         assert started[0]["invocations"] == 1, "the very invocation that was waking"
 
 
 async def test_a_doubled_invocation_says_nothing(model: Path, tmp_path: Path) -> None:
-    async with house(model, tmp_path, wait_s=3) as stage, Play(stage.url) as play:
+    async with start_stack(model, tmp_path, wait_s=3) as stack, Play(stack.url) as play:
         await until(play, BeatCame)
         line = await begin(play)
-        session = stage.session(play)
+        session = stack.session(play)
         assert session.lease is not None
         client = boto3.client(
             "lambda",
-            endpoint_url=stage.stack.lambda_url,
+            endpoint_url=stack.local.lambda_url,
             region_name="us-east-1",
             aws_access_key_id="test",
             aws_secret_access_key="test",
@@ -200,48 +200,48 @@ async def test_a_doubled_invocation_says_nothing(model: Path, tmp_path: Path) ->
         for _ in range(2):
             await asyncio.to_thread(client.invoke, FunctionName="storyteller", InvocationType="Event", Payload=payload)
         ended = await settle(play, line)
-        assert ended.turn.reply == stage.told(play, line)
+        assert ended.turn.reply == stack.told(play, line)
         assert (ended.turn.take, ended.turn.ends) == (1, 1)
         await asyncio.sleep(1)
         assert ended.turn.ends == 1
 
 
 async def test_a_storyteller_killed_in_the_middle_of_a_reply(model: Path, tmp_path: Path) -> None:
-    async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as play:
+    async with start_stack(model, tmp_path, tokens=LONG) as stack, Play(stack.url) as play:
         await until(play, BeatCame)
         line = await begin(play)
         await until(play, Told)
-        stage.kill_storyteller()
+        stack.kill_storyteller()
         failed = await until(play, Failed)
         assert failed.code == "storyteller_lost"
         ended = await settle(play, line)
         assert (ended.turn.take, ended.turn.state) == (2, "done")
-        assert ended.turn.reply == stage.told(play, line)
-        session = stage.session(play)
+        assert ended.turn.reply == stack.told(play, line)
+        session = stack.session(play)
         assert session.inbox == []
         assert [turn.id for turn in play.turns] == [line], "no line twice"
-        assert len(stage.storytellers()) == 2
+        assert len(stack.storytellers()) == 2
 
 
 async def test_a_line_that_kills_the_storyteller_every_time_is_given_up(model: Path, tmp_path: Path) -> None:
-    async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as play:
+    async with start_stack(model, tmp_path, tokens=LONG) as stack, Play(stack.url) as play:
         await until(play, BeatCame)
         line = await begin(play)
         for take in (1, 2):
             await play.until(lambda event, take=take: isinstance(event, Told) and event.turn.take == take, timeout_s=60)  # type: ignore[misc]
-            stage.kill_storyteller()
+            stack.kill_storyteller()
         failed = await play.until(lambda event: isinstance(event, Failed) and event.code == "given_up", timeout_s=30)
         assert isinstance(failed, Failed)
         assert failed.turn is not None
         assert failed.turn.id == line
         await asyncio.sleep(0.5)
-        assert len(stage.storytellers()) == 2, "nobody was sent for a third time"
+        assert len(stack.storytellers()) == 2, "nobody was sent for a third time"
         after = await play.say("Something harmless.")
         await play.until(lambda event: isinstance(event, Told) and event.turn.id == after, timeout_s=60)
 
 
 async def test_a_cut_connection_resumes_without_a_gap(model: Path, tmp_path: Path) -> None:
-    async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as play:
+    async with start_stack(model, tmp_path, tokens=LONG) as stack, Play(stack.url) as play:
         await until(play, BeatCame)
         line = await begin(play)
         told = await until(play, Told)
@@ -253,26 +253,26 @@ async def test_a_cut_connection_resumes_without_a_gap(model: Path, tmp_path: Pat
         async with asyncio.timeout(90):
             while turn.live:  # its end may have come with the welcome already
                 await anext(play)
-        assert turn.reply == stage.told(play, line)
+        assert turn.reply == stack.told(play, line)
         assert len(turn.reply) > cut_at, "the telling went on meanwhile"
         assert (turn.state, turn.take) == ("done", 1)
-        assert len(stage.storytellers()) == 1
+        assert len(stack.storytellers()) == 1
 
 
 async def test_a_client_that_comes_back_later_finds_everything(model: Path, tmp_path: Path) -> None:
-    async with house(model, tmp_path) as stage:
-        async with Play(stage.url) as play:
+    async with start_stack(model, tmp_path) as stack:
+        async with Play(stack.url) as play:
             await until(play, BeatCame)
             line = await begin(play)
             await settle(play, line)
-        async with Play(stage.url, session=play.session) as back:
+        async with Play(stack.url, session=play.session) as back:
             welcomed = await until(back, Welcomed)
             assert welcomed.resumed
-            assert [(turn.id, turn.reply) for turn in back.turns] == [(line, stage.told(back, line))]
+            assert [(turn.id, turn.reply) for turn in back.turns] == [(line, stack.told(back, line))]
 
 
 async def test_stop_acts_at_once_and_keeps_the_text(model: Path, tmp_path: Path) -> None:
-    async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as play:
+    async with start_stack(model, tmp_path, tokens=LONG) as stack, Play(stack.url) as play:
         await until(play, BeatCame)
         line = await begin(play)
         told = await until(play, Told)
@@ -281,13 +281,13 @@ async def test_stop_acts_at_once_and_keeps_the_text(model: Path, tmp_path: Path)
         assert (ended.turn.reason, ended.turn.state) == ("cancelled", "stopped")
         assert ended.turn.stats is not None
         assert 0 < ended.turn.stats.tokens < LONG
-        assert ended.turn.reply == stage.told(play, line)
+        assert ended.turn.reply == stack.told(play, line)
 
 
 @pytest.mark.parametrize("wait_s", [1, 5, 30])
 async def test_no_wait_has_a_silent_gap(model: Path, tmp_path: Path, wait_s: float) -> None:
-    async with house(model, tmp_path, wait_s=wait_s) as stage:
-        seen = await watch(stage.url, think_s=0.2)
+    async with start_stack(model, tmp_path, wait_s=wait_s) as stack:
+        seen = await watch(stack.url, think_s=0.2)
     gap, after = seen.longest_gap()
     assert gap <= 3, f"{gap:.1f} s of silence after {after}"
     assert seen.ready_s is not None
@@ -306,8 +306,8 @@ BAD = [
 
 
 async def test_bad_frames_get_an_error_and_the_session_goes_on(model: Path, tmp_path: Path) -> None:
-    async with house(model, tmp_path) as stage:
-        door = Connector(stage.url)
+    async with start_stack(model, tmp_path) as stack:
+        door = Connector(stack.url)
         raw = await door.open()
         await raw.send('{"action": "say", "id": "x", "text": "too early"}')
         refused = json.loads(await asyncio.wait_for(raw.recv(), 20))
@@ -316,7 +316,7 @@ async def test_bad_frames_get_an_error_and_the_session_goes_on(model: Path, tmp_
         assert json.loads(await asyncio.wait_for(raw.recv(), 20))["type"] == "welcome"
         await raw.close()
 
-        async with Play(stage.url) as play:
+        async with Play(stack.url) as play:
             await until(play, BeatCame)
             for frame, code in BAD:
                 await play.send_raw(frame)
@@ -331,7 +331,7 @@ async def test_bad_frames_get_an_error_and_the_session_goes_on(model: Path, tmp_
 async def test_what_the_gateway_refuses_is_explained_and_the_session_goes_on(
     model: Path, tmp_path: Path, frame: str | bytes, words: str
 ) -> None:
-    async with house(model, tmp_path) as stage, Play(stage.url) as play:
+    async with start_stack(model, tmp_path) as stack, Play(stack.url) as play:
         await until(play, BeatCame)
         session = play.session
         with contextlib.suppress(Exception):  # the gateway hangs up while we still send
@@ -347,17 +347,17 @@ async def test_what_the_gateway_refuses_is_explained_and_the_session_goes_on(
 
 
 async def test_two_tabs_on_one_session(model: Path, tmp_path: Path) -> None:
-    async with house(model, tmp_path, tokens=LONG) as stage, Play(stage.url) as first:
+    async with start_stack(model, tmp_path, tokens=LONG) as stack, Play(stack.url) as first:
         await until(first, BeatCame)
         line = await begin(first)
         await until(first, Told)
-        async with Play(stage.url, session=first.session) as second:
+        async with Play(stack.url, session=first.session) as second:
             taken = await first.until(
                 lambda event: isinstance(event, Connection) and event.state == "taken", timeout_s=30
             )
             assert isinstance(taken, Connection)
             ended = await settle(second, line)
-            assert ended.turn.reply == stage.told(second, line)
+            assert ended.turn.reply == stack.told(second, line)
             first.take_back()
             await second.until(lambda event: isinstance(event, Connection) and event.state == "taken", timeout_s=30)
             await until(first, Welcomed)
@@ -365,8 +365,8 @@ async def test_two_tabs_on_one_session(model: Path, tmp_path: Path) -> None:
 
 
 async def test_the_door_is_never_open(model: Path, tmp_path: Path) -> None:
-    async with house(model, tmp_path) as stage:
-        socket = stage.url.replace("http", "ws") + "/socket"
+    async with start_stack(model, tmp_path) as stack:
+        socket = stack.url.replace("http", "ws") + "/socket"
         for address in (socket, f"{socket}?ticket=made-up"):
             with pytest.raises(Exception, match=r"HTTP 40[13]"):
                 async with connect(address):

@@ -99,12 +99,12 @@ def kill(pid: int) -> None:
 
 
 def make_folders(parent: Path) -> dict[str, Path]:
-    """A model, a world and a book that look right from afar, and are none."""
-    model, world, book = (parent / name for name in ("model", "world", "book"))
-    for folder in (model, world, book):
+    """A model, a world and an answer index that look right from afar, and are none."""
+    model, world, index = (parent / name for name in ("model", "world", "index"))
+    for folder in (model, world, index):
         folder.mkdir()
     (model / "config.json").write_text("{}")
     for name in ("world.yaml", "script.yaml", "storyteller.md"):
         (world / name).write_text("x")
-    (book / "book.json").write_text("{}")
-    return {"model": model, "world": world, "book": book}
+    (index / "answers.json").write_text("{}")
+    return {"model": model, "world": world, "index": index}

@@ -24,7 +24,7 @@ class Refuse:
             raise ModuleNotFoundError(f"No module named {name!r}: the group play does not install it", name=name)
 sys.meta_path.insert(0, Refuse())
 import client.terminal.__main__, front.actions, local.__main__, local.stack, storyteller.worker
-import model_build.packing.pack, prologue.answers.builder, prologue.check, storyteller.engine
+import model_build.packing.pack, prologue.answers.index_build.builder, prologue.check, storyteller.engine
 """
 
 

@@ -43,7 +43,7 @@ export class Backstage {
       make("h3", "Written answers"),
       answers.length
         ? make("p", `${answers.length} answered without the storyteller, which saved ${saved("tokens")} tokens, ${dollars(saved("usd"))}, ${figure(saved("mwh"))} mWh and ${figure(saved("gco2e") * 1000)} mg CO₂e.`)
-        : make("p", "None so far. A common question (“what can you do?”) is answered from a book, without the storyteller."),
+        : make("p", "None so far. A common question (“what can you do?”) has a written answer, given without the storyteller."),
       ...(last ? [make("p", `Of all lines ever said here ${figure(last.share * 100)} % needed no model; ${last.wakes_spared} ${last.wakes_spared === 1 ? "answer" : "answers"} came while the storyteller slept on.`)] : []),
     ];
   }

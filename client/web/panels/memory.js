@@ -24,7 +24,7 @@ export class Memory {
     });
   }
 
-  /** Draws the form anew, unless the visitor is writing in it. `fields`: what the world remembers, with labels. */
+  /** Draws the form again, unless the visitor is writing in it. `fields`: what the world remembers, with labels. */
   show(profile, fields) {
     for (const { key, label, default: standsIn } of fields) this.#labels.set(key, [label, standsIn]);
     for (const key of Object.keys(profile)) if (!this.#labels.has(key)) this.#labels.set(key, [key, ""]);

@@ -12,7 +12,7 @@ export const TIMEOUTS = {
   pingAfter: 300_000, // idle connections are closed after 600 s
   pong: 20_000,
   gap: 1_000, // a frame may overtake another; only then is the reply asked for again
-  answer: 1_000, // the book answers a line at once, or it is one for the storyteller
+  answer: 1_000, // the answer index answers a line at once, or it is one for the storyteller
   silence: 25_000, // a reply is awaited and nothing at all comes: ask how it stands (`patience`)
   retryFirst: 500,
   retryMost: 20_000,

@@ -340,7 +340,7 @@ export class Play {
     const isOf = ({ action, id, before }) => (to ? to === id || to === before : action === "history" && code === "unknown_turn");
     const pending = this.queue.find(isOf);
     if (!pending) {
-      // Of a turn that will be told anew (`retryable`), or one that was given up.
+      // Of a turn that will be told again (`retryable`), or one that was given up.
       if (to && !retryable) this.#emitAll(this.story.failed(to, message));
       this.emit({ kind: "failed", code, message, turn: to ? this.story.get(to) : undefined });
       return;
@@ -374,7 +374,7 @@ export class Play {
       // As it was said; the server may have taken less of it ("I am Ada": Ada), which the next welcome tells.
       this.profile = { ...this.profile, [ask]: text };
     } else if (action === "say") {
-      // A server that does not say whether the book answers this line is given a moment to answer it.
+      // A server that does not say whether the index answers this line is given a moment to answer it.
       if (answered === false) this.#emitAll(this.story.assure(to));
       else if (answered === undefined) setTimeout(() => this.#emitAll(this.story.assure(to)), this.story.begun ? 0 : this.timeouts.answer);
     } else if (action === "undo") this.#emitAll(this.story.forget(of));

@@ -1,6 +1,6 @@
 // The story as this page knows it: turns, and the rules by which frames become text.
 //
-// A frame may come twice, late or after a gap, and a reply may be begun anew; `Story` turns whatever
+// A frame may come twice, late or after a gap, and a reply may be begun again; `Story` turns whatever
 // comes into text in which every character stands once. It knows no socket and no page. Characters
 // are Unicode code points, not JavaScript's UTF-16 units. The twin of `client/session/story.py`.
 
@@ -25,7 +25,7 @@ export class Turn {
     this.takes = []; // former attempts that came to an end: {take, said, reply}
     this.kept = false; // a line of the prologue that the story begins with
     this.settled = !this.live; // whether this attempt came to an end
-    this.sure = false; // known to be a line of the story: the book may still answer one that was just said
+    this.sure = false; // known to be a line of the story: the answer index may still answer one that was just said
     this.since = Date.now(); // when it began to wait
   }
 
@@ -93,7 +93,7 @@ export class Story {
     return [{ kind: "appeared", turn }];
   }
 
-  /** The book has had time to answer this line and has not: it is a line of the story. */
+  /** The answer index has had time to answer this line and has not: it is a line of the story. */
   assure(id) {
     const turn = this.get(id);
     if (!turn || turn.sure || turn.state === "answered") return [];
@@ -230,7 +230,7 @@ export class Story {
     if (turn.settled && turn.reply) turn.takes.push({ take: turn.take, said: turn.said, reply: turn.reply });
     Object.assign(turn, { settled: false, take, reply: "", length: 0, state: "telling", reason: null, stats: null, error: null });
     turn.held.clear();
-    return isVoid ? [{ kind: "anew", turn }] : [];
+    return isVoid ? [{ kind: "restarted", turn }] : [];
   }
 
   #append(turn, fresh) {
@@ -260,7 +260,7 @@ export class Story {
     if (reply.startsWith(turn.reply)) changes.push(...this.#append(turn, reply.slice(turn.reply.length)));
     else if (!ahead) {
       Object.assign(turn, { reply: "", length: 0 });
-      changes.push({ kind: "anew", turn }, ...this.#append(turn, reply));
+      changes.push({ kind: "restarted", turn }, ...this.#append(turn, reply));
     }
     turn.state = ahead ? "telling" : state;
     if (!LIVE.has(state)) {

@@ -8,7 +8,7 @@ import { Follower } from "./scroll.js";
 import { OPENING, partsOf } from "../session/story.js";
 
 /** Who gives the written answers in a world whose prologue has no speaker. */
-const NOBODY = "From the answer book";
+const NOBODY = "From the written answers";
 const SWIPE = { along: 60, across: 40 }; // pixels
 
 export class Log {

@@ -15,7 +15,7 @@ from infra.constructs.api.websocket import WebSocket
 from infra.constructs.database import Database
 from infra.constructs.nag_suppressions import suppress_runtime, suppress_snap_start_warning
 from infra.constructs.roles import NAMESPACE, RECURSIVE_LOOP, allow, make_role_and_logs, service_name
-from infra.functions import BOOK_PATH, FRONT, SWEEP_EVENT, SWEEP_S, WORLD_PATH, FunctionSpec
+from infra.functions import FRONT, INDEX_PATH, SWEEP_EVENT, SWEEP_S, WORLD_PATH, FunctionSpec
 from infra.settings import Settings
 
 
@@ -102,7 +102,7 @@ class Front(Construct):
                 "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": websocket.callback_url,
                 "OVERTURE_STORYTELLER": storyteller.function_arn,
                 "OVERTURE_WORLD": WORLD_PATH,
-                "OVERTURE_BOOK": BOOK_PATH,
+                "OVERTURE_BOOK": INDEX_PATH,
                 "OVERTURE_ORIGINS": origins,
                 "OVERTURE_CONCURRENCY": str(settings.concurrency),
                 "OVERTURE_WAITING_LIMIT": str(settings.waiting_limit),

@@ -52,10 +52,10 @@ class Native:
             version = library.overture_version()
         except (OSError, AttributeError) as error:
             raise EngineError(
-                f"{path} cannot be used ({error}): build it anew (python -m model_build kernel)."
+                f"{path} cannot be used ({error}): build it again (python -m model_build kernel)."
             ) from None
         if version != VERSION:
-            raise EngineError(f"{path} is of another version: build it anew (python -m model_build kernel).")
+            raise EngineError(f"{path} is of another version: build it again (python -m model_build kernel).")
         address, long, whole, real = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
         library.overture_kernels.restype = ctypes.c_char_p
         library.overture_choose.argtypes = [ctypes.c_char_p]

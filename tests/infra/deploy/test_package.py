@@ -24,26 +24,26 @@ def staged(folder: Path) -> Path:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A house with a world and a book, elsewhere than in the repository."""
-    house = tmp_path / "house"
+    """A repository with a world and an answer index, elsewhere than in ours."""
+    root = tmp_path / "repository"
     for name in (
         "lambda/front/handler.py",
         "lambda/overture/wire.py",
         "prologue/script.py",
         "prologue/worlds/w/x.yaml",
     ):
-        (house / name).parent.mkdir(parents=True, exist_ok=True)
-        (house / name).write_text("")
-    (house / "prologue/worlds/w/world.yaml").write_text("name: w")
-    book = house / "build/worlds/w/book"
-    book.mkdir(parents=True)
-    (book / "book.json").write_text("{}")
-    monkeypatch.setattr(package, "ROOT", house)
-    monkeypatch.setattr("infra.settings.ROOT", house)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    (root / "prologue/worlds/w/world.yaml").write_text("name: w")
+    index = root / "build/worlds/w/answers"
+    index.mkdir(parents=True)
+    (index / "answers.json").write_text("{}")
+    monkeypatch.setattr(package, "ROOT", root)
+    monkeypatch.setattr("infra.settings.ROOT", root)
     return Settings(world="prologue/worlds/w")
 
 
-def test_what_lambda_unpacks_has_wheels_code_world_and_book(tmp_path: Path, world: Settings) -> None:
+def test_what_lambda_unpacks_has_wheels_code_world_and_index(tmp_path: Path, world: Settings) -> None:
     out = assemble(world, tmp_path / "out", staged(tmp_path))
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert there == {
@@ -53,10 +53,10 @@ def test_what_lambda_unpacks_has_wheels_code_world_and_book(tmp_path: Path, worl
         "prologue/script.py",
         "world/world.yaml",
         "world/x.yaml",
-        "book/book.json",
+        "answers/answers.json",
     }
     # Once more, with a file less: nothing of the former package stays.
-    (tmp_path / "house/lambda/front/handler.py").unlink()
+    (tmp_path / "repository/lambda/front/handler.py").unlink()
     assert not (assemble(world, tmp_path / "out", tmp_path / "wheels") / "front/handler.py").exists()
 
 
@@ -64,8 +64,8 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path: Path,
     with pytest.raises(SettingError, match="wheels are not staged, or are of another lock file: run make wheels"):
         assemble(world, tmp_path / "out", tmp_path / "nothing")
     wheels = staged(tmp_path)
-    (tmp_path / "house/build/worlds/w/book/book.json").unlink()
-    with pytest.raises(SettingError, match=r"The answer book .* has not been built: run make setup"):
+    (tmp_path / "repository/build/worlds/w/answers/answers.json").unlink()
+    with pytest.raises(SettingError, match=r"The answer index .* has not been built: run make setup"):
         assemble(world, tmp_path / "out", wheels)
     with pytest.raises(SettingError, match=r"world=prologue/worlds/none has no world\.yaml"):
         assemble(Settings(world="prologue/worlds/none"), tmp_path / "out", wheels)

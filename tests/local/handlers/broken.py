@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-raise RuntimeError("the book is not there")
+raise RuntimeError("the index is not there")

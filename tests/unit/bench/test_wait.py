@@ -48,8 +48,8 @@ def test_a_stack_that_cannot_run_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def measure(*_: Any, **__: Any) -> list[dict[str, Any]]:
-        raise LocalError("Build the book first.")
+        raise LocalError("Build the answer index first.")
 
     monkeypatch.setattr(wait, "measure", measure)
     assert wait.main([]) == 1
-    assert capsys.readouterr().err == "Build the book first.\n"
+    assert capsys.readouterr().err == "Build the answer index first.\n"

@@ -298,5 +298,5 @@ def test_arm64_takes_torchs_operator_where_ours_is_plain(
 def test_a_broken_library_is_told(tmp_path: Path) -> None:
     broken = tmp_path / "x.so"
     broken.write_text("no library")
-    with pytest.raises(EngineError, match="build it anew"):
+    with pytest.raises(EngineError, match="build it again"):
         Native(broken, 1)

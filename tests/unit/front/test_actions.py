@@ -101,7 +101,7 @@ def test_a_reply_nobody_asked_for(play: Play) -> None:
     assert error(play.send("say", id="x", text="green", ask="spectacles")).code == "not_asked"
 
 
-def test_a_common_question_is_answered_from_the_book_without_the_storyteller(play: Play) -> None:
+def test_a_common_question_is_answered_from_the_index_without_the_storyteller(play: Play) -> None:
     play.hello()
     (answer,) = play.do("say", text="What can you do?")
     assert isinstance(answer, protocol.Answer)
@@ -119,7 +119,7 @@ def test_a_common_question_is_answered_from_the_book_without_the_storyteller(pla
     assert read_ledger(play.sessions.table).answers == 2
     assert play.sessions.read(play.key).ledger.answers == 2
     assert not play.sessions.read(play.key).in_story
-    assert play.book.asked[0] == ("What can you do?", "prologue")
+    assert play.index.asked[0] == ("What can you do?", "prologue")
     assert len(play.aws_lambda.sent) == 1
 
 
@@ -135,10 +135,10 @@ def test_an_answer_while_no_storyteller_works_spares_a_start(story: Play) -> Non
     assert answer.saved.wakes_spared == 1, "one is at work now"
 
 
-def test_in_the_story_the_book_is_asked_as_in_a_story(story: Play) -> None:
+def test_in_the_story_the_index_is_asked_as_in_a_story(story: Play) -> None:
     (answer,) = story.do("say", text="What can you do?")
     assert isinstance(answer, protocol.Answer)
-    assert story.book.asked[-1] == ("What can you do?", "story")
+    assert story.index.asked[-1] == ("What can you do?", "story")
 
 
 def test_what_the_world_knows_goes_with_the_line(story: Play) -> None:
@@ -195,7 +195,7 @@ def test_coming_back_shows_the_turns_and_takes_the_session_over(story: Play) -> 
     assert story.sessions.read(story.key).connection is None
 
 
-def test_an_unknown_session_begins_anew(play: Play) -> None:
+def test_an_unknown_session_begins_again(play: Play) -> None:
     welcome = play.hello(session="f" * 32)[0]
     assert isinstance(welcome, protocol.Welcome)
     assert not welcome.resumed
@@ -232,7 +232,7 @@ def test_a_fault_of_ours_is_told_without_its_insides(play: Play, monkeypatch: py
     def fail(text: str, state: str) -> Found:
         raise RuntimeError("secret insides")
 
-    monkeypatch.setattr(play.book, "consult", fail)
+    monkeypatch.setattr(play.index, "consult", fail)
     refused = error(play.send("say", id="x", text="Hm"))
     assert (refused.code, refused.retryable, refused.to) == ("internal", True, "x")
     assert "insides" not in refused.message

@@ -93,7 +93,7 @@ def test_what_is_said_to_a_question_is_the_reply(play: Play) -> None:
     got = play.send("say", id="n", text="I am Marlow", ask="name")
     assert kinds(got) == ["Ok", "Beat"]
     assert got[0] == protocol.Ok("n")
-    assert "I am Marlow" not in [text for text, _ in play.book.asked], "no search for what is plainly a reply"
+    assert "I am Marlow" not in [text for text, _ in play.index.asked], "no search for what is plainly a reply"
     assert play.sessions.read(play.key).profile == {"name": "Marlow"}
     assert play.sessions.turns(play.key) == []
     assert play.send("say", id="n", text="I am Marlow", ask="name") == [protocol.Ok("n")]

@@ -23,7 +23,7 @@ from tests.unit.fakes import FakeConnections, FakeLambda
 WORLD = load_world(Path("prologue/worlds/emerald_city"))
 
 
-class FakeBook:
+class FakeIndex:
     """Answers one line, in any state."""
 
     asked: list[tuple[str, str]]
@@ -56,10 +56,10 @@ class Play:
         self.settings = Settings(**settings)
         self.sessions, self.connections, self.aws_lambda = sessions, connections, aws_lambda
         self.invoker = StorytellerInvoker(self.settings, sessions, connections, cast(Any, aws_lambda), sleep)
-        self.book = FakeBook()
-        book: Any = self.book
+        self.index = FakeIndex()
+        index: Any = self.index
         metrics = Metrics(namespace="Test", service="front")
-        self.front = Front(self.settings, sessions, connections, self.invoker, WORLD, book, metrics, 1024)
+        self.front = Front(self.settings, sessions, connections, self.invoker, WORLD, index, metrics, 1024)
         self.secret = ""
         self.count = 0
 

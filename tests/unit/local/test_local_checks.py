@@ -45,9 +45,9 @@ def test_what_is_no_folder_may_be_the_name_of_a_model(name: str, is_one: bool) -
     assert may_be_named(Path(name)) == is_one
 
 
-def test_the_command_that_builds_a_book_can_be_pasted(folders: dict[str, Path]) -> None:
-    with pytest.raises(LocalError, match=r"--answers \S+/answers\.yaml --out '\S+/a book'`\.$"):
-        check(**{**folders, "book": folders["book"].with_name("a book")})
+def test_the_command_that_builds_an_index_can_be_pasted(folders: dict[str, Path]) -> None:
+    with pytest.raises(LocalError, match=r"--answers \S+/answers\.yaml --out '\S+/an index'`\.$"):
+        check(**{**folders, "index": folders["index"].with_name("an index")})
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_the_command_that_builds_a_book_can_be_pasted(folders: dict[str, Path]) 
             r"The world folder \S+ has no script\.yaml; give --world .+\.",
         ),
         (
-            "book",
-            "book.json",
+            "index",
+            "answers.json",
             None,
-            r"The answer book (\S+) is empty; build it with"
+            r"The answer index (\S+) is empty; build it with"
             r" `\.venv/bin/python -m prologue build --answers \S+/world/answers\.yaml --out \1`\.",
         ),
     ],
@@ -90,7 +90,7 @@ async def test_a_model_is_looked_over_by_the_engine(tmp_path: Path) -> None:
         await look_over(folder)
 
 
-@pytest.mark.parametrize("folder", ["model", "world", "book"])
+@pytest.mark.parametrize("folder", ["model", "world", "index"])
 def test_a_folder_that_is_not_there(folders: dict[str, Path], folder: str) -> None:
     with pytest.raises(LocalError, match="none does not exist; "):
         check(**{**folders, folder: folders[folder] / "none"})

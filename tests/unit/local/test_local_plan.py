@@ -17,7 +17,7 @@ from local.stack import listen
 
 
 def test_the_play() -> None:
-    plan = overture(model=Path("/m"), world=Path("/w"), book=Path("/b"), wait_s=50, concurrency=3)
+    plan = overture(model=Path("/m"), world=Path("/w"), index=Path("/b"), wait_s=50, concurrency=3)
     storyteller = next(one for one in plan.functions if one.name == "storyteller")
     assert (storyteller.timeout_s, storyteller.memory_mb, storyteller.concurrency) == (900, 10_240, 3)
     assert (storyteller.retries, storyteller.event_age_s) == (0, 60)
@@ -74,7 +74,7 @@ def test_lines() -> None:
     assert found[6:] == ["\\xffend"]
 
 
-def test_logs_begin_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_begin_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "deep" / "logs"
     Logs(folder).write("front", 7, "old")
     logs = Logs(folder, echo=True)

@@ -99,7 +99,7 @@ def test_packing_rounds_the_merged_weights(tmp_path: Path, checkpoint: Path, ada
     assert "adapter" not in third.raw["source"]
 
 
-def test_another_adapter_packs_anew(
+def test_another_adapter_packs_again(
     tmp_path: Path, checkpoint: Path, adapter: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other"

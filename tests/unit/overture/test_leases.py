@@ -129,7 +129,7 @@ def test_whoever_lost_the_lease_is_fenced(sessions: Sessions, verb: Callable[[Se
     assert sessions.read(key) == before
 
 
-def test_a_lost_line_is_told_anew_by_another_and_given_up_after_two(sessions: Sessions) -> None:
+def test_a_lost_line_is_told_again_by_another_and_given_up_after_two(sessions: Sessions) -> None:
     key = put_session(sessions)
     token, fence = begin(sessions, key)
     first = take(sessions, key, fence)

@@ -71,7 +71,7 @@ def play(system: System, visitors: Iterable[Visitor]) -> Result:
         for line in range(len(visitor.tokens)):
             if line:
                 yield world.timeout(visitor.think_s[line])
-            if visitor.by_book[line]:
+            if visitor.by_index[line]:
                 story.over = line == len(visitor.tokens) - 1
                 continue
             story.asked, story.told = (line, world.now), world.event()

@@ -57,9 +57,9 @@ def test_lengths_and_thoughts_are_those_asked_for() -> None:
     assert np.median(tokens) == pytest.approx(100, rel=0.02)
     assert np.percentile(tokens, 95) == pytest.approx(200, rel=0.03)
     assert np.mean([one.think_s[1:] for one in crowd]) == pytest.approx(20, rel=0.03)
-    book = np.array([one.by_book for one in crowd])
-    assert not book[:, 0].any()
-    assert book[:, 1:].mean() == pytest.approx(0.3, rel=0.03)
+    index = np.array([one.by_index for one in crowd])
+    assert not index[:, 0].any()
+    assert index[:, 1:].mean() == pytest.approx(0.3, rel=0.03)
 
 
 def trace(folder: Path, text: str) -> Path:

@@ -67,11 +67,11 @@ def test_a_cap_trades_waiting_for_starts() -> None:
     assert two.cold_share < ten.cold_share
 
 
-def test_the_book_saves_the_replies_it_gives() -> None:
-    without, with_book = answer(f"{SMALL}}}"), answer(f"{SMALL}}}\nvisit: {{book_share: 0.3}}")
-    assert with_book.book_share == pytest.approx(0.27, abs=0.02)  # the opening is never of the book
-    assert with_book.visit.wh.likely < without.visit.wh.likely
-    assert with_book.saving.usd > 0
+def test_the_answer_index_saves_the_replies_it_gives() -> None:
+    without, with_index = answer(f"{SMALL}}}"), answer(f"{SMALL}}}\nvisit: {{book_share: 0.3}}")
+    assert with_index.book_share == pytest.approx(0.27, abs=0.02)  # the opening is never of the index
+    assert with_index.visit.wh.likely < without.visit.wh.likely
+    assert with_index.saving.usd > 0
     assert without.saving.usd == 0
 
 

@@ -230,7 +230,7 @@ def test_wakes_of_one_address_are_capped_by_the_day() -> None:
     assert len(outcome.opening) == 2
 
 
-def test_a_line_of_the_book_needs_no_storyteller() -> None:
-    visitor = one(0, 11, 11)._replace(by_book=[False, True])
+def test_a_line_that_the_index_answers_needs_no_storyteller() -> None:
+    visitor = one(0, 11, 11)._replace(by_index=[False, True])
     outcome = run(fast(), visitor)
-    assert (outcome.book_lines, outcome.replies, outcome.completed) == (1, 1, 1)
+    assert (outcome.index_lines, outcome.replies, outcome.completed) == (1, 1, 1)

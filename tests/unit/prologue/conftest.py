@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from prologue.answers.builder import Report, build_answer_index
 from prologue.answers.embedder import Embedder, Floats
-from prologue.answers.embedder_build import build_embedder
+from prologue.answers.index_build.builder import Report, build_answer_index
+from prologue.answers.index_build.embedder_build import build_embedder
 
 ANSWERS = """
 - id: save
@@ -32,7 +32,7 @@ ANSWERS = """
 
 @pytest.fixture(scope="session", autouse=True)
 def _negatives_are_embedded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Every build embeds the same negatives and held-out lines, which takes most of a small book's seconds.
+    """Every build embeds the same negatives and held-out lines, which takes most of a small index's seconds.
 
     Here the first one does, for all of pytest-xdist's workers.
     """
@@ -68,8 +68,8 @@ def model(embedder: Path) -> Embedder:
 
 @pytest.fixture(scope="session")
 def built(embedder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
-    """A small book, and what its build reported."""
-    folder = tmp_path_factory.mktemp("book")
+    """A small index, and what its build reported."""
+    folder = tmp_path_factory.mktemp("index")
     (folder / "answers.yaml").write_text(ANSWERS)
     report = build_answer_index(folder / "answers.yaml", folder / "out", embedder=embedder)
     return folder / "out", report

@@ -12,9 +12,6 @@ import pytest
 
 from prologue.__main__ import main
 from prologue.answers.acceptance import CENTRE, FIGURES, PRIOR, SCALE, SIGNS, fit, score, threshold
-from prologue.answers.answers_file import read_answers, read_negatives
-from prologue.answers.builder import Report, build_answer_index, make_vectors
-from prologue.answers.classifiers import cluster_folds, fit_classifiers, phrasing_folds, to_units, whitening
 from prologue.answers.embedder import WEIGHTS
 from prologue.answers.index import (
     ARRAYS,
@@ -25,9 +22,13 @@ from prologue.answers.index import (
     AnswerIndexError,
     load_answer_index,
     split_questions,
+    to_units,
 )  # fmt: skip
-from prologue.answers.measure import auroc, measure, read_labelled
-from prologue.answers.report import advice
+from prologue.answers.index_build.answers_file import read_answers, read_negatives
+from prologue.answers.index_build.builder import Report, build_answer_index, make_vectors
+from prologue.answers.index_build.classifiers import cluster_folds, fit_classifiers, phrasing_folds, whitening
+from prologue.answers.index_build.measure import auroc, measure, read_labelled
+from prologue.answers.index_build.report import advice
 from prologue.yaml_file import WorldError
 from tests.unit.prologue.conftest import ANSWERS
 
@@ -39,8 +40,8 @@ def index(built: tuple[Path, Report]) -> AnswerIndex:
 
 @pytest.fixture
 def copied(built: tuple[Path, Report], tmp_path: Path) -> Path:
-    shutil.copytree(built[0], tmp_path / "book")
-    return tmp_path / "book"
+    shutil.copytree(built[0], tmp_path / "index")
+    return tmp_path / "index"
 
 
 def test_a_phrasing_is_found_whatever_its_case_and_courtesy(index: AnswerIndex) -> None:
@@ -129,7 +130,7 @@ def test_shared_phrasings_are_reported(tmp_path: Path, embedder: Path, capsys: p
         "--answers",
         str(tmp_path / "a.yaml"),
         "--out",
-        str(tmp_path / "book"),
+        str(tmp_path / "index"),
         "--embedder",
         str(embedder),
     ]
@@ -137,9 +138,9 @@ def test_shared_phrasings_are_reported(tmp_path: Path, embedder: Path, capsys: p
     captured = capsys.readouterr()
     assert "'can i stop' is a phrasing of one and of two" in captured.err
     assert "Next: " in captured.out
-    assert main(["ask", str(tmp_path / "book"), "can I stop?"]) == 0
+    assert main(["ask", str(tmp_path / "index"), "can I stop?"]) == 0
     assert capsys.readouterr().out.startswith("Yes.\n[one:")
-    assert main(["ask", str(tmp_path / "book"), "the moon"]) == 0
+    assert main(["ask", str(tmp_path / "index"), "the moon"]) == 0
     assert capsys.readouterr().out.startswith("(silent: ")
 
 
@@ -165,7 +166,7 @@ def test_shared_phrasings_are_reported(tmp_path: Path, embedder: Path, capsys: p
 def test_wrong_answers_are_named(tmp_path: Path, embedder: Path, text: str, said: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(WorldError, match=said):
-        build_answer_index(tmp_path / "a.yaml", tmp_path / "book", embedder=embedder)
+        build_answer_index(tmp_path / "a.yaml", tmp_path / "index", embedder=embedder)
 
 
 def test_commands_end_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -311,8 +312,8 @@ def test_a_large_index_finds_what_the_exact_one_finds(monkeypatch: pytest.Monkey
     rows = np.random.default_rng(3).standard_normal((4000, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     places = make_vectors(rows).search(rows[:50], 1)[1]
-    monkeypatch.setattr("prologue.answers.builder.FLAT_ROWS", 10)
-    monkeypatch.setattr("prologue.answers.builder.CELLS", 4)
+    monkeypatch.setattr("prologue.answers.index_build.builder.FLAT_ROWS", 10)
+    monkeypatch.setattr("prologue.answers.index_build.builder.CELLS", 4)
     large = make_vectors(rows)
     assert (large.search(rows[:50], 1)[1] == places).mean() > 0.9
     assert np.allclose(large.reconstruct_n(7, 3), rows[7:10], atol=0.03)
@@ -353,17 +354,17 @@ def test_a_whole_phrasing_wins_over_its_parts(tmp_path: Path, embedder: Path) ->
     ],
     ids=["of one answer", "in German"],
 )
-def test_a_book_that_knows_little_stays_silent(tmp_path: Path, embedder: Path, answers: str) -> None:
+def test_an_index_that_knows_little_stays_silent(tmp_path: Path, embedder: Path, answers: str) -> None:
     (tmp_path / "answers.yaml").write_text(answers)
     report = build_answer_index(tmp_path / "answers.yaml", tmp_path / "out", embedder=embedder)
-    book = load_answer_index(tmp_path / "out")
+    index = load_answer_index(tmp_path / "out")
     assert report.foreign == ("zeiten" in answers)
     if report.foreign:
         assert [said for said in advice(report) if "in another language" in said]
-        assert book.find("wann macht ihr auf") is not None, "an exact phrasing"
+        assert index.find("wann macht ihr auf") is not None, "an exact phrasing"
     lines = ["I open the door", "the moon is late today", "Ich gehe in den Garten", "Who are you?", "open sesame",
              "Wo ist mein Bruder?", "what is the capital of France", "I pay the ferryman", "hello"]  # fmt: skip
-    assert [line for line in lines if book.find(line) is not None] == []
+    assert [line for line in lines if index.find(line) is not None] == []
 
 
 def test_the_emerald_citys_answers_have_thirty_phrasings_and_near_misses() -> None:
@@ -388,4 +389,4 @@ def test_a_build_says_what_to_do_next(built: tuple[Path, Report]) -> None:
 
 def test_an_index_smaller_than_the_neighbourhood_can_be_asked(index: AnswerIndex) -> None:
     assert sum(1 for _ in index.decide(["how do I save?"])) == 1
-    assert NEIGHBOURS > 15  # more than the phrasings of this book
+    assert NEIGHBOURS > 15  # more than the phrasings of this index

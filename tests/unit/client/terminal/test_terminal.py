@@ -131,7 +131,7 @@ async def test_a_terminal_that_is_resized(tmp_path: Path) -> None:
         await client.until(typed)
         client.forget()
         client.resize(24, 40)
-        # Drawn anew by itself, in lines that fit.
+        # Drawn again by itself, in lines that fit.
         await client.until("the marble")
         client.type("\r")
         await client.until("2 Turn back.")

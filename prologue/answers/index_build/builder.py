@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from prologue.answers.acceptance import FIGURES, fit, score, threshold
 from prologue.answers.answer import STATES, Answer, State
-from prologue.answers.answers_file import GENERAL_NEGATIVES, find_shared, read_answers, read_negatives
-from prologue.answers.classifiers import cluster_folds, fit_classifiers, phrasing_folds, to_units, whitening
 from prologue.answers.embedder import Embedder
-from prologue.answers.embedder_build import build_embedder, share_embedder
 from prologue.answers.guards import read_features, read_words
-from prologue.answers.index import ARRAYS, CONTENT, EMBEDDER, FORMAT, SHARES, VECTORS, Calibration, Content
+from prologue.answers.index import ARRAYS, CONTENT, EMBEDDER, FORMAT, SHARES, VECTORS, Calibration, Content, to_units
+from prologue.answers.index_build.answers_file import GENERAL_NEGATIVES, find_shared, read_answers, read_negatives
+from prologue.answers.index_build.classifiers import cluster_folds, fit_classifiers, phrasing_folds, whitening
+from prologue.answers.index_build.embedder_build import build_embedder, share_embedder
 from prologue.answers.matcher import Matcher, Neighbours
 from prologue.answers.normalize import fold
 from prologue.knowledge.facts_file import FILE as FACTS
@@ -43,7 +43,7 @@ HIDE = 0.7
 MOST_HELD_OUT = 3_000
 #: Up to how many phrasings the index is searched as a whole; cells of a larger one, times the root of its rows.
 FLAT_ROWS, CELLS = 20_000, 4.0
-#: Of an English book's words nearly all are tokens of the embedder (98% of the Emerald City's); of a German one 41%.
+#: Of an English index's words nearly all are tokens of the embedder (98% of the Emerald City's); of a German one 41%.
 ENGLISH = 0.7
 _CHUNK = 256
 
@@ -102,7 +102,7 @@ def build_answer_index(
     is one, go into the same folder. `embedder` is the folder of the embedder, made if missing.
     `progress` is told how far each step is. Raises `WorldError` or `EmbedderError`.
     """
-    answers, negatives = read_book(answers_file, negatives_file)
+    answers, negatives = read_sources(answers_file, negatives_file)
     facts = read_facts(answers_file.with_name(FACTS))
     build_embedder(embedder)
     model = Embedder(embedder)
@@ -127,7 +127,7 @@ def build_answer_index(
     return report
 
 
-def read_book(answers_file: Path, negatives_file: Path | None = None) -> tuple[list[Answer], list[str]]:
+def read_sources(answers_file: Path, negatives_file: Path | None = None) -> tuple[list[Answer], list[str]]:
     """The answers of a file, and its negatives as `build_answer_index` finds them. Raises `WorldError`."""
     answers = read_answers(answers_file)
     beside = answers_file.with_name("negatives.txt")
@@ -239,7 +239,7 @@ class AnswerIndexBuilder:
     def measure(self, embedder: str, budget: float, *, foreign: bool = False) -> tuple[Content, Report]:
         """The content of `answers.json` and what was measured.
 
-        A book in a `foreign` language answers exact phrasings alone: to the embedder its lines are all alike.
+        An index in a `foreign` language answers exact phrasings alone: to the embedder its lines are all alike.
         """
         negative = self.hold_out_negatives()
         asked = self.hold_out_phrasings()

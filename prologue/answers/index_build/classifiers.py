@@ -31,13 +31,6 @@ def whitening(vectors: Floats, labels: Ints) -> Floats:
     return matrix
 
 
-def to_units(vectors: Floats, matrix: Floats) -> Floats:
-    """Vectors [n, d] in the space of `whitening`."""
-    moved = vectors @ matrix
-    units: Floats = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
-    return units
-
-
 def fit_classifiers(vectors: Floats, labels: Ints, negatives: Floats, count: int) -> tuple[Floats, Floats]:
     """For answers 0 … count-1: w [count, d] and b [count], from phrasings `vectors` with `labels`.
 

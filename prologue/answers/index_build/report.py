@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from prologue.answers.answer import STATES
-from prologue.answers.builder import Report
+from prologue.answers.index_build.builder import Report
 
 #: Fewer phrasings or negatives than these are worth a word.
 PHRASINGS, OWN_NEGATIVES = 10, 900
@@ -34,7 +34,7 @@ def advice(report: Report) -> list[str]:
     found = []
     each = report.phrasings / report.answers
     if report.foreign:
-        return ["the embedder reads English, and this book is in another language: only exact phrasings are answered."]
+        return ["the embedder reads English, and this index is in another language: only exact phrasings are answered."]
     if any(math.isinf(limit) for limit in report.thresholds.values()):
         found.append("too few negatives to promise the budget, so only exact phrasings are answered: add lines.")
     if each < PHRASINGS:
