@@ -18,7 +18,7 @@ COLUMNS, OUTPUTS = 256, 64
 def test_the_two_instruction_sets_give_the_same_bits(rows: int) -> None:
     library = ctypes.CDLL(os.environ["OVERTURE_KERNEL"])
     address, long = ctypes.c_void_p, ctypes.c_long
-    library.overture_matmul.argtypes = [address, long, long, address, long, address, ctypes.c_int]
+    library.overture_matmul.argtypes = [address, long, long, address, address, long, address, ctypes.c_int]
     random = np.random.default_rng(rows)
     x = random.standard_normal((rows, COLUMNS), np.float32)
     slabs = random.integers(0, 256, (OUTPUTS // 8, COLUMNS // 32, 144), np.uint8)
@@ -30,7 +30,7 @@ def test_the_two_instruction_sets_give_the_same_bits(rows: int) -> None:
     for name in (b"dotprod", b"i8mm"):
         assert library.overture_choose(name) == 1
         y = np.full((rows, OUTPUTS), np.nan, np.float32)
-        library.overture_matmul(x.ctypes.data, rows, COLUMNS, packed.ctypes.data, OUTPUTS, y.ctypes.data, 0)
+        library.overture_matmul(x.ctypes.data, rows, COLUMNS, packed.ctypes.data, None, OUTPUTS, y.ctypes.data, 0)
         assert np.isfinite(y).all()
         found.append(y)
     assert np.array_equal(found[0], found[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from .errors import EngineError
 from .files.bundle import KernelName
 from .files.config import LlamaConfig
-from .linears import Kleidi, Linear, Reference, Stock
+from .linears import FineSum, Kleidi, Linear, Reference, Stock, Sum
 from .native import Native, NativeLinear, NativeOperations, find_native, suits
 from .ops import Operations, TorchOperations
 
@@ -30,6 +30,14 @@ class Kernel:
     batch_invariant: bool
     cheap_batches: bool
     rounds_inputs: bool = True
+
+    def add_residual(self, first: Linear, second: Linear, *, fine: bool) -> Linear:
+        """A matrix with another one that holds what its rounding left; `fine` keeps the precision of the inputs."""
+        if fine and self.rounds_inputs:
+            return FineSum(first, second)
+        if isinstance(first, NativeLinear) and isinstance(second, NativeLinear):
+            return replace(first, residual=second.packed)
+        return Sum(first, second)
 
 
 def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kernel:

@@ -20,11 +20,11 @@ from torch import Tensor
 
 from .errors import EngineError
 from .files.config import LlamaConfig
-from .files.layout import packed_bytes
+from .linears import check_packed
 from .ops import Cache, Pass
 
 #: The interface that this module and the library agree on.
-VERSION = 2
+VERSION = 3
 
 _BLOCK = 16
 
@@ -60,7 +60,7 @@ class Native:
         library.overture_kernels.restype = ctypes.c_char_p
         library.overture_choose.argtypes = [ctypes.c_char_p]
         library.overture_threads.argtypes = [whole]
-        library.overture_matmul.argtypes = [address, long, long, address, long, address, whole]
+        library.overture_matmul.argtypes = [address, long, long, address, address, long, address, whole]
         library.overture_norm.argtypes = [address, long, long, address, real, address]
         library.overture_swiglu.argtypes = [address, long, long, address]
         library.overture_attend.argtypes = [address, *[long] * 5, *[address] * 4, long, address]
@@ -90,28 +90,35 @@ def find_native(threads: int) -> Native | None:
 
 @dataclass(frozen=True)
 class NativeLinear:
-    """x times packed INT4 weights by the C++ kernel, read as they lie in the file."""
+    """x times packed INT4 weights, and times what their rounding left, by the C++ kernel, as they lie in the file."""
 
     native: Native
     packed: Tensor
     rows: int
     columns: int
+    residual: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.packed.dtype != torch.uint8 or self.packed.numel() != packed_bytes(self.rows, self.columns):
-            raise EngineError("A packed matrix is not the uint8 bytes of its layout: pack the model again.")
+        for packed in (self.packed, self.residual):
+            if packed is not None:
+                check_packed(packed, self.rows, self.columns)
+
+    @property
+    def addresses(self) -> tuple[int, int | None]:
+        """Where the two lie."""
+        return self.packed.data_ptr(), None if self.residual is None else self.residual.data_ptr()
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """[tokens, rows] for `x` [tokens, columns]; added to `onto`, in place, when that is given."""
         x = x.contiguous()
         out = torch.empty(len(x), self.rows) if onto is None else onto
         self.native.library.overture_matmul(
-            x.data_ptr(), len(x), self.columns, self.packed.data_ptr(), self.rows, out.data_ptr(), onto is not None
+            x.data_ptr(), len(x), self.columns, *self.addresses, self.rows, out.data_ptr(), onto is not None
         )
         return out
 
 
-#: The weights of a `model.Layer` in the order in which the library takes their addresses.
+#: The weights of a `model.Layer` in the order in which the library takes their addresses, two for each matrix.
 _WEIGHTS = ("attention_norm", "qkv", "out", "mlp_norm", "gate_up", "down")
 
 
@@ -153,8 +160,9 @@ class NativeOperations:
         if not all(isinstance(part, Tensor | NativeLinear) for part in parts):
             return None
         # Addresses alone: the weights stay where they are as long as the model has them.
-        weights = [part.packed if isinstance(part, NativeLinear) else part for part in parts]
-        table = (ctypes.c_void_p * len(weights))(*(weight.data_ptr() for weight in weights))
+        places = [part.addresses if isinstance(part, NativeLinear) else (part.data_ptr(),) for part in parts]
+        flat = [place for several in places for place in several]
+        table = (ctypes.c_void_p * len(flat))(*flat)
         c, library = self._config, self._library
         sizes = (c.dim, c.intermediate, c.heads, c.kv_heads, c.head_dim)
 

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from model_build.packing.pack import pack
 from model_build.packing.prefix import common, write_prefix
+from model_build.sources import open_source
 from storyteller.engine import Engine, EngineError, Sampling, load_engine
 from storyteller.engine.files.bundle import KernelName, read_manifest, verify
 from storyteller.engine.files.layout import LAYOUT
@@ -94,7 +96,12 @@ def test_logits_are_the_same_bits_in_any_parts(bundle: Path) -> None:
         assert torch.equal(torch.cat(parts), whole)
 
 
-def test_all_layers_in_one_call_are_the_same_bits_as_one_by_one(bundle: Path) -> None:
+@pytest.mark.parametrize("bits", [4, 8])
+def test_all_layers_in_one_call_are_the_same_bits_as_one_by_one(
+    bundle: Path, checkpoint: Path, tmp_path: Path, bits: int
+) -> None:
+    if bits == 8:
+        bundle = pack(open_source(str(checkpoint), None), tmp_path / "bundle", calibration="none", bits=8)
     engine = load_engine(bundle, threads=2)
     model = engine._model
     assert isinstance(model, Llama)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,9 @@ def test_the_native_kernel_equals_the_reference(native: Native, variant: str, ro
     torch.testing.assert_close(linear(x), expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
     base = numbers(15, rows, seed=5)
     torch.testing.assert_close(linear(x, onto=base.clone()), base + linear(x), rtol=1e-6, atol=1e-6)
+    both = replace(linear, residual=packed(rows, columns))
+    assert torch.equal(both(x), Sum(linear, linear)(x))
+    assert torch.equal(both(x, onto=base.clone()), Sum(linear, linear)(x, onto=base.clone()))
 
 
 def test_a_fine_sum_loses_little_to_its_inputs_rounding() -> None:
@@ -171,8 +175,10 @@ def test_packed_bytes_that_are_not_uint8_are_an_error(kind: type) -> None:
 
 
 def test_native_checks_the_bytes_too(native: Native) -> None:
-    with pytest.raises(EngineError, match="not the uint8 bytes"):
+    with pytest.raises(EngineError, match="float32, not uint8"):
         NativeLinear(native, packed(8, 64).float(), 8, 64)
+    with pytest.raises(EngineError, match="has 352 bytes, not 704"):
+        NativeLinear(native, packed(16, 64), 16, 64, packed(8, 64))
 
 
 # --- operations

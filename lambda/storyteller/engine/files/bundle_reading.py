@@ -127,7 +127,6 @@ class BundleReading:
     def build(self, *, context: int, threads: int, kernel: KernelName) -> Llama:
         """Waits for the bytes, then the model over them."""
         from ..kernels import choose_kernel
-        from ..linears import FineSum, Sum
         from ..model import Layer, Llama
 
         config = self._manifest.config
@@ -140,7 +139,7 @@ class BundleReading:
             if name + RESIDUAL not in self._spans:
                 return first
             second = chosen.linear(self.tensor(name + RESIDUAL), rows, columns)
-            return FineSum(first, second) if name == "head" and chosen.rounds_inputs else Sum(first, second)
+            return chosen.add_residual(first, second, fine=name == "head")
 
         shapes = matrices(config)
         layers = [

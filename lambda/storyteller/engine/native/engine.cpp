@@ -185,7 +185,7 @@ const Kernels *kernels = choose(nullptr);
 #pragma GCC visibility push(default)
 extern "C" {
 
-int overture_version() { return 2; }
+int overture_version() { return 3; }
 
 const char *overture_kernels() { return kernels->name; }
 
@@ -199,8 +199,10 @@ int overture_choose(const char *name) {
 
 void overture_threads(int count) { pool.resize(count < 1 ? 1 : count); }
 
-// y[rows, outputs] (=, or += when `add`) x[rows, columns] times packed weights.
-void overture_matmul(const float *x, long rows, long columns, const uint8_t *packed, long outputs, float *y, int add) {
+// y[rows, outputs] (=, or += when `add`) x[rows, columns] times packed weights, and times what their rounding left
+// where that was kept (else `residual` is null).
+void overture_matmul(const float *x, long rows, long columns, const uint8_t *packed, const uint8_t *residual, long outputs,
+                     float *y, int add) {
     Guard guard(pool.job_);
     static Scratch<int8_t> values;
     static Scratch<int64_t> offsets;
@@ -220,8 +222,10 @@ void overture_matmul(const float *x, long rows, long columns, const uint8_t *pac
     const Quantized q{v, o, s, z};
     const long pieces = std::min(slabs, long(pool.size()) * 12);
     pool.run(pieces, [&](long piece) {
-        for (long slab = slabs * piece / pieces, last = slabs * (piece + 1) / pieces; slab < last; slab++)
+        for (long slab = slabs * piece / pieces, last = slabs * (piece + 1) / pieces; slab < last; slab++) {
             kernels->matmul(q, rows, columns, packed + slab * slab_bytes, y + slab * 8, outputs, add);
+            if (residual) kernels->matmul(q, rows, columns, residual + slab * slab_bytes, y + slab * 8, outputs, true);
+        }
     });
 }
 
@@ -255,11 +259,15 @@ void overture_attend(const float *qkv, long rows, long start, long heads, long k
     });
 }
 
+struct Matrix {
+    const uint8_t *packed, *residual;
+};
+
 struct Layer {
     const float *attention_norm;
-    const uint8_t *qkv, *out;
+    Matrix qkv, out;
     const float *mlp_norm;
-    const uint8_t *gate_up, *down;
+    Matrix gate_up, down;
 };
 
 // All layers at once, over x[rows, dim] in place: between two calls from Python a thread may lose its core.
@@ -272,16 +280,19 @@ void overture_layers(float *x, long rows, long start, const Layer *layers, long 
     const long queries = heads * head_dim, qkv = queries + 2 * kv_heads * head_dim, cached = kv_heads * context * head_dim;
     float *n = normed.at_least(rows * dim), *f = fused.at_least(rows * std::max(qkv, 2 * intermediate));
     float *g = gated.at_least(rows * std::max(queries, intermediate));
+    auto multiply = [rows](const float *from, long columns, const Matrix &by, long outputs, float *y, int add) {
+        overture_matmul(from, rows, columns, by.packed, by.residual, outputs, y, add);
+    };
     for (long i = 0; i < count; i++) {
         const Layer &layer = layers[i];
         overture_norm(x, rows, dim, layer.attention_norm, eps, n);
-        overture_matmul(n, rows, dim, layer.qkv, qkv, f, 0);
+        multiply(n, dim, layer.qkv, qkv, f, 0);
         overture_attend(f, rows, start, heads, kv_heads, head_dim, cos, sin, keys + i * cached, values + i * cached, context, g);
-        overture_matmul(g, rows, queries, layer.out, dim, x, 1);
+        multiply(g, queries, layer.out, dim, x, 1);
         overture_norm(x, rows, dim, layer.mlp_norm, eps, n);
-        overture_matmul(n, rows, dim, layer.gate_up, 2 * intermediate, f, 0);
+        multiply(n, dim, layer.gate_up, 2 * intermediate, f, 0);
         overture_swiglu(f, rows, intermediate, g);
-        overture_matmul(g, rows, intermediate, layer.down, dim, x, 1);
+        multiply(g, intermediate, layer.down, dim, x, 1);
     }
 }
 }  // extern "C"

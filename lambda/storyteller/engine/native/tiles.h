@@ -79,7 +79,7 @@ void tile(const Quantized &x, long row, long columns, const uint8_t *slab, float
 template <int N>
 void tile(const Quantized &x, long row, long columns, const uint8_t *slab, float *y, long stride, bool add) {
     const long groups = columns / GROUP;
-    const __m256i low4 = _mm256_set1_epi8(15), eight = _mm256_set1_epi8(8), ones = _mm256_set1_epi16(1);
+    const __m256i low4 = _mm256_set1_epi8(15), eights = _mm256_set1_epi8(-0x78), ones = _mm256_set1_epi16(1);
     __m256i picks[2];
     for (int half = 0; half < 2; half++) {
         alignas(32) int8_t pick[32];
@@ -101,12 +101,12 @@ void tile(const Quantized &x, long row, long columns, const uint8_t *slab, float
             fetch_ahead<N>(at);
             __m256i stored = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(at + WEIGHT_BYTES)));
             for (int h = 0; h < HALVES; h++) {
-                __m256i v0 = _mm256_loadu_si256((const __m256i *)(at + 32 * (first + h)));
-                __m256i v1 = _mm256_loadu_si256((const __m256i *)(at + 64 + 32 * (first + h)));
-                __m256i a0 = _mm256_xor_si256(_mm256_and_si256(v0, low4), eight);
-                __m256i a1 = _mm256_xor_si256(_mm256_and_si256(v1, low4), eight);
-                __m256i b0 = _mm256_xor_si256(_mm256_and_si256(_mm256_srli_epi16(v0, 4), low4), eight);
-                __m256i b1 = _mm256_xor_si256(_mm256_and_si256(_mm256_srli_epi16(v1, 4), low4), eight);
+                // Each weight plus 8.
+                __m256i v0 = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(at + 32 * (first + h))), eights);
+                __m256i v1 = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(at + 64 + 32 * (first + h))), eights);
+                __m256i a0 = _mm256_and_si256(v0, low4), a1 = _mm256_and_si256(v1, low4);
+                __m256i b0 = _mm256_and_si256(_mm256_srli_epi16(v0, 4), low4);
+                __m256i b1 = _mm256_and_si256(_mm256_srli_epi16(v1, 4), low4);
                 __m256 scale = _mm256_castsi256_ps(_mm256_shuffle_epi8(stored, picks[first + h]));
                 for (int i = 0; i < N; i++) {
                     const int64_t *from = (const int64_t *)(values + i * GROUP);
