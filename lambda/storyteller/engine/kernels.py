@@ -21,7 +21,8 @@ from .ops import Operations, TorchOperations
 class Kernel:
     """A way to multiply, and the operations that go with it.
 
-    `rounds_inputs` says that a row of inputs is rounded to int8; see `model.Llama` for the other flags.
+    `rounds_inputs` says that a row of inputs is rounded to int8, `own_threads` that torch's threads would only be in the
+    way: they wait for work by spinning. See `model.Llama` for the other flags.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Kernel:
     batch_invariant: bool
     cheap_batches: bool
     rounds_inputs: bool = True
+    own_threads: bool = False
 
     def add_residual(self, first: Linear, second: Linear, *, fine: bool) -> Linear:
         """A matrix with another one that holds what its rounding left; `fine` keeps the precision of the inputs."""
@@ -61,7 +63,8 @@ def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kern
     if wanted == "native":
         if native is None:
             raise EngineError("The C++ kernels have not been built: run python -m model_build kernel.")
-        return Kernel(f"native {native.name}", _native(native), operations, batch_invariant=True, cheap_batches=True)
+        name, linear = f"native {native.name}", _native(native)
+        return Kernel(name, linear, operations, batch_invariant=True, cheap_batches=True, own_threads=True)
     if wanted == "kleidi":
         if not arm:
             raise EngineError("The kleidi kernel is for arm64: leave the kernel to be chosen.")

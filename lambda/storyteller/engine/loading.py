@@ -100,11 +100,11 @@ def load_engine(
             except EngineError as error:  # raised again where a grammar is asked for
                 _log.warning("%s", error)
         model: Llama
-        torch.set_num_threads(count)
         if isinstance(weights, BundleReading):
             model = weights.build(context=context, threads=count, kernel=kernel)
             prefix = weights.prefix(model)
         else:
+            torch.set_num_threads(count)
             kind: torch.dtype = getattr(torch, dtype)
             model = build_dense(config, weights.tensors(kind), context=context, dtype=kind)
             _log.info("computing in %s, %d threads, context %d", dtype, count, context)

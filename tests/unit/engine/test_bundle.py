@@ -112,6 +112,16 @@ def test_all_layers_in_one_call_are_the_same_bits_as_one_by_one(
     assert load_engine(bundle, kernel="reference")._model._pass is None  # type: ignore[attr-defined]
 
 
+def test_torch_starts_no_threads_beside_the_kernels_own(bundle: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        for kernel, threads in (("stock", 2), ("native", 1)):
+            load_engine(bundle, threads=2, kernel=kernel)  # type: ignore[arg-type]
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_drafting_is_at_work_where_the_text_repeats(bundle: Path) -> None:
     engine = load_engine(bundle)
     prompt = engine.encode(LINE * 2)

@@ -125,12 +125,15 @@ class BundleReading:
         return torch.frombuffer(self._maps[span.path], dtype=kind, count=count, offset=span.begin).view(span.shape)
 
     def build(self, *, context: int, threads: int, kernel: KernelName) -> Llama:
-        """Waits for the bytes, then the model over them."""
+        """Waits for the bytes, then the model over them. Sets torch's number of threads."""
+        import torch
+
         from ..kernels import choose_kernel
         from ..model import Layer, Llama
 
         config = self._manifest.config
         chosen = choose_kernel(kernel, config, threads)
+        torch.set_num_threads(1 if chosen.own_threads else threads)
         self.reading.wait()
         self._enter_pages()
 
