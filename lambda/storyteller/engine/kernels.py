@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from .errors import EngineError
 from .files.bundle import KernelName
 from .files.config import LlamaConfig
-from .linears import FineSum, Kleidi, Linear, Reference, Stock, Sum
+from .linears import FineSum, Kleidi, Linear, Reference, Stock, Sum, rest, unpack_rows
 from .native import Native, NativeLinear, NativeOperations, find_native, suits
 from .ops import Operations, TorchOperations
 
@@ -21,8 +21,8 @@ from .ops import Operations, TorchOperations
 class Kernel:
     """A way to multiply, and the operations that go with it.
 
-    `rounds_inputs` says that a row of inputs is rounded to int8, `own_threads` that torch's threads would only be in the
-    way: they wait for work by spinning. See `model.Llama` for the other flags.
+    `rounds_inputs` says that a row of inputs is rounded to int8, `native` is the library where it has the matrices; see
+    `model.Llama` for the other flags.
     """
 
     name: str
@@ -31,15 +31,24 @@ class Kernel:
     batch_invariant: bool
     cheap_batches: bool
     rounds_inputs: bool = True
-    own_threads: bool = False
+    native: Native | None = None
+
+    @property
+    def own_threads(self) -> bool:
+        """Whether torch's threads would only be in the way: they wait for work by spinning."""
+        return self.native is not None
 
     def add_residual(self, first: Linear, second: Linear, *, fine: bool) -> Linear:
         """A matrix with another one that holds what its rounding left; `fine` keeps the precision of the inputs."""
         if fine and self.rounds_inputs:
-            return FineSum(first, second)
+            return FineSum(first, second, self.native.rest if self.native else rest)
         if isinstance(first, NativeLinear) and isinstance(second, NativeLinear):
             return replace(first, residual=second.packed)
         return Sum(first, second)
+
+    def unpack_rows(self, parts: Sequence[Tensor], ids: Tensor, columns: int) -> Tensor:
+        """Single rows of packed matrices of one shape, added up, float32 [ids, columns]."""
+        return (self.native.unpack_rows if self.native else unpack_rows)(parts, ids, columns)
 
 
 def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kernel:
@@ -64,7 +73,7 @@ def choose_kernel(wanted: KernelName, config: LlamaConfig, threads: int) -> Kern
         if native is None:
             raise EngineError("The C++ kernels have not been built: run python -m model_build kernel.")
         name, linear = f"native {native.name}", _native(native)
-        return Kernel(name, linear, operations, batch_invariant=True, cheap_batches=True, own_threads=True)
+        return Kernel(name, linear, operations, batch_invariant=True, cheap_batches=True, native=native)
     if wanted == "kleidi":
         if not arm:
             raise EngineError("The kleidi kernel is for arm64: leave the kernel to be chosen.")

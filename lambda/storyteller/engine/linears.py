@@ -6,6 +6,7 @@ Each is called with `x` [tokens, columns] in float32 and gives [tokens, rows] in
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,10 +61,11 @@ class FineSum:
 
     first: Linear
     second: Linear
+    rest: Callable[[Tensor], Tensor]
 
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """[tokens, rows] for `x` [tokens, columns]."""
-        both = self.first(torch.cat([x, (x - round_rows(x)).float()]))
+        both = self.first(torch.cat([x, self.rest(x)]))
         y = both[: len(x)] + both[len(x) :]
         return self.second(x, onto=y if onto is None else onto + y)
 
@@ -130,6 +132,11 @@ def round_rows(x: Tensor) -> Tensor:
     return (rounded - zero).double() * (1 / steps).double()
 
 
+def rest(x: Tensor) -> Tensor:
+    """What that rounding takes away; float32."""
+    return (x - round_rows(x)).float()
+
+
 def check_packed(packed: Tensor, rows: int, columns: int) -> None:
     """Raises EngineError for a tensor that is not the packed uint8 bytes of a [rows, columns] matrix."""
     if packed.dtype != torch.uint8:
@@ -142,10 +149,15 @@ def check_packed(packed: Tensor, rows: int, columns: int) -> None:
         )
 
 
-def unpack_rows(packed: Tensor, ids: Tensor, columns: int) -> Tensor:
-    """Single rows of a packed matrix, float32 [ids, columns]; `packed` is uint8 [slabs, bytes]."""
+def unpack_rows(parts: Sequence[Tensor], ids: Tensor, columns: int) -> Tensor:
+    """Single rows of packed matrices of one shape, added up, float32 [ids, columns]; `parts` are their uint8 bytes."""
+    return torch.stack([_unpack_rows(part, ids, columns) for part in parts]).sum(0)
+
+
+def _unpack_rows(packed: Tensor, ids: Tensor, columns: int) -> Tensor:
     groups = columns // GROUP
-    slabs, row = packed[ids // ROWS, : groups * (ROWS * GROUP // 2 + ROWS * 2)].view(len(ids), groups, -1), ids % ROWS
+    slabs, row = packed.view(-1, packed_bytes(ROWS, columns))[ids // ROWS], ids % ROWS
+    slabs = slabs[:, : groups * (ROWS * GROUP // 2 + ROWS * 2)].view(len(ids), groups, -1)
     every = torch.arange(len(ids))
     weights = slabs[:, :, : ROWS * GROUP // 2].reshape(len(ids), groups, 2, ROWS, 8)[every, :, :, row]
     nibbles = torch.stack([weights & 15, weights >> 4], dim=2).reshape(len(ids), groups, GROUP)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .errors import EngineError
 from .files.config import LlamaConfig
+from .files.layout import ROWS, packed_bytes
 from .linears import check_packed
 from .ops import Cache, Pass
 
@@ -61,11 +62,13 @@ class Native:
         library.overture_choose.argtypes = [ctypes.c_char_p]
         library.overture_threads.argtypes = [whole]
         library.overture_matmul.argtypes = [address, long, long, address, address, long, address, whole]
+        library.overture_rest.argtypes = [address, long, long, address]
+        library.overture_unpack.argtypes = [address, long, address, long, long, address, whole]
         library.overture_norm.argtypes = [address, long, long, address, real, address]
         library.overture_swiglu.argtypes = [address, long, long, address]
         library.overture_attend.argtypes = [address, *[long] * 5, *[address] * 4, long, address]
         library.overture_layers.argtypes = [address, *[long] * 2, address, *[long] * 6, real, *[address] * 4, long]
-        for function in ("threads", "matmul", "norm", "swiglu", "attend", "layers"):
+        for function in ("threads", "matmul", "rest", "norm", "swiglu", "attend", "layers"):
             getattr(library, f"overture_{function}").restype = None
         self.library = library
         library.overture_threads(threads)
@@ -78,6 +81,23 @@ class Native:
     def choose(self, name: str) -> bool:
         """Takes another instruction set than this CPU's best; False where it is lacking. For tests."""
         return bool(self.library.overture_choose(name.encode()))
+
+    def rest(self, x: Tensor) -> Tensor:
+        """What rounding each row of `x` takes away, as `linears.rest` has it."""
+        out = torch.empty_like(x)
+        self.library.overture_rest(x.data_ptr(), len(x), x.shape[1], out.data_ptr())
+        return out
+
+    def unpack_rows(self, parts: Sequence[Tensor], ids: Tensor, columns: int) -> Tensor:
+        """Single rows of packed matrices of one shape, added up, float32 [ids, columns]. Raises IndexError."""
+        out = torch.empty(len(ids), columns)
+        for number, packed in enumerate(parts):
+            rows = packed.numel() // packed_bytes(ROWS, columns) * ROWS
+            if not self.library.overture_unpack(
+                packed.data_ptr(), rows, ids.data_ptr(), len(ids), columns, out.data_ptr(), number > 0
+            ):
+                raise IndexError(f"A token is not below {rows:,}, the rows of the embedding.")
+        return out
 
 
 def find_native(threads: int) -> Native | None:

@@ -15,7 +15,7 @@ from storyteller.engine import EngineError
 from storyteller.engine.files.config import LlamaConfig, Rope
 from storyteller.engine.files.layout import packed_bytes, split, unpack
 from storyteller.engine.kernels import choose_kernel
-from storyteller.engine.linears import FineSum, Kleidi, Reference, Stock, Sum, unpack_rows
+from storyteller.engine.linears import FineSum, Kleidi, Reference, Stock, Sum, rest, unpack_rows
 from storyteller.engine.model import rope_frequencies
 from storyteller.engine.native import Native, NativeLinear, NativeOperations
 from storyteller.engine.ops import Operations, TorchOperations
@@ -94,11 +94,16 @@ def test_sizes_off_the_grid_are_refused() -> None:
         pack(np.zeros((8, 32), np.int8), np.zeros((8, 1), np.float32))
 
 
-def test_single_rows_are_read_out_of_packed_bytes() -> None:
+def test_single_rows_are_read_out_of_packed_bytes(native: Native) -> None:
     values, scales, _ = weights(72, 64)
     whole = (values.view(72, 2, 32) * scales.bfloat16().float()[..., None]).flatten(1)
     ids = torch.tensor([0, 71, 13, 8, 13])
-    assert torch.equal(unpack_rows(packed(72, 64).view(9, -1), ids, 64), whole[ids])
+    for read in (unpack_rows, native.unpack_rows):
+        assert torch.equal(read([packed(72, 64)], ids, 64), whole[ids])
+        assert torch.equal(read([packed(72, 64), packed(72, 64)], ids, 64), 2 * whole[ids])
+        for wrong in (72, -73):
+            with pytest.raises(IndexError):
+                read([packed(72, 64)], torch.tensor([0, wrong]), 64)
 
 
 # --- matrices
@@ -138,10 +143,21 @@ def test_a_fine_sum_loses_little_to_its_inputs_rounding() -> None:
     x = numbers(5, 512, seed=3)
     x[:, 7] = 60
     true = (x.double() @ (first._weight + second._weight).double().T).float()
-    rounded, fine = Sum(first, second)(x), FineSum(first, second)(x)
+    rounded, fine = Sum(first, second)(x), FineSum(first, second, rest)(x)
     assert (fine - true).norm() < 0.1 * (rounded - true).norm()
     base = numbers(5, 256, seed=5)
-    torch.testing.assert_close(FineSum(first, second)(x, onto=base), base + fine)
+    torch.testing.assert_close(FineSum(first, second, rest)(x, onto=base), base + fine)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_native_rest_equals_the_references(native: Native, variant: str) -> None:
+    native.choose(variant)
+    x = torch.cat([numbers(3, 512, seed=3), torch.zeros(1, 512), numbers(1, 512, seed=4).abs() * 1e3])
+    # A value in the middle of two steps may go to either: then the rests differ by a whole step.
+    steps = (x.amax(-1).clamp(min=0) - x.amin(-1).clamp(max=0))[:, None] / 255
+    apart = (native.rest(x) - rest(x)).abs()
+    assert (torch.minimum(apart, (apart - steps).abs()) <= 1e-4 * steps).all()
+    assert (apart > 0.5 * steps).sum() <= 2
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

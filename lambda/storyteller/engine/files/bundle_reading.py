@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineError
 from .bundle import PREFIX, RESIDUAL, KernelName, Manifest, expected, head_rows, matrices, verify
-from .layout import GROUP, LAYOUT, ROWS
+from .layout import GROUP, LAYOUT
 from .reading import Part, Progress, Reading
 from .store import Store
 from .tensorfile import TensorSpan, open_tensor_file, read_tensor_header
@@ -22,6 +22,7 @@ from .tensorfile import TensorSpan, open_tensor_file, read_tensor_header
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..kernels import Kernel
     from ..model import Llama
     from ..prefix_cache import CachedPrefix
 
@@ -160,7 +161,7 @@ class BundleReading:
         )
         return Llama(
             config,
-            self._embedding(),
+            self._embedding(chosen),
             layers,
             self.tensor("norm"),
             matrix("head", head_rows(config), config.dim),
@@ -190,11 +191,7 @@ class BundleReading:
         model.operations.put(cache, self.tensor("keys"), self.tensor("values"))
         return CachedPrefix(cache, ids)
 
-    def _embedding(self) -> Callable[[Tensor], Tensor]:
-        import torch
-
-        from ..linears import unpack_rows
-
+    def _embedding(self, kernel: Kernel) -> Callable[[Tensor], Tensor]:
         config, form = self._manifest.config, self._manifest.form
         if form.embedding == "int8":
             values, scales = self.tensor("embedding.values"), self.tensor("embedding.scales")
@@ -205,10 +202,5 @@ class BundleReading:
 
             return embed
         names = ["embedding.packed"] if form.embedding == "int4" else ["head", "head" + RESIDUAL]
-        parts = [self.tensor(name).view(head_rows(config) // ROWS, -1) for name in names if name in self._spans]
-
-        def unpack(ids: Tensor) -> Tensor:
-            rows = [unpack_rows(part, ids, config.dim) for part in parts]
-            return torch.stack(rows).sum(0)
-
-        return unpack
+        parts = [self.tensor(name) for name in names if name in self._spans]
+        return lambda ids: kernel.unpack_rows(parts, ids, config.dim)

@@ -229,6 +229,44 @@ void overture_matmul(const float *x, long rows, long columns, const uint8_t *pac
     });
 }
 
+// What rounding each row of x[rows, columns] to int8, as overture_matmul does, takes away.
+void overture_rest(const float *x, long rows, long columns, float *rest) {
+    Guard guard(pool.job_);
+    static Scratch<int8_t> values;
+    static Scratch<int64_t> offsets;
+    int8_t *v = values.at_least(columns);
+    int64_t *o = offsets.at_least(columns / 32);
+    for (long i = 0; i < rows; i++, x += columns, rest += columns) {
+        float scale, zero;
+        kernels->quantize(x, columns, v, o, 1, &scale, &zero);
+        for (long k = 0; k < columns; k++) rest[k] = x[k] - (float(v[k]) + zero) * scale;
+    }
+}
+
+// Single rows of packed weights: y[count, columns] (=, or += when `add`). Returns whether all of them are there.
+int overture_unpack(const uint8_t *packed, long rows, const int64_t *ids, long count, long columns, float *y, int add) {
+    for (long i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= rows) return 0;
+    const long groups = columns / 32, slab_bytes = groups * 144 + 64;
+    for (long i = 0; i < count; i++)
+        for (long g = 0; g < groups; g++, y += 32) {
+            const uint8_t *at = packed + ids[i] / 8 * slab_bytes + g * 144;
+            const long row = ids[i] % 8;
+            uint16_t stored;
+            std::memcpy(&stored, at + 128 + 2 * row, 2);
+            const uint32_t bits = uint32_t(stored) << 16;
+            float scale;
+            std::memcpy(&scale, &bits, 4);
+            for (long k = 0; k < 16; k++) {
+                const uint8_t pair = at[64 * (k / 8) + 8 * row + k % 8];
+                const float low = float(int((pair & 15) ^ 8) - 8) * scale, high = float(int((pair >> 4) ^ 8) - 8) * scale;
+                y[k] = add ? y[k] + low : low;
+                y[16 + k] = add ? y[16 + k] + high : high;
+            }
+        }
+    return 1;
+}
+
 void overture_norm(const float *x, long rows, long dim, const float *weight, float eps, float *y) {
     Guard guard(pool.job_);
     auto row = [&](long i) { kernels->norm(x + i * dim, dim, weight, eps, y + i * dim); };
