@@ -11,13 +11,13 @@ namespace {
 // `values` and `offsets` are the row's place in a block of `block` rows.
 void quantize(const float *x, long columns, int8_t *values, int64_t *offsets, long block, float *scale, float *zero) {
     Lanes least = Lanes{}, most = Lanes{};
-    for (long k = 0; k < columns; k += 16) {
+    for (long k = 0; k < columns; k += LANES) {
         Lanes v = load(x + k);
         least = v < least ? v : least;
         most = v > most ? v : most;
     }
     float lo = 0, hi = 0;
-    for (int i = 0; i < 16; i++) lo = std::min(lo, least[i]), hi = std::max(hi, most[i]);
+    for (long i = 0; i < LANES; i++) lo = std::min(lo, least[i]), hi = std::max(hi, most[i]);
     float steps = lo == hi ? 1.0f : 255.0f / (hi - lo);
     float low = lo * steps, high = hi * steps;
     float point = (-128.0f + low) + (127.0f + high) > 0 ? -128.0f - low : 127.0f - high;
@@ -27,17 +27,17 @@ void quantize(const float *x, long columns, int8_t *values, int64_t *offsets, lo
     // Adding 1.5 x 2^23 leaves the nearest whole number in the low bits, ties to even.
     for (long k = 0; k < columns; k += GROUP, values += block * GROUP, offsets += block) {
         Ints sum = Ints{};
-        for (long i = 0; i < GROUP; i += 16) {
+        for (long i = 0; i < GROUP; i += LANES) {
             Lanes v = load(x + k + i) * steps + 12582912.0f - 12582912.0f + nought;
             v = v < -128.0f ? spread(-128.0f) : v > 127.0f ? spread(127.0f) : v;
             Ints whole = __builtin_convertvector(v, Ints);
             sum += whole;
             Bytes bytes = __builtin_convertvector(whole, Bytes);
-            std::memcpy(values + i, &bytes, 16);
+            std::memcpy(values + i, &bytes, sizeof bytes);
         }
         if (!UNSIGNED_WEIGHTS) continue;
         int32_t s = 0;
-        for (int j = 0; j < 16; j++) s += sum[j];
+        for (long j = 0; j < LANES; j++) s += sum[j];
         *offsets = uint32_t(-8 * s);
     }
 }
@@ -57,16 +57,16 @@ void matmul(const Quantized &x, long rows, long columns, const uint8_t *slab, fl
 
 void norm(const float *x, long width, const float *weight, float eps, float *y) {
     Lanes a = Lanes{}, b = Lanes{};
-    for (long k = 0; k < width; k += 32) {
-        Lanes u = load(x + k), v = load(x + k + 16);
+    for (long k = 0; k < width; k += 2 * LANES) {
+        Lanes u = load(x + k), v = load(x + k + LANES);
         a += u * u, b += v * v;
     }
     float scale = 1.0f / std::sqrt(total(a + b) / float(width) + eps);
-    for (long k = 0; k < width; k += 16) store(y + k, load(x + k) * scale * load(weight + k));
+    for (long k = 0; k < width; k += LANES) store(y + k, load(x + k) * scale * load(weight + k));
 }
 
 void swiglu(const float *gate_up, long hidden, float *y) {
-    for (long k = 0; k < hidden; k += 16) {
+    for (long k = 0; k < hidden; k += LANES) {
         Lanes g = load(gate_up + k);
         Lanes bounded = g < -87.0f ? spread(-87.0f) : g;  // beyond it the result is nought to within a denormal
         store(y + k, g / (1.0f + exponential(-bounded)) * load(gate_up + hidden + k));
@@ -103,43 +103,42 @@ template <int N>
 void attend_heads(const Attention &a, const float *q, long end, const uint16_t *keys, const uint16_t *values,
                   float *scores, float *out) {
     const long dim = a.dim, blocks = (end + 15) / 16, width = blocks * 16;
-    Lanes most[N];
-    for (int h = 0; h < N; h++) most[h] = spread(-INFINITY);
     for (long b = 0; b < blocks; b++) {
-        Sums acc[N] = {};
+        Sums acc[N];
         const uint16_t *k = keys + b * dim * 16;
         for (long d = 0; d < dim; d++) {
-            Sums column = widen_sums(k + d * 16);
-            for (int h = 0; h < N; h++) add_product(acc[h], column, q[h * dim + d]);
+            Sums column = widen16(k + d * 16);
+            for (int h = 0; h < N; h++) acc[h].add(column, q[h * dim + d]);
         }
-        for (int h = 0; h < N; h++) {
-            Lanes found = lanes_of(acc[h]);
-            if (b == blocks - 1)
-                for (long i = end - b * 16; i < 16; i++) found[i] = -INFINITY;
-            most[h] = found > most[h] ? found : most[h];
-            store(scores + h * width + b * 16, found);
-        }
+        for (int h = 0; h < N; h++) acc[h].store_to(scores + h * width + b * 16, 1.0f);
     }
     float weight[N];
     for (int h = 0; h < N; h++) {
-        float top = most[h][0];
-        for (int i = 1; i < 16; i++) top = std::max(top, most[h][i]);
+        float *of = scores + h * width;
+        std::fill(of + end, of + width, -INFINITY);
+        Lanes most = load(of);
+        for (long t = LANES; t < width; t += LANES) {
+            Lanes v = load(of + t);
+            most = v > most ? v : most;
+        }
+        float top = most[0];
+        for (long i = 1; i < LANES; i++) top = std::max(top, most[i]);
         Lanes sum = Lanes{};
-        for (long b = 0; b < blocks; b++) {
-            Lanes e = exponential(load(scores + h * width + b * 16) - top);
+        for (long t = 0; t < width; t += LANES) {
+            Lanes e = exponential(load(of + t) - top);
             sum += e;
-            store(scores + h * width + b * 16, e);
+            store(of + t, e);
         }
         weight[h] = 1.0f / total(sum);
     }
     for (long d = 0; d < dim; d += 16) {
-        Sums acc[N] = {};
+        Sums acc[N];
         const uint16_t *v = values + d;
         for (long t = 0; t < end; t++) {
-            Sums row = widen_sums(v + t * dim);
-            for (int h = 0; h < N; h++) add_product(acc[h], row, scores[h * width + t]);
+            Sums row = widen16(v + t * dim);
+            for (int h = 0; h < N; h++) acc[h].add(row, scores[h * width + t]);
         }
-        for (int h = 0; h < N; h++) store(out + h * dim + d, lanes_of(acc[h]) * weight[h]);
+        for (int h = 0; h < N; h++) acc[h].store_to(out + h * dim + d, weight[h]);
     }
 }
 

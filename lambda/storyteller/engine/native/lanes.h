@@ -1,4 +1,5 @@
-// Sixteen floats at a time, in the vector types that GCC and Clang share.
+// As many floats at a time as a register holds, in the vector types that GCC and Clang share. (GCC takes wider ones apart, lane
+// by lane.)
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -10,22 +11,37 @@
 #include <arm_neon.h>
 #endif
 
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
 namespace {
 
-// Sixteen lanes whatever the machine has: the compiler makes one, two or four registers of it.
-typedef float Lanes __attribute__((vector_size(64)));
-typedef int32_t Ints __attribute__((vector_size(64)));
-typedef int8_t Bytes __attribute__((vector_size(16)));
+#if defined(__AVX512F__)
+constexpr long LANES = 16;
+constexpr long MOST_HEADS = 8;  // whose sums the registers hold
+#elif defined(__AVX2__)
+constexpr long LANES = 8;
+constexpr long MOST_HEADS = 4;
+#else
+constexpr long LANES = 4;
+constexpr long MOST_HEADS = 4;
+#endif
+typedef float Lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+typedef int8_t Bytes __attribute__((vector_size(LANES)));
 
-inline Lanes load(const float *from) { Lanes v; std::memcpy(&v, from, 64); return v; }
-inline void store(float *to, Lanes v) { std::memcpy(to, &v, 64); }
+inline Lanes load(const float *from) { Lanes v; std::memcpy(&v, from, sizeof v); return v; }
+inline void store(float *to, Lanes v) { std::memcpy(to, &v, sizeof v); }
 inline Lanes spread(float x) { return x - Lanes{}; }
 
-inline float total(const Lanes &v) {
-    float a[16];
+inline float total(Lanes v) {
+    float a[LANES];
     store(a, v);
-    for (int half = 8; half; half /= 2)
-        for (int i = 0; i < half; i++) a[i] += a[i + half];
+    for (long half = LANES / 2; half; half /= 2)
+        for (long i = 0; i < half; i++) a[i] += a[i + half];
     return a[0];
 }
 
@@ -62,55 +78,41 @@ inline uint16_t narrow(float f) {
 #endif
 }
 
-inline Lanes widen16(const uint16_t *from) {
+inline Lanes widen_lanes(const uint16_t *from) {
 #if defined(__AVX512F__)
     return (Lanes)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
 #elif defined(__F16C__)
-    Lanes v;
-    __m256 a = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
-    __m256 b = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from + 8)));
-    std::memcpy(&v, &a, 32); std::memcpy((char *)&v + 32, &b, 32);
-    return v;
+    return (Lanes)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
 #elif defined(__aarch64__)
-    Lanes v;
-    for (int i = 0; i < 4; i++) {
-        float32x4_t part = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from + 4 * i)));
-        std::memcpy((char *)&v + 16 * i, &part, 16);
-    }
-    return v;
+    return (Lanes)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from)));
 #else
     Lanes v;
-    for (int i = 0; i < 16; i++) v[i] = widen(from[i]);
+    for (long i = 0; i < LANES; i++) v[i] = widen(from[i]);
     return v;
 #endif
 }
 
-// Sixteen sums of products. GCC keeps a vector that is wider than the registers in memory, which makes each product of
-// the attention several times as long: with AVX2 they are two registers.
-#if defined(__AVX2__) && !defined(__AVX512F__)
+// Sixteen sums of products.
 struct Sums {
-    __m256 low = _mm256_setzero_ps(), high = _mm256_setzero_ps();
+    Lanes part[16 / LANES] = {};
+
+    void add(const Sums &v, float x) {
+        UNROLLED
+        for (long p = 0; p < 16 / LANES; p++) part[p] += v.part[p] * x;
+    }
+
+    void store_to(float *to, float times) const {
+        UNROLLED
+        for (long p = 0; p < 16 / LANES; p++) store(to + p * LANES, part[p] * times);
+    }
 };
 
-inline Sums widen_sums(const uint16_t *from) {
-    return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from)), _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from + 8)))};
+inline Sums widen16(const uint16_t *from) {
+    Sums v;
+    UNROLLED
+    for (long p = 0; p < 16 / LANES; p++) v.part[p] = widen_lanes(from + p * LANES);
+    return v;
 }
-
-inline void add_product(Sums &sums, const Sums &v, float x) {
-    const __m256 all = _mm256_set1_ps(x);
-    sums.low = _mm256_fmadd_ps(v.low, all, sums.low);
-    sums.high = _mm256_fmadd_ps(v.high, all, sums.high);
-}
-
-inline Lanes lanes_of(const Sums &sums) { Lanes v; std::memcpy(&v, &sums, 64); return v; }
-constexpr long MOST_HEADS = 4;  // whose sums sixteen registers hold
-#else
-typedef Lanes Sums;
-inline Sums widen_sums(const uint16_t *from) { return widen16(from); }
-inline void add_product(Sums &sums, const Sums &v, float x) { sums += v * x; }
-inline Lanes lanes_of(const Sums &sums) { return sums; }
-constexpr long MOST_HEADS = 8;
-#endif
 
 // e^x to 2 units in the last place; nought below -87, and x must not be above 88.
 inline Lanes exponential(Lanes x) {
@@ -125,9 +127,9 @@ inline Lanes exponential(Lanes x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    Ints power; std::memcpy(&power, &shifted, 64);
+    Ints power; std::memcpy(&power, &shifted, sizeof power);
     power = (power + (127 - 0x4b400000)) << 23;
-    Lanes scale; std::memcpy(&scale, &power, 64);
+    Lanes scale; std::memcpy(&scale, &power, sizeof scale);
     Lanes y = p * scale;
     return alive ? y : Lanes{};
 }

@@ -126,12 +126,6 @@ void tile(const Quantized &x, long row, long columns, const uint8_t *slab, float
     for (int i = 0; i < N; i++) finish(sums[i], x, row + i, slab + groups * GROUP_BYTES, y + i * stride, add);
 }
 #elif defined(__ARM_FEATURE_DOTPROD)
-#if defined(__clang__)
-#define UNROLLED _Pragma("clang loop unroll(full)")
-#else
-#define UNROLLED _Pragma("GCC unroll 16")
-#endif
-
 // Holds a value in a register at this point. Compilers would begin many rows at once to hide the products' delay, which
 // takes more registers than there are; the processor reorders by itself.
 template <class V> inline void pin(V &v) { asm volatile("" : "+w"(v)); }
