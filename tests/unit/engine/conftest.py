@@ -11,11 +11,16 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from model_build import kernel
 from model_build.kernel import build
 from model_build.packing.pack import pack
 from model_build.sources import open_source
-from storyteller.engine.native import Native
+from storyteller.engine.native import Native, library_name
 from tests.tiny_llama import LLAMA_3_1, write_tiny_llama
+
+ROOT = Path(__file__).resolve().parents[3]
+#: What the library is made of.
+SOURCES = [*kernel.SOURCES.iterdir(), Path(kernel.__file__)]
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +31,10 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def kernel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library, compiled from this checkout's sources by the first of pytest-xdist's workers that asks for it."""
+    """The library of this checkout's sources: the one that `make` built, or compiled by the first who asks for it."""
+    built = ROOT / "build" / "kernel" / library_name()
+    if built.exists() and all(path.stat().st_mtime < built.stat().st_mtime for path in SOURCES):
+        return built
     if not any(map(shutil.which, ("g++", "clang++", "c++"))):
         pytest.skip("no C++ compiler")
     shared = tmp_path_factory.getbasetemp()

