@@ -31,7 +31,8 @@ $(KERNEL)/.built: .venv/.play $(wildcard lambda/storyteller/engine/native/*)
 	@mkdir -p $(KERNEL) && touch $@
 
 # The default storyteller: the Llama that a package carries, with our adapter.
-$(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml | .venv/.play $(KERNEL)/.built
+$(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml \
+		$(wildcard model_build/packing/*.py model_build/packing/*/*) | .venv/.play $(KERNEL)/.built
 	@$(PY) -m model_build pack smollm2 --bits 8 --adapter models/storyteller --out $(STORYTELLER) --world $(WORLD)
 
 # The answer index is made beside the storyteller, to which it gives way (`nice`): that one has a progress bar.

@@ -118,7 +118,7 @@ def size_of(place: str, folder: Path) -> Size:
     path, head = path_of(place), ""
     if is_bundle(folder):
         manifest = read_manifest(folder)
-        config, files, head = manifest.config, manifest.weights, str(manifest.form.head)
+        config, files, head = manifest.config, manifest.weights, str(manifest.types.head)
     else:
         config, files = read_config(folder), sorted(folder.glob("*.safetensors"))
         if path.suffix == ".gguf":

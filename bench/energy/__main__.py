@@ -147,7 +147,7 @@ def precision_of(place: str, engine: str) -> str:
         return path.stem.rpartition(".")[2].rpartition("-")[2]
     if not is_bundle(path):
         return "16"
-    return "8" if read_manifest(path).form.layers == "int4x2" else "4"
+    return "8" if read_manifest(path).types.layers == "int4x2" else "4"
 
 
 def _load(place: str, kind: str, threads: int) -> Player:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from model_build.packing.bundle import sha256, write_json, write_tensors
 from model_build.packing.layout import bfloat16_bits, pack
 from model_build.packing.pack import plan_files
-from storyteller.engine.files.bundle import FORMAT, MANIFEST, VERSION, Form, expected
+from storyteller.engine.files.bundle import FORMAT, MANIFEST, VERSION, WeightTypes, expected
 from storyteller.engine.files.checkpoint import expected_tensors
 from storyteller.engine.files.config import LlamaConfig, parse_config
 from storyteller.engine.files.layout import LAYOUT
@@ -66,8 +66,8 @@ def write_bundle(name: str, folder: Path) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     config = shape_config(name)
-    form = Form(embedding="head" if config.tied else "int4", head="int4")
-    tensors = expected(config, form)
+    types = WeightTypes(embedding="head" if config.tied else "int4", head="int4")
+    tensors = expected(config, types)
     columns_of = _columns(config)
     files = {}
     for file, names in plan_files(tensors).items():
@@ -88,7 +88,7 @@ def write_bundle(name: str, folder: Path) -> Path:
         "bytes": (folder / "tokenizer.json").stat().st_size,
         "sha256": sha256(folder / "tokenizer.json"),
     }
-    manifest = {"format": FORMAT, "version": VERSION, "layout": LAYOUT, **vars(form), "eos_ids": []}
+    manifest = {"format": FORMAT, "version": VERSION, "layout": LAYOUT, **vars(types), "eos_ids": []}
     write_json(
         folder / MANIFEST, {**manifest, "source": {"name": f"random {name}"}, "files": files, "config": SHAPES[name]}
     )

@@ -27,7 +27,7 @@ from storyteller.engine.files.bundle import (
     PREFIX,
     RESIDUAL,
     VERSION,
-    Form,
+    WeightTypes,
     check_sizes,
     expected,
     is_bundle,
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from model_build.sources import Source
 
 _TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+#: Rises with every change of how weights are rounded, so that what was packed by half is not completed in another way.
+ROUNDING = 2
 #: Bytes of a weight file after which the next begins; what is done of a broken-off packing is counted in files.
 _FILE_BYTES = 256 << 20
 
@@ -139,18 +141,18 @@ def pack(
     tokenizer = load_tokenizer(source.folder, source.config, chat=False)
     sampling = checkpoint_defaults(source.folder)
     _make_folder(out)
-    form = plan_form(source.config, bits, head, embedding)
+    types = plan_types(source.config, bits, head, embedding)
     text = read_calibration(calibration, source.config, tokenizer, show)
-    tensors = expected(source.config, form)
-    identity = {"source": source.origin, "form": vars(form), "calibration": text.digest, "layout": LAYOUT}
-    progress = Progress(out, identity)
+    tensors = expected(source.config, types)
+    identity = {"source": source.origin, "types": vars(types), "calibration": text.digest, "layout": LAYOUT}
+    progress = Progress(out, {**identity, "rounding": ROUNDING})
     files, report = write_weights(source, out, tensors, text, progress, show)
     files |= _copy_texts(source.folder, out)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "layout": LAYOUT,
-        **vars(form),
+        **vars(types),
         "eos_ids": list(stop_ids(source.config, tokenizer)),
         "sampling": sampling,
         "source": source.origin,
@@ -175,11 +177,11 @@ def _make_folder(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def plan_form(config: LlamaConfig, bits: int, head: str, embedding: str) -> Form:
+def plan_types(config: LlamaConfig, bits: int, head: str, embedding: str) -> WeightTypes:
     """How the matrices are kept. A tied embedding is read from the head wherever that is as exact."""
     eight = bits == 8
     of_head = config.tied and (eight or head == "int8" or embedding == "int4")
-    return Form(
+    return WeightTypes(
         embedding="head" if of_head else "int8" if eight or embedding == "int8" else "int4",
         head="int4x2" if eight or head == "int8" else "int4",
         layers="int4x2" if eight else "int4",

@@ -208,7 +208,8 @@ def test_a_bundle_is_the_same_every_time(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_a_broken_off_packing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("same", [True, False], ids=["as-before", "rounded-in-another-way"])
+def test_a_broken_off_packing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool) -> None:
     source, calibration = checkpoint(tmp_path / "model", layers=4), tmp_path / "text"
     calibration.write_text(TEXT)
     monkeypatch.setattr("model_build.packing.pack._FILE_BYTES", 1)  # a file for each layer
@@ -229,8 +230,10 @@ def test_a_broken_off_packing_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
         load_engine(tmp_path / "bundle")
     monkeypatch.setattr("model_build.packing.pack.write_tensors", real)
     before = {name: (tmp_path / "bundle" / name).stat().st_mtime_ns for name in written}
+    if not same:
+        monkeypatch.setattr("model_build.packing.pack.ROUNDING", 0)
     out = uncalibrated(source, tmp_path / "bundle", calibration=calibration)
-    assert {name: (out / name).stat().st_mtime_ns for name in written} == before
+    assert ({name: (out / name).stat().st_mtime_ns for name in written} == before) == same
     assert read_manifest(out).files == read_manifest(whole).files
     assert not (out / "packing.json").exists()
 

@@ -29,7 +29,7 @@ KernelName = Literal["auto", "native", "kleidi", "stock", "reference"]
 
 
 @dataclass(frozen=True)
-class Form:
+class WeightTypes:
     """How a bundle keeps its matrices.
 
     "int4x2" is two INT4 matrices, the second of which holds what the first one's rounding left: 9 bits a weight, on
@@ -48,7 +48,7 @@ class Manifest:
     folder: Path
     raw: dict[str, Any]
     config: LlamaConfig
-    form: Form
+    types: WeightTypes
     files: dict[str, tuple[int, str]]
     #: The model's own defaults of sampling; none in bundles that were packed before they were kept.
     sampling: dict[str, Any]
@@ -75,7 +75,7 @@ def matrices(config: LlamaConfig) -> dict[str, tuple[int, int]]:
     }
 
 
-def expected(config: LlamaConfig, form: Form) -> dict[str, tuple[str, tuple[int, ...]]]:
+def expected(config: LlamaConfig, types: WeightTypes) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Every tensor of a bundle in the order of use, with its type and shape."""
     c = config
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -85,10 +85,10 @@ def expected(config: LlamaConfig, form: Form) -> dict[str, tuple[str, tuple[int,
         if kind == "int4x2":
             tensors[name + RESIDUAL] = tensors[name]
 
-    if form.embedding == "int8":
+    if types.embedding == "int8":
         tensors["embedding.values"] = ("I8", (c.vocab, c.dim))
         tensors["embedding.scales"] = ("BF16", (c.vocab, c.dim // GROUP))
-    elif form.embedding == "int4":
+    elif types.embedding == "int4":
         packed("embedding.packed", head_rows(c), c.dim, "int4")
     shapes = matrices(c)
     for layer in range(c.layers):
@@ -96,9 +96,9 @@ def expected(config: LlamaConfig, form: Form) -> dict[str, tuple[str, tuple[int,
         for norm, names in (("attention_norm", ("qkv", "out")), ("mlp_norm", ("gate_up", "down"))):
             tensors[at + norm] = ("F32", (c.dim,))
             for name in names:
-                packed(at + name, *shapes[name], form.layers)
+                packed(at + name, *shapes[name], types.layers)
     tensors["norm"] = ("F32", (c.dim,))
-    packed("head", head_rows(c), c.dim, form.head)
+    packed("head", head_rows(c), c.dim, types.head)
     return tensors
 
 
@@ -151,7 +151,7 @@ def parse_manifest(raw: dict[str, Any], path: Path | str, folder: Path) -> Manif
         files = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in raw["files"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"{path} lacks its {error}: {again}") from None
-    form = _read_form(raw, config, path, again)
+    types = _read_types(raw, config, path, again)
     check_sizes(config, path)
     for name in files:
         if Path(name).name != name:
@@ -159,7 +159,7 @@ def parse_manifest(raw: dict[str, Any], path: Path | str, folder: Path) -> Manif
     sampling = raw.get("sampling", {})
     if not isinstance(sampling, dict):
         raise EngineError(f"{path}: sampling is {sampling!r}, but must be an object: {again}")
-    return Manifest(folder, raw, config, form, files, read_defaults(sampling, path))
+    return Manifest(folder, raw, config, types, files, read_defaults(sampling, path))
 
 
 def read_stored_manifest(store: Store) -> Manifest:
@@ -185,7 +185,7 @@ def fetch_small_files(store: Store, manifest: Manifest, folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def _read_form(raw: dict[str, Any], config: LlamaConfig, path: Path | str, again: str) -> Form:
+def _read_types(raw: dict[str, Any], config: LlamaConfig, path: Path | str, again: str) -> WeightTypes:
     # Bundles of before had one INT4 matrix for everything, and a tied INT4 embedding without its name.
     kinds = {"head": raw.get("head", "int4"), "layers": raw.get("layers", "int4"), "embedding": raw.get("embedding")}
     if config.tied and kinds["embedding"] == "int4":
@@ -194,7 +194,7 @@ def _read_form(raw: dict[str, Any], config: LlamaConfig, path: Path | str, again
     for name, known in {"embedding": embeddings, "head": ("int4x2", "int4"), "layers": ("int4x2", "int4")}.items():
         if kinds[name] not in known:
             raise EngineError(f"{path}: {name} is {kinds[name]!r}, but must be {' or '.join(known)}: {again}")
-    return Form(**kinds)
+    return WeightTypes(**kinds)
 
 
 def verify(manifest: Manifest, progress: Progress = lambda done, total: None) -> None:

@@ -105,7 +105,7 @@ class BundleReading:
 
     def _check_spans(self, where: Path | str) -> None:
         again = "pack the model again."
-        for name, (dtype, shape) in expected(self._manifest.config, self._manifest.form).items():
+        for name, (dtype, shape) in expected(self._manifest.config, self._manifest.types).items():
             span = self._spans.get(name)
             if span is None:
                 raise EngineError(f"{where} lacks the tensor {name}: {again}")
@@ -192,8 +192,8 @@ class BundleReading:
         return CachedPrefix(cache, ids)
 
     def _embedding(self, kernel: Kernel) -> Callable[[Tensor], Tensor]:
-        config, form = self._manifest.config, self._manifest.form
-        if form.embedding == "int8":
+        config, types = self._manifest.config, self._manifest.types
+        if types.embedding == "int8":
             values, scales = self.tensor("embedding.values"), self.tensor("embedding.scales")
 
             def embed(ids: Tensor) -> Tensor:
@@ -201,6 +201,6 @@ class BundleReading:
                 return wide.view(len(ids), -1)
 
             return embed
-        names = ["embedding.packed"] if form.embedding == "int4" else ["head", "head" + RESIDUAL]
+        names = ["embedding.packed"] if types.embedding == "int4" else ["head", "head" + RESIDUAL]
         parts = [self.tensor(name) for name in names if name in self._spans]
         return lambda ids: kernel.unpack_rows(parts, ids, config.dim)
