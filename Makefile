@@ -49,8 +49,8 @@ run: .venv/.play  ## Play on http://localhost:8080 (PORT=…, WAIT=seconds the s
 chat: .venv/.play  ## Play in this terminal (URL=… for another deployment than the local one)
 	@$(PY) -m client.terminal $(or $(URL),$(OVERTURE_URL),http://localhost:$(PORT))
 
-.venv/.dashboard: planner/requirements.txt | .venv/.ready
-	@$(PY) -m pip install --quiet -r planner/requirements.txt -c constraints.txt
+.venv/.dashboard: pyproject.toml constraints.txt | .venv/.ready
+	@$(PY) -m pip install --quiet --group planner -c constraints.txt
 	@touch $@
 
 dashboard: .venv/.dashboard  ## Plan money, energy, carbon and waiting on a page (PORT=8501)

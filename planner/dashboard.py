@@ -1,4 +1,4 @@
-"""The planner as a page: `make dashboard` (Streamlit and Altair; `planner/requirements.txt`).
+"""The planner as a page: `make dashboard` (Streamlit and Altair; the group `planner` of pyproject.toml).
 
 Works offline. The scenario stands in the address, so that a link shares it; it can be taken along as YAML, and every
 table as CSV. Colours are Okabe and Ito's, which colour-blind readers can tell apart; shapes and words say it again.

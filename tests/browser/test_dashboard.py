@@ -29,7 +29,7 @@ PATIENCE_MS = 120_000
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running dashboard."""
     if importlib.util.find_spec("streamlit") is None:
-        remedy = "make .venv/.dashboard installs planner/requirements.txt"
+        remedy = "make .venv/.dashboard installs the group planner"
         if os.environ.get("CI"):
             pytest.fail(remedy)
         pytest.skip(remedy)

@@ -1,4 +1,4 @@
-"""What `make run` installs is enough to play."""
+"""What `make run` installs is enough to play, and all that is installed is pinned."""
 
 from __future__ import annotations
 
@@ -75,3 +75,13 @@ def test_the_play_imports_nothing_that_its_group_does_not_install() -> None:
     assert {"transformers", "pytest", "aws_cdk"} <= set(blocked)
     done = subprocess.run([sys.executable, "-c", PLAY, *blocked], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_lock_has_every_pin_of_the_groups_and_no_torch() -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    for pin in (one for group in groups.values() for one in group if isinstance(one, str)):
+        name, _, version = re.sub(r"\[.*\]|;.*", "", pin).partition("==")
+        written = re.sub(r"[-_.]+", "-", name).lower()
+        assert locked[written] == version.strip(), f"{name}: run make lock"
+    assert "torch" not in locked

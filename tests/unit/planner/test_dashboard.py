@@ -1,4 +1,4 @@
-"""The dashboard through Streamlit's own test driver; skipped, except in CI, without `planner/requirements.txt`."""
+"""The dashboard through Streamlit's own test driver; skipped, except in CI, without the group `planner`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 if not os.environ.get("CI"):
-    pytest.importorskip("streamlit", reason="make .venv/.dashboard installs planner/requirements.txt")
+    pytest.importorskip("streamlit", reason="make .venv/.dashboard installs the group planner")
     pytest.importorskip("altair")
 
 from streamlit.testing.v1 import AppTest
