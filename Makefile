@@ -20,7 +20,7 @@ help:  ## Show this list
 .venv/.ready: pyproject.toml constraints.txt scripts/setup
 	@scripts/setup all
 
-$(INDEX)/.built: .venv/.play $(wildcard prologue/answers/*.py prologue/answers/index_build/* prologue/knowledge/*.py $(WORLD)/*)
+$(INDEX)/.built: .venv/.play $(wildcard prologue/answers/*.py prologue/answers/index_build/*.* prologue/knowledge/*.py $(WORLD)/*)
 	@echo "Building the answer index"
 	@nice $(PY) -m prologue build --quiet --answers $(WORLD)/answers.yaml --out $(INDEX)
 	@touch $@
@@ -32,7 +32,7 @@ $(KERNEL)/.built: .venv/.play $(wildcard lambda/storyteller/engine/native/*)
 
 # The default storyteller: the Llama that a package carries, with our adapter.
 $(STORYTELLER)/bundle.json: models/storyteller/adapter_model.safetensors $(WORLD)/storyteller.md $(WORLD)/world.yaml \
-		$(wildcard model_build/packing/*.py model_build/packing/*/*) | .venv/.play $(KERNEL)/.built
+		$(wildcard model_build/packing/*.py model_build/packing/calibration/*.txt) | .venv/.play $(KERNEL)/.built
 	@$(PY) -m model_build pack smollm2 --bits 8 --adapter models/storyteller --out $(STORYTELLER) --world $(WORLD)
 
 # The answer index is made beside the storyteller, to which it gives way (`nice`): that one has a progress bar.
@@ -99,7 +99,9 @@ smoke: .venv/.ready  ## Play a deployed stack once and report figures (URL=page,
 	@$(PY) -m bench.smoke $(URL) $(if $(FUNCTION),--function $(FUNCTION)) \
 		$(patsubst region=%,--region %,$(filter region=%,$(SET)))
 
-lock: .venv/.ready  ## Pin the arm64 wheels of infra/front.in and lambda/storyteller/requirements.in again
+# Not after .venv/.ready: that would install new pins under the old constraints.
+lock:  ## Pin every package again: constraints.txt, and the arm64 wheels of both functions
+	@test -x .venv/bin/uv || scripts/setup all
 	@scripts/lock
 
 docs: .venv/.ready  ## Rewrite the generated tables in docs/

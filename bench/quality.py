@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from tqdm import tqdm
 
 from bench import results
@@ -138,9 +139,10 @@ def score(engine: Engine, passages: Sequence[Passage], bar: tqdm[Any]) -> tuple[
     return found, sum(len(passage.ids) for passage in passages) / (time.perf_counter() - begun)
 
 
-def packed_forms(reference: str, forms: Sequence[str], folder: Path) -> Iterator[tuple[str, str]]:
+def packed_forms(reference: str, forms: Sequence[str], folder: Path, threads: int) -> Iterator[tuple[str, str]]:
     """Names and places of the reference in our own forms, each packed when it is its turn."""
     for form in forms:
+        torch.set_num_threads(threads)  # loading a bundle leaves torch one
         yield f"ours, {form}", str(pack(open_source(reference), folder / form, **FORMS[form], show=True))
 
 
@@ -154,7 +156,7 @@ def measure(options: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
     exact: list[list[TokenLogprob]] = []
 
     given = ((Path(place).name, place) for place in (options.reference, *options.models))
-    for name, place in itertools.chain(given, packed_forms(options.reference, forms, work)):
+    for name, place in itertools.chain(given, packed_forms(options.reference, forms, work, options.threads)):
         folder = model_folder(place)
         engine = load_engine(folder, dtype=options.dtype, chat=False, cache_slots=1, threads=options.threads)
         if not rows:

@@ -80,7 +80,7 @@ def overture(
             "OVERTURE_TABLE": TABLE,
             "OVERTURE_STORYTELLER": "storyteller",
             "OVERTURE_WORLD": str(world.resolve()),
-            "OVERTURE_BOOK": str(index.resolve()),
+            "OVERTURE_INDEX": str(index.resolve()),
             "OVERTURE_CONCURRENCY": str(concurrency),
             "OVERTURE_SIMULATED": "true",
         },

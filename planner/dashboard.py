@@ -45,7 +45,7 @@ NUMBERS: dict[str, tuple[float, float, float]] = {
     "traffic.visits_per_day": (1, 2_000, 1),
     "visit.turns": (1, 50, 1),
     "visit.think_s": (0, 120, 5),
-    "visit.book_share": (0, 0.9, 0.05),
+    "visit.index_share": (0, 0.9, 0.05),
     "visit.prologue_s": (0, 120, 5),
     "place.cap": (0, 100, 1),
     "place.linger_s": (0, 600, 10),

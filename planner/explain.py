@@ -45,7 +45,7 @@ def explain(answer: Evaluation) -> list[Step]:
         ),
         Step(
             "Q8 Take sufficient quality at the least energy and cost, perhaps a model for each sub-task.",
-            f"The answer index is one already: {percent(answer.book_share)} of the lines never reach the model. "
+            f"The answer index is one already: {percent(answer.index_share)} of the lines never reach the model. "
             "`--sweep` lists what is worth having.",
             "1523-1531",
         ),

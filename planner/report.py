@@ -86,7 +86,7 @@ def _waiting(answer: Evaluation) -> Iterator[str]:
     )
     visits = max(1, out.visits)
     yield (
-        f"Index         {percent(answer.book_share)} of lines answered without the model; saved a visit: "
+        f"Index         {percent(answer.index_share)} of lines answered without the model; saved a visit: "
         f"{dollars(answer.saving.usd / visits)}, {significant(answer.saving.wh / visits)} Wh, "
         f"{significant(answer.saving.gco2e / visits)} g CO2e"
     )

@@ -112,7 +112,7 @@ class Visit(Struct, forbid_unknown_fields=True, frozen=True):
             extra={"source": "an assumption: reading 120 tokens and typing a line"},
         ),
     ] = 20.0
-    book_share: Annotated[
+    index_share: Annotated[
         float,
         Meta(
             ge=0,

@@ -19,10 +19,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from model_build.plots import write_bars
 from prologue.prompt import Turn, compose, compose_within
 from prologue.world import World, load_world
 from storyteller.engine import Completion, Engine, EngineError, Sampling, load_engine
+from storyteller.engine.loading import usable_cpus
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What a visitor says on a walk.
@@ -111,6 +114,8 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         for number in range(options.rounds):
             for name, engine in engines.items():
                 forget(engine)
+                if name == "16-bit":  # loading the others leaves torch one thread
+                    torch.set_num_threads(usable_cpus())
                 told.setdefault(name, []).append(tell(engine, plain[name], options.tokens, number))
             shipped = load_engine(bundle, cache_slots=1)
             done = tell(shipped, plain["INT4"], options.tokens, number)

@@ -30,7 +30,7 @@ front = Front(
     connections=connections,
     invoker=invoker,
     world=load_world(settings.world),
-    index=load_answer_index(settings.book, budget=settings.answer_budget),
+    index=load_answer_index(settings.index, budget=settings.answer_budget),
     metrics=metrics,
     memory_mb=int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")),
 )

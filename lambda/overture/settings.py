@@ -39,9 +39,9 @@ class Settings(Struct, frozen=True):
     table: str = "overture"
     #: The storyteller's function name, or the ARN of its alias.
     storyteller: str = "storyteller"
-    #: The world's folder, and that of its answer index: `book`, as the variable of a stack is OVERTURE_BOOK.
+    #: The world's folder, and that of its answer index.
     world: Path = Path("prologue/worlds/emerald_city")
-    book: Path = Path("build/worlds/emerald_city/answers")
+    index: Path = Path("build/worlds/emerald_city/answers")
     #: The model: a bundle's or checkpoint's folder, or `s3://bucket/prefix` of a bundle.
     model: str = "build/models/storyteller"
     #: Origins a browser may come from, separated by commas; `*` is any.

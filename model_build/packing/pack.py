@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from model_build.sources import Source
 
 _TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-#: Rises with every change of how weights are rounded, so that what was packed by half is not completed in another way.
+#: Rises with every change of how weights are rounded, so that what is half packed is not completed in another way.
 ROUNDING = 2
 #: Bytes of a weight file after which the next begins; what is done of a broken-off packing is counted in files.
 _FILE_BYTES = 256 << 20

@@ -120,7 +120,7 @@ def assumptions(scenario: Scenario) -> dict[str, tuple[object, object]]:
         "visit.turns": (max(1, visit.turns // 2), visit.turns * 2),
         "visit.reply_tokens": (visit.reply_tokens / 1.5, min(visit.reply_tokens * 1.5, visit.reply_tokens_p95)),
         "visit.think_s": (visit.think_s / 2, visit.think_s * 2),
-        "visit.book_share": (0.0, 0.3),
+        "visit.index_share": (0.0, 0.3),
         "visit.prologue_s": (visit.prologue_s / 2, visit.prologue_s * 2),
         "model.tokens_per_s": (fast.tokens_per_s.likely / 1.6, fast.tokens_per_s.likely * 1.6),
     }

@@ -88,7 +88,7 @@ class Evaluation:
         return self.outcome.visits_cold / max(1, self.outcome.visits)
 
     @property
-    def book_share(self) -> float:
+    def index_share(self) -> float:
         """Lines that the answer index replied to."""
         return self.outcome.index_lines / max(1, self.outcome.lines)
 

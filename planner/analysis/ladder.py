@@ -32,7 +32,7 @@ STEPS: list[tuple[str, dict[str, object], str]] = [
     ),
     ("this engine's kernel", {"model.engine": "ours"}, "published: 25 tokens/s with KleidiAI; bench.engine"),
     ("the shipped prefix", {"model.prefix_shipped": True}, "bench.engine.story: 36 of 190 tokens are left to compute"),
-    ("the answer index", {"visit.book_share": INDEX_SHARE}, "an assumption: one line in ten"),
+    ("the answer index", {"visit.index_share": INDEX_SHARE}, "an assumption: one line in ten"),
     ("serverless", {"place.kind": "lambda"}, "published: 2.5 tokens/s and a start of 50 s"),
 ]
 

@@ -112,7 +112,7 @@ def _pairs(answer: Evaluation, counted: Counted) -> Iterable[tuple[str, float, f
     planned_lines = (outcome.replies + outcome.index_lines) / outcome.visits
     yield "lines a visit", planned_lines, lines / visits if visits else None, visits >= ENOUGH, "visit.turns"
     share = sums["Answers"] / lines if lines else None
-    yield "share answered from the index", answer.book_share, share, lines >= ENOUGH, "visit.book_share"
+    yield "share answered from the index", answer.index_share, share, lines >= ENOUGH, "visit.index_share"
     tokens = sums["Tokens"] / replies if replies else None
     planned_tokens = outcome.tokens / max(1, outcome.replies)
     yield "tokens a reply", planned_tokens, tokens, replies >= ENOUGH, "visit.reply_tokens (its mean)"

@@ -86,7 +86,7 @@ def visitors(scenario: Scenario, times: NDArray[np.float64], seed: int) -> Itera
         shape = (count, turns)
         think = _stream(seed, "think", block).exponential(visit.think_s or 1.0, shape) * (visit.think_s > 0)
         tokens = visit.reply_tokens * np.exp(_stream(seed, "tokens", block).standard_normal(shape) * sigma)
-        by_index = _stream(seed, "book", block).random(shape) < visit.book_share
+        by_index = _stream(seed, "book", block).random(shape) < visit.index_share
         by_index[:, 0] = False
         patience = np.full(count, math.inf)
         if traffic.abandon_after_s is not None:

@@ -7,7 +7,7 @@ The semantics are those of the code that runs:
 - At most `cap` storytellers work; further sessions wait in line, and who frees a slot hands it to the head. A session
   whose visitor has left is passed over.
 - An invocation goes to the environment that was idle last, else to a new one that must start; an environment that was
-  idle for `keep_s` is gone (local/pool.py, and Lambda as it is observed).
+  idle for `keep_s` is gone (local/aws/functions/pool.py, and Lambda as it is observed).
 - After a reply the lease is given back, after `linger_s` if no line came.
 - A visitor who has left is told to for `grace_s` more.
 - The kill switch turns the storyteller off at `ceiling_gb_s` in 24 hours; an operator needs `off_s` to turn it on.

@@ -194,7 +194,7 @@ def test_fronts_package_answers_on_arm64(tmp_path: Path) -> None:
         "POWERTOOLS_METRICS_NAMESPACE": "Overture",
         "POWERTOOLS_TRACE_DISABLED": "1",
         "OVERTURE_WORLD": WORLD_PATH,
-        "OVERTURE_BOOK": INDEX_PATH,
+        "OVERTURE_INDEX": INDEX_PATH,
     }
     said = podman(
         *("--cgroup-manager=cgroupfs", "run", "--rm", "--platform=linux/arm64", *LIKE_LAMBDA),

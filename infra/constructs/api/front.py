@@ -102,7 +102,7 @@ class Front(Construct):
                 "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": websocket.callback_url,
                 "OVERTURE_STORYTELLER": storyteller.function_arn,
                 "OVERTURE_WORLD": WORLD_PATH,
-                "OVERTURE_BOOK": INDEX_PATH,
+                "OVERTURE_INDEX": INDEX_PATH,
                 "OVERTURE_ORIGINS": origins,
                 "OVERTURE_CONCURRENCY": str(settings.concurrency),
                 "OVERTURE_WAITING_LIMIT": str(settings.waiting_limit),

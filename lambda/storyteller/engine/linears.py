@@ -55,8 +55,9 @@ class Sum:
 class FineSum:
     """The same for kernels that round a row of inputs to int8, which costs a head more than its weights' rounding does.
 
-    What that rounding leaves of a row is multiplied as a row of its own, by the first matrix alone: the second's part
-    of it is too small to show. One row is as fast as memory, and two read it once. The first has no bias.
+    What that rounding leaves of a row (`rest`) is multiplied as one more row, by the first matrix alone: the other's
+    part of it is too small to show. Two rows read the weights once, so they cost little more than one. The first matrix
+    has no bias.
     """
 
     first: Linear

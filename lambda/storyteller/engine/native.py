@@ -84,12 +84,14 @@ class Native:
 
     def rest(self, x: Tensor) -> Tensor:
         """What rounding each row of `x` takes away, as `linears.rest` has it."""
+        x = x.contiguous()
         out = torch.empty_like(x)
         self.library.overture_rest(x.data_ptr(), len(x), x.shape[1], out.data_ptr())
         return out
 
     def unpack_rows(self, parts: Sequence[Tensor], ids: Tensor, columns: int) -> Tensor:
         """Single rows of packed matrices of one shape, added up, float32 [ids, columns]. Raises IndexError."""
+        ids = ids.to(torch.int64).contiguous()
         out = torch.empty(len(ids), columns)
         for number, packed in enumerate(parts):
             rows = packed.numel() // packed_bytes(ROWS, columns) * ROWS

@@ -31,7 +31,7 @@ def test_knows_the_storyteller_by_its_alias_and_the_page_by_its_origin(synth: Sy
     page = f"https://<{made.name('AWS::CloudFront::Distribution')}.DomainName>"
     assert flat(told["OVERTURE_ORIGINS"]) == f"{page},https://example.org"
     assert told["OVERTURE_WAKES_PER_DAY"] == "7"
-    assert (told["OVERTURE_WORLD"], told["OVERTURE_BOOK"]) == ("/var/task/world", "/var/task/answers")
+    assert (told["OVERTURE_WORLD"], told["OVERTURE_INDEX"]) == ("/var/task/world", "/var/task/answers")
     assert told["OVERTURE_CONCURRENCY"] == "2"
     assert told["OVERTURE_WAITING_LIMIT"] == "1000"
 

@@ -28,7 +28,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     root = tmp_path / "repository"
     for name in (
         "lambda/front/handler.py",
-        "lambda/overture/wire.py",
+        "lambda/overture/protocol.py",
         "prologue/script.py",
         "prologue/worlds/w/x.yaml",
     ):
@@ -49,7 +49,7 @@ def test_what_lambda_unpacks_has_wheels_code_world_and_index(tmp_path: Path, wor
     assert there == {
         "faiss/__init__.py",
         "front/handler.py",
-        "overture/wire.py",
+        "overture/protocol.py",
         "prologue/script.py",
         "world/world.yaml",
         "world/x.yaml",

@@ -25,7 +25,7 @@ def test_the_play() -> None:
     assert storyteller.environment["OVERTURE_MODEL"] == "/m"
     assert storyteller.environment["OVERTURE_LOAD_S"] == "50"
     assert plan.environment["OVERTURE_WORLD"] == "/w"
-    assert plan.environment["OVERTURE_BOOK"] == "/b"
+    assert plan.environment["OVERTURE_INDEX"] == "/b"
     assert plan.environment["OVERTURE_CONCURRENCY"] == "3"
     assert {one.environment["POWERTOOLS_SERVICE_NAME"] for one in plan.functions} == {
         "front", "ticket", "authorizer", "storyteller",

@@ -50,7 +50,7 @@ def test_another_seed_is_another_crowd() -> None:
 
 def test_lengths_and_thoughts_are_those_asked_for() -> None:
     scenario = parse(
-        "traffic: {visits_per_day: 1000}\nvisit: {reply_tokens: 100, reply_tokens_p95: 200, book_share: 0.3}"
+        "traffic: {visits_per_day: 1000}\nvisit: {reply_tokens: 100, reply_tokens_p95: 200, index_share: 0.3}"
     )
     crowd = list(visitors(scenario, arrival_times(scenario, 7, 1), 1))
     tokens = np.array([one.tokens for one in crowd])

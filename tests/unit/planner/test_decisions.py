@@ -68,8 +68,8 @@ def test_a_cap_trades_waiting_for_starts() -> None:
 
 
 def test_the_answer_index_saves_the_replies_it_gives() -> None:
-    without, with_index = answer(f"{SMALL}}}"), answer(f"{SMALL}}}\nvisit: {{book_share: 0.3}}")
-    assert with_index.book_share == pytest.approx(0.27, abs=0.02)  # the opening is never of the index
+    without, with_index = answer(f"{SMALL}}}"), answer(f"{SMALL}}}\nvisit: {{index_share: 0.3}}")
+    assert with_index.index_share == pytest.approx(0.27, abs=0.02)  # the opening is never of the index
     assert with_index.visit.wh.likely < without.visit.wh.likely
     assert with_index.saving.usd > 0
     assert without.saving.usd == 0
@@ -202,7 +202,7 @@ def test_a_log_of_the_local_stack_is_compared_with_the_plan(tmp_path: Path) -> N
     found = check.text(answer(f"{SMALL}}}", visits=300), counted)
     assert "40 visits counted" in found
     assert "set visit.reply_tokens (its mean) to 60" in found
-    assert "visit.book_share to 0.1" in found
+    assert "visit.index_share to 0.1" in found
 
 
 def test_a_few_visits_tell_nothing() -> None:

@@ -111,7 +111,7 @@ def test_a_second_implementation_agrees_to_the_millisecond(seed: int) -> None:
         f"traffic: {{visits_per_day: {rng.choice([20, 100, 300])}, pattern: {pattern}, "
         f"abandon_after_s: {patience}}}\n"
         f"visit: {{turns: {rng.choice([1, 4, 10])}, think_s: {rng.choice([5, 20, 60])}, "
-        f"book_share: {rng.choice([0.0, 0.2])}}}"
+        f"index_share: {rng.choice([0.0, 0.2])}}}"
     )
     times = arrival_times(scenario, 7, seed)[:400]
     first = simulate(system, visitors(scenario, times, seed))

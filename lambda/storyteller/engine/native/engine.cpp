@@ -281,7 +281,7 @@ void overture_swiglu(const float *gate_up, long rows, long intermediate, float *
     else pool.run(rows, row);
 }
 
-// Turns queries and keys, puts keys and values into the cache, attends: out[rows, heads, dim].
+// Rotates queries and keys by their positions, puts keys and values into the cache, attends: out[rows, heads, dim].
 void overture_attend(const float *qkv, long rows, long start, long heads, long kv_heads, long dim, const float *cos,
                      const float *sin, uint16_t *keys, uint16_t *values, long context, float *out) {
     Guard guard(pool.job_);
@@ -312,8 +312,8 @@ struct Layer {
 void overture_layers(float *x, long rows, long start, const Layer *layers, long count, long dim, long intermediate, long heads,
                      long kv_heads, long head_dim, float eps, const float *cos, const float *sin, uint16_t *keys,
                      uint16_t *values, long context) {
-    static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
-    Guard guard(turn);
+    static pthread_mutex_t one_pass = PTHREAD_MUTEX_INITIALIZER;
+    Guard guard(one_pass);
     static Scratch<float> normed, fused, gated;
     const long queries = heads * head_dim, qkv = queries + 2 * kv_heads * head_dim, cached = kv_heads * context * head_dim;
     float *n = normed.at_least(rows * dim), *f = fused.at_least(rows * std::max(qkv, 2 * intermediate));

@@ -55,25 +55,25 @@ void matmul(const Quantized &x, long rows, long columns, const uint8_t *slab, fl
     }
 }
 
-void norm(const float *x, long width, const float *weight, float eps, float *y) {
+void norm(const float *x, long dim, const float *weight, float eps, float *y) {
     Lanes a = Lanes{}, b = Lanes{};
-    for (long k = 0; k < width; k += 2 * LANES) {
+    for (long k = 0; k < dim; k += 2 * LANES) {
         Lanes u = load(x + k), v = load(x + k + LANES);
         a += u * u, b += v * v;
     }
-    float scale = 1.0f / std::sqrt(total(a + b) / float(width) + eps);
-    for (long k = 0; k < width; k += LANES) store(y + k, load(x + k) * scale * load(weight + k));
+    float scale = 1.0f / std::sqrt(total(a + b) / float(dim) + eps);
+    for (long k = 0; k < dim; k += LANES) store(y + k, load(x + k) * scale * load(weight + k));
 }
 
-void swiglu(const float *gate_up, long hidden, float *y) {
-    for (long k = 0; k < hidden; k += LANES) {
+void swiglu(const float *gate_up, long intermediate, float *y) {
+    for (long k = 0; k < intermediate; k += LANES) {
         Lanes g = load(gate_up + k);
         Lanes bounded = g < -87.0f ? spread(-87.0f) : g;  // beyond it the result is nought to within a denormal
-        store(y + k, g / (1.0f + exponential(-bounded)) * load(gate_up + hidden + k));
+        store(y + k, g / (1.0f + exponential(-bounded)) * load(gate_up + intermediate + k));
     }
 }
 
-inline void turn(const float *x, const float *cos, const float *sin, long dim, float scale, float *y) {
+inline void apply_rope(const float *x, const float *cos, const float *sin, long dim, float scale, float *y) {
     for (long i = 0, half = dim / 2; i < half; i++) {
         y[i] = (x[i] * cos[i] - x[half + i] * sin[i]) * scale;
         y[half + i] = (x[half + i] * cos[i] + x[i] * sin[i]) * scale;
@@ -85,12 +85,12 @@ void place(const Attention &a, long row) {
     const float *x = a.qkv + row * (a.heads + 2 * a.kv_heads) * dim;
     const float *cos = a.cos + row * dim / 2, *sin = a.sin + row * dim / 2;
     const float scale = 1.0f / std::sqrt(float(dim));
-    for (long h = 0; h < a.heads; h++, x += dim) turn(x, cos, sin, dim, scale, a.queries + (row * a.heads + h) * dim);
-    float turned[1024];
+    for (long h = 0; h < a.heads; h++, x += dim) apply_rope(x, cos, sin, dim, scale, a.queries + (row * a.heads + h) * dim);
+    float rotated[1024];
     for (long h = 0; h < a.kv_heads; h++, x += dim) {
-        turn(x, cos, sin, dim, 1.0f, turned);
+        apply_rope(x, cos, sin, dim, 1.0f, rotated);
         uint16_t *to = a.keys + h * a.context * dim + at / 16 * dim * 16 + at % 16;
-        for (long d = 0; d < dim; d++) to[d * 16] = narrow(turned[d]);
+        for (long d = 0; d < dim; d++) to[d * 16] = narrow(rotated[d]);
     }
     for (long h = 0; h < a.kv_heads; h++, x += dim) {
         uint16_t *to = a.values + (h * a.context + at) * dim;
@@ -115,7 +115,7 @@ void attend_heads(const Attention &a, const float *q, long end, const uint16_t *
     float weight[N];
     for (int h = 0; h < N; h++) {
         float *of = scores + h * width;
-        std::fill(of + end, of + width, -INFINITY);
+        for (long t = end; t < width; t++) of[t] = -INFINITY;
         Lanes most = load(of);
         for (long t = LANES; t < width; t += LANES) {
             Lanes v = load(of + t);

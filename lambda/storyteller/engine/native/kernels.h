@@ -10,7 +10,7 @@ struct Block {
     long first, rows;
 };
 
-inline Block block_of(long row, long rows, long widest) {
+static inline Block block_of(long row, long rows, long widest) {
     Block block{row - row % widest, widest};
     while (block.first + block.rows > rows) block.rows /= 2;
     while (row >= block.first + block.rows) {
