@@ -1,6 +1,6 @@
 """What admitting visitors costs the table, and how long they wait: the real code on a simulated DynamoDB.
 
-    .venv/bin/python -m bench.admission --plot docs/admission.svg          # rates against slots, as in the docs
+    .venv/bin/python -m bench.admission --plot docs/pictures/admission.svg    # rates against slots, as in the docs
     .venv/bin/python -m bench.admission --rate 1000 --slots 1000 --waiting 100000
 
 Sessions come at random, each is created and reserves as `hello` does; whoever gets a slot holds it for `--hold`
