@@ -1,5 +1,7 @@
 # The commands of the project. `make run` and `make test` need nothing before them.
 PORT ?= 8080
+# One more than there are cores, as some tests wait for a clock.
+WORKERS = $(shell $(PY) -c 'import os; print((os.cpu_count() or 1) + 1)')
 WAIT ?= 20
 PY := .venv/bin/python
 WORLD := prologue/worlds/emerald_city
@@ -64,7 +66,7 @@ lint: .venv/.ready  ## Check style and types
 
 test: lint  ## Check style and types, and run every test
 	$(GET_READY)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/unit --numprocesses=auto --dist=loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/unit --numprocesses=$(WORKERS) --dist=loadfile
 	@$(PY) -m pytest tests --ignore=tests/unit
 
 arm64: .venv/.ready $(KERNEL)/.built  ## Test the engine on the real arm64 kernels, emulated (Linux, root)

@@ -233,7 +233,8 @@ def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path: Path, name: s
 def test_a_head_of_its_own_is_packed_whatever_the_config_says(tmp_path: Path) -> None:
     source = checkpoint(tmp_path / "model", tied=True)
     tensors = load_file(source.folder / "model.safetensors")
-    tensors["lm_head.weight"] = 0.1 * torch.randn(tensors["model.embed_tokens.weight"].shape)
+    shape, generator = tensors["model.embed_tokens.weight"].shape, torch.Generator().manual_seed(1)
+    tensors["lm_head.weight"] = 0.1 * torch.randn(shape, generator=generator)
     save_file(tensors, source.folder / "model.safetensors", metadata={"format": "pt"})
     out = uncalibrated(open_source(str(source.folder)), tmp_path / "bundle")
     assert not read_manifest(out).config.tied
