@@ -114,8 +114,8 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         for number in range(options.rounds):
             for name, engine in engines.items():
                 forget(engine)
-                if name == "16-bit":  # loading the others leaves torch one thread
-                    torch.set_num_threads(usable_cpus())
+                # As loading sets it: one beside the kernels' own threads.
+                torch.set_num_threads(usable_cpus() if name == "16-bit" else 1)
                 told.setdefault(name, []).append(tell(engine, plain[name], options.tokens, number))
             shipped = load_engine(bundle, cache_slots=1)
             done = tell(shipped, plain["INT4"], options.tokens, number)
