@@ -1,4 +1,4 @@
-"""Builds the engine's C++ kernels where a compiler is; knows compilers and flags, nothing of models.
+"""Builds the engine's C++ kernels where a compiler is.
 
     python -m model_build kernel [--cxx g++] [--out build/kernel]
 

@@ -1,7 +1,7 @@
 """Settings: everything the two functions can be told, typed, from environment variables.
 
 `Settings.read()` takes `OVERTURE_<FIELD>` for each field below; what is not set has the default
-written here. It is read once, at import of a handler. This module knows nothing of where it runs.
+written here. It is read once, at import of a handler.
 """
 
 from __future__ import annotations

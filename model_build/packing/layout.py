@@ -1,7 +1,7 @@
 """Writes the one byte layout of INT4 weights (see `storyteller.engine.files.layout`) on any machine.
 
 Pure numpy, and equal byte for byte to what `aten._dyn_quant_pack_4bit_weight` makes with KleidiAI
-on arm64 (`tests/arm64` shows it). Knows nothing of how weights are rounded.
+on arm64 (`tests/arm64` shows it).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The one error that the engine raises for a person: a sentence that says what and how to mend it.
-
-Knows nothing of models; every module of the engine may import it.
-"""
+"""The one error that the engine raises for a person: a sentence that says what and how to mend it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Llama in PyTorch: the forward pass over whatever matrices, operations and cache it is given.
 
-Works on token ids and positions. Knows nothing of text, of sampling or of where weights come from.
+It works on token ids and positions; sampling and text are others' work.
 """
 
 from __future__ import annotations

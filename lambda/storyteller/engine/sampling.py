@@ -1,4 +1,4 @@
-"""Chooses the next token from logits; knows nothing of models or text."""
+"""Chooses the next token from logits."""
 
 from __future__ import annotations
 

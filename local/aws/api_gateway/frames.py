@@ -2,7 +2,7 @@
 
 API Gateway limits frames as well as messages, and never waits for a slow client; aiohttp's own
 WebSocket shows whole messages and waits. So the bytes go through the `websockets` library's protocol
-without I/O. Knows nothing of routes, events or functions.
+without I/O.
 """
 
 from __future__ import annotations

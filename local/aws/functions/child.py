@@ -1,7 +1,4 @@
-"""One child process: its own session and group, its output line by line, never an orphan.
-
-Knows nothing of Lambda; `environment` does.
-"""
+"""One child process: its own session and group, its output line by line, never an orphan."""
 
 from __future__ import annotations
 

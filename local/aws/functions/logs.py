@@ -1,4 +1,4 @@
-"""What the functions print: a file each, and the terminal if wanted. Knows nothing of processes."""
+"""What the functions print: a file each, and the terminal if wanted."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The environments of one function: which gets an event, when one more is started, when one is reaped.
 
-Knows nothing of HTTP, of retries or of destinations: `service` does.
+HTTP, retries and destinations are in `service`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `python -m local.aws.functions.runtime_client module.function` does what `python -m awslambdaric module.function`
 does: loads the handler, then asks the Runtime API for events and answers them, one at a time. It
-knows nothing of the rest of `local`, and only the standard library.
+imports the standard library alone.
 """
 
 from __future__ import annotations

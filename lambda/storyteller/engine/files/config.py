@@ -1,4 +1,4 @@
-"""A Llama's shape, read from a Hugging Face `config.json`; knows nothing of tensors or torch."""
+"""A Llama's shape, read from a Hugging Face `config.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text to token ids and back, and chat messages to a prompt; knows nothing of models or torch.
+"""Text to token ids and back, and chat messages to a prompt, without torch.
 
 The vocabulary comes from `tokenizer.json`, the chat template from `chat_template.jinja` or
 `tokenizer_config.json`, and both are used as Hugging Face's own libraries use them.
