@@ -207,14 +207,14 @@ void overture_matmul(const float *x, long rows, long columns, const uint8_t *pac
     static Scratch<int8_t> values;
     static Scratch<int64_t> offsets;
     static Scratch<float> scales, zeros;
-    const long groups = columns / 32, slabs = outputs / 8, slab_bytes = groups * 144 + 64;
+    const long groups = columns / GROUP, slabs = outputs / ROWS, slab_bytes = groups * GROUP_BYTES + TAIL_BYTES;
     int8_t *v = values.at_least(rows * columns);
     int64_t *o = offsets.at_least(rows * groups);
     float *s = scales.at_least(rows), *z = zeros.at_least(rows);
     auto round = [&](long i) {
         const Block block = block_of(i, rows, kernels->widest);
         const long place = i - block.first;
-        kernels->quantize(x + i * columns, columns, v + block.first * columns + place * 32, o + block.first * groups + place,
+        kernels->quantize(x + i * columns, columns, v + block.first * columns + place * GROUP, o + block.first * groups + place,
                           block.rows, s + i, z + i);
     };
     if (rows == 1) round(0);
@@ -223,8 +223,8 @@ void overture_matmul(const float *x, long rows, long columns, const uint8_t *pac
     const long pieces = std::min(slabs, long(pool.size()) * 12);
     pool.run(pieces, [&](long piece) {
         for (long slab = slabs * piece / pieces, last = slabs * (piece + 1) / pieces; slab < last; slab++) {
-            kernels->matmul(q, rows, columns, packed + slab * slab_bytes, y + slab * 8, outputs, add);
-            if (residual) kernels->matmul(q, rows, columns, residual + slab * slab_bytes, y + slab * 8, outputs, true);
+            kernels->matmul(q, rows, columns, packed + slab * slab_bytes, y + slab * ROWS, outputs, add);
+            if (residual) kernels->matmul(q, rows, columns, residual + slab * slab_bytes, y + slab * ROWS, outputs, true);
         }
     });
 }
@@ -235,7 +235,7 @@ void overture_rest(const float *x, long rows, long columns, float *rest) {
     static Scratch<int8_t> values;
     static Scratch<int64_t> offsets;
     int8_t *v = values.at_least(columns);
-    int64_t *o = offsets.at_least(columns / 32);
+    int64_t *o = offsets.at_least(columns / GROUP);
     for (long i = 0; i < rows; i++, x += columns, rest += columns) {
         float scale, zero;
         kernels->quantize(x, columns, v, o, 1, &scale, &zero);
@@ -247,16 +247,12 @@ void overture_rest(const float *x, long rows, long columns, float *rest) {
 int overture_unpack(const uint8_t *packed, long rows, const int64_t *ids, long count, long columns, float *y, int add) {
     for (long i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= rows) return 0;
-    const long groups = columns / 32, slab_bytes = groups * 144 + 64;
+    const long groups = columns / GROUP, slab_bytes = groups * GROUP_BYTES + TAIL_BYTES;
     for (long i = 0; i < count; i++)
-        for (long g = 0; g < groups; g++, y += 32) {
-            const uint8_t *at = packed + ids[i] / 8 * slab_bytes + g * 144;
-            const long row = ids[i] % 8;
-            uint16_t stored;
-            std::memcpy(&stored, at + 128 + 2 * row, 2);
-            const uint32_t bits = uint32_t(stored) << 16;
-            float scale;
-            std::memcpy(&scale, &bits, 4);
+        for (long g = 0; g < groups; g++, y += GROUP) {
+            const uint8_t *at = packed + ids[i] / ROWS * slab_bytes + g * GROUP_BYTES;
+            const long row = ids[i] % ROWS;
+            const float scale = widen_bfloat16(at + WEIGHT_BYTES + 2 * row);
             for (long k = 0; k < 16; k++) {
                 const uint8_t pair = at[64 * (k / 8) + 8 * row + k % 8];
                 const float low = float(int((pair & 15) ^ 8) - 8) * scale, high = float(int((pair >> 4) ^ 8) - 8) * scale;

@@ -4,6 +4,20 @@
 // prompt be computed in chunks, reused or drafted ahead without one token changing.
 #pragma once
 #include <cstdint>
+#include <cstring>
+
+// The layout of packed weights (../files/layout.py): slabs of ROWS rows, each of GROUP columns' weights and scales after another,
+// then the rows' sums and biases.
+constexpr long GROUP = 32, ROWS = 8, WEIGHT_BYTES = 128, GROUP_BYTES = 144, TAIL_BYTES = 64;
+
+static inline float widen_bfloat16(const uint8_t *stored) {
+    uint16_t half;
+    std::memcpy(&half, stored, 2);
+    const uint32_t bits = uint32_t(half) << 16;
+    float f;
+    std::memcpy(&f, &bits, 4);
+    return f;
+}
 
 // Rows that are multiplied at once: sixteen (or as many as a build's registers hold), and of what is left eight, four ...
 struct Block {

@@ -6,8 +6,6 @@
 
 namespace {
 
-constexpr long GROUP = 32, ROWS = 8, GROUP_BYTES = 144, WEIGHT_BYTES = 128;
-
 // The most rows of a block, and whether weights are multiplied as 0..15 (x86's products want one side unsigned).
 #if defined(__ARM_FEATURE_DOTPROD)
 constexpr long WIDEST = 16;
@@ -268,11 +266,7 @@ void tile(const Quantized &x, long row, long columns, const uint8_t *slab, float
     for (long g = 0; g < groups; g++) {
         const uint8_t *at = slab + g * GROUP_BYTES;
         for (int lane = 0; lane < 16; lane++) {
-            uint16_t stored;
-            std::memcpy(&stored, at + WEIGHT_BYTES + lane / 2 * 2, 2);
-            uint32_t bits = uint32_t(stored) << 16;
-            float scale;
-            std::memcpy(&scale, &bits, 4);
+            const float scale = widen_bfloat16(at + WEIGHT_BYTES + lane / 2 * 2);
             for (int i = 0; i < N; i++) {
                 const int8_t *from = x.values + row * columns + (g * N + i) * GROUP + lane % 2 * 4;
                 int32_t sum = 0;
